@@ -1,0 +1,198 @@
+"""Everything that can go wrong, as a client sees it: a code, a status, a sentence.
+
+* AgentError
+  x InvalidJson                400  invalid_json
+  x InvalidRequest             400  invalid_request (with the fields at fault)
+  x NotFound                   404  not_found
+  x MethodNotAllowed           405  method_not_allowed
+  x BodyTooLarge               413  body_too_large
+  x UnsupportedMediaType       415  unsupported_media_type
+  x ConversationBusy           409  conversation_busy (with the run to join)
+  x IdempotencyConflict        409  idempotency_conflict
+  x TooManyStreams             429  too_many_streams
+  x RateLimited                429  rate_limited
+  x InternalError              500  internal_error
+  x ShuttingDown               503  shutting_down
+  x Interrupted                503  interrupted
+  * ProviderError              502  provider_error
+    x ProviderRateLimited      502  provider_rate_limited
+    x ProviderRefusedKey       502  provider_refused_key
+    x ProviderIncomplete       502  provider_incomplete
+    x ProviderTimeout          504  provider_timeout
+
+The docstring of a class is its message when none is given. `retryable` says whether
+the same request may succeed later; `retry_after` is in seconds.
+"""
+
+from typing import ClassVar, NamedTuple
+
+
+class FieldError(NamedTuple):
+    """One field of a bad request: its path, and what is wrong with it."""
+
+    field: str
+    message: str
+
+
+class AgentError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str]
+    status: ClassVar[int]
+    retryable: bool = False
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        retryable: bool | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
+        self.retry_after = retry_after
+        if retryable is not None:
+            self.retryable = retryable
+        super().__init__(self.message)
+
+
+class InvalidJson(AgentError):
+    """The body is not valid JSON."""
+
+    code = "invalid_json"
+    status = 400
+
+
+class InvalidRequest(AgentError):
+    """The request is not valid."""
+
+    code = "invalid_request"
+    status = 400
+
+    def __init__(self, details: list[FieldError]) -> None:
+        self.details = details
+        super().__init__("; ".join(f"{d.field}: {d.message}" for d in details))
+
+
+class NotFound(AgentError):
+    """There is no such resource."""
+
+    code = "not_found"
+    status = 404
+
+
+class MethodNotAllowed(AgentError):
+    """This method is not allowed here."""
+
+    code = "method_not_allowed"
+    status = 405
+
+    def __init__(self, method: str, allowed: tuple[str, ...]) -> None:
+        self.allowed = allowed
+        super().__init__(f"{method} is not allowed here, use {' or '.join(allowed)}.")
+
+
+class BodyTooLarge(AgentError):
+    """The body is too large."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class UnsupportedMediaType(AgentError):
+    """The body must be sent as Content-Type: application/json."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+class ConversationBusy(AgentError):
+    """A run is under way in this conversation: join it, cancel it, or wait."""
+
+    code = "conversation_busy"
+    status = 409
+    retryable = True
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__()
+
+
+class IdempotencyConflict(AgentError):
+    """This Idempotency-Key was used with another body."""
+
+    code = "idempotency_conflict"
+    status = 409
+
+
+class TooManyStreams(AgentError):
+    """This server has as many open streams as it allows."""
+
+    code = "too_many_streams"
+    status = 429
+    retryable = True
+
+
+class RateLimited(AgentError):
+    """This organization has as many runs under way as it may."""
+
+    code = "rate_limited"
+    status = 429
+    retryable = True
+
+
+class InternalError(AgentError):
+    """Something went wrong on the server."""
+
+    code = "internal_error"
+    status = 500
+
+
+class ShuttingDown(AgentError):
+    """The server is shutting down."""
+
+    code = "shutting_down"
+    status = 503
+    retryable = True
+
+
+class Interrupted(AgentError):
+    """The server that ran this died before the run ended."""
+
+    code = "interrupted"
+    status = 503
+    retryable = True
+
+
+class ProviderError(AgentError):
+    """The model provider failed."""
+
+    code = "provider_error"
+    status = 502
+
+
+class ProviderRateLimited(ProviderError):
+    """The model provider is limiting our requests."""
+
+    code = "provider_rate_limited"
+    retryable = True
+
+
+class ProviderRefusedKey(ProviderError):
+    """The model provider refused the API key."""
+
+    code = "provider_refused_key"
+
+
+class ProviderIncomplete(ProviderError):
+    """The model provider's stream broke off before its end."""
+
+    code = "provider_incomplete"
+    retryable = True
+
+
+class ProviderTimeout(ProviderError):
+    """The model provider did not answer in time."""
+
+    code = "provider_timeout"
+    status = 504
+    retryable = True

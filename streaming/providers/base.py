@@ -1,0 +1,106 @@
+"""What a model provider is to the agent: a request in, batches of deltas out.
+
+A batch is what one read of the provider's connection brought, so that whoever waits
+is woken once for it. The agent joins the deltas into parts (see `agent.Turn`); a
+provider keeps no text of its own.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from streaming.messages import Message, OpaquePart, ToolCallPart, ToolSpec
+
+#: Why the model stopped. `pause_turn`: it wants to go on in another call.
+TurnStopReason = Literal["end_turn", "tool_use", "max_tokens", "refusal", "pause_turn"]
+
+
+class TextDelta(msgspec.Struct, frozen=True):
+    """More of the answer. A refusal's text comes this way too."""
+
+    text: str
+
+
+class ThinkingDelta(msgspec.Struct, frozen=True):
+    """More reasoning."""
+
+    text: str
+
+
+class ThinkingEnd(msgspec.Struct, frozen=True):
+    """The reasoning block under way is whole.
+
+    `opaque` is what the provider wants back unchanged with it. It may come without
+    any `ThinkingDelta` before it (reasoning that is not shown).
+    """
+
+    provider: str
+    opaque: dict[str, Any]
+
+
+class TokenUsage(msgspec.Struct, frozen=True):
+    """Tokens of this model call so far; a later one replaces an earlier one.
+
+    `input_tokens` includes cached tokens, `output_tokens` includes reasoning.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+class TurnEnd(msgspec.Struct, frozen=True):
+    """The model call ended as it should; always the last delta."""
+
+    stop_reason: TurnStopReason
+
+
+#: `ToolCallPart` comes whole, its arguments as the model wrote them (`{}` for none); one
+#: that was cut off by the token limit never comes.
+Delta = (
+    TextDelta
+    | ThinkingDelta
+    | ThinkingEnd
+    | ToolCallPart
+    | OpaquePart
+    | TokenUsage
+    | TurnEnd
+)
+
+
+class ModelRequest(msgspec.Struct, frozen=True):
+    """One model call.
+
+    With `allow_tools` false the model is told of the tools (the history may hold calls
+    of them) but must answer without.
+    """
+
+    system: str
+    messages: Sequence[Message]
+    tools: Sequence[ToolSpec] = ()
+    allow_tools: bool = True
+
+
+class Provider(Protocol):
+    """One way to a model. Made once per event loop, used by many runs at once."""
+
+    name: str
+    model: str
+
+    def stream(self, request: ModelRequest) -> AsyncIterator[list[Delta]]:
+        """Call the model and yield batches of deltas, ending with `TurnEnd`.
+
+        Closing the iterator, or cancelling the task that reads it, closes the
+        connection to the provider.
+
+        Raises `ProviderError` or one of its kinds, also in mid-stream; a stream that
+        ends without its terminal event raises `ProviderIncomplete`.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections that are kept for reuse."""
+        ...

@@ -1,0 +1,5 @@
+"""The agent's URLs."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []
