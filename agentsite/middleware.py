@@ -5,6 +5,7 @@ no session, no CSRF cookie, no frame. They are subclassed rather than wrapped so
 Django's system checks still recognise them.
 """
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from django.contrib.auth.middleware import AuthenticationMiddleware
@@ -29,9 +30,10 @@ else:
 class PagesOnly(_Base):
     """Steps aside for API paths."""
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+    def __call__(
+        self, request: HttpRequest
+    ) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if request.path_info.startswith(API_PATHS):
-            # Under ASGI this is a coroutine, which Django awaits.
             return self.get_response(request)
         return super().__call__(request)
 

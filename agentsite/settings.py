@@ -15,7 +15,7 @@ DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "data")))
 
 DEBUG = env.flag("DEBUG")
 PORT = env.integer("PORT", 8080, minimum=1)
-#: Whether browsers reach the site over TLS (a proxy ends it and sets X-Forwarded-Proto).
+#: Browsers reach the site over TLS; a proxy ends it and sets X-Forwarded-Proto.
 HTTPS = env.flag("HTTPS")
 
 

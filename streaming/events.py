@@ -97,37 +97,37 @@ class BaseEvent(msgspec.Struct, tag_field="type", kw_only=True):
     timestamp: int = msgspec.field(default_factory=now_ms)
 
 
-class Connected(BaseEvent, tag="connected"):
+class Connected(BaseEvent, tag="connected", kw_only=True):
     """The first event on every connection; made for it and never logged."""
 
     metadata: ConnectedInfo
 
 
-class Thinking(BaseEvent, tag="thinking"):
+class Thinking(BaseEvent, tag="thinking", kw_only=True):
     """Reasoning, as it comes."""
 
     thinking_step: str
 
 
-class Content(BaseEvent, tag="content"):
+class Content(BaseEvent, tag="content", kw_only=True):
     """Text of the answer, as it comes."""
 
     content: str
 
 
-class ToolCallEvent(BaseEvent, tag="tool_call"):
+class ToolCallEvent(BaseEvent, tag="tool_call", kw_only=True):
     """A tool starts."""
 
     tool_call: ToolCallInfo
 
 
-class ToolResultEvent(BaseEvent, tag="tool_result"):
+class ToolResultEvent(BaseEvent, tag="tool_result", kw_only=True):
     """A tool ended."""
 
     tool_call: ToolCallInfo
 
 
-class ErrorEvent(BaseEvent, tag="error"):
+class ErrorEvent(BaseEvent, tag="error", kw_only=True):
     """The run failed."""
 
     error: str
@@ -135,14 +135,14 @@ class ErrorEvent(BaseEvent, tag="error"):
     is_final: bool = True
 
 
-class Complete(BaseEvent, tag="complete"):
+class Complete(BaseEvent, tag="complete", kw_only=True):
     """The run ended."""
 
     metadata: CompleteInfo
     is_final: bool = True
 
 
-class Done(BaseEvent, tag="done"):
+class Done(BaseEvent, tag="done", kw_only=True):
     """Nothing follows."""
 
     is_final: bool = True

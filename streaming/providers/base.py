@@ -58,8 +58,8 @@ class TurnEnd(msgspec.Struct, frozen=True):
     stop_reason: TurnStopReason
 
 
-#: `ToolCallPart` comes whole, its arguments as the model wrote them (`{}` for none); one
-#: that was cut off by the token limit never comes.
+#: `ToolCallPart` comes whole, its arguments as the model wrote them (`{}` for none);
+#: one that was cut off by the token limit never comes.
 Delta = (
     TextDelta
     | ThinkingDelta
