@@ -6,44 +6,21 @@ turns the one `AGENT` dictionary there into a value, so that the app asks for
 """
 
 from functools import cache
-from typing import Literal
 
 import msgspec
 from django.conf import settings
 from django.core.signals import setting_changed
 
-ProviderName = Literal["anthropic", "openai", "demo"]
-
-
-class ProviderConf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which model answers, and how patient we are with it. Times are in seconds."""
-
-    name: ProviderName = "demo"
-    #: Empty: the provider's default.
-    model: str = ""
-    api_key: str = ""
-    #: Empty: the SDK's own.
-    base_url: str = ""
-    #: Empty: Responses against OpenAI itself, Chat Completions elsewhere.
-    openai_api: Literal["", "responses", "chat"] = ""
-    max_tokens: int = 8192
-    #: "auto", "off", an effort ("low", "medium", "high") or a budget of tokens.
-    thinking: str = "auto"
-    connect_timeout: float = 10.0
-    first_token_timeout: float = 120.0
-    silence_timeout: float = 120.0
-    max_retries: int = 2
-    #: Of the demo model: pause between two words.
-    demo_delay: float = 0.02
+from streaming.providers.base import ProviderOptions
 
 
 class AgentConf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything else. Times are in seconds unless named otherwise."""
+    """How the agent and its runs behave. Times are in seconds unless named otherwise."""
 
     name: str = "Agent"
     description: str = ""
     system_prompt: str = ""
-    provider: ProviderConf = ProviderConf()
+    provider: ProviderOptions = ProviderOptions()
     max_input_chars: int = 100_000
     max_body_bytes: int = 2 * 1024 * 1024
     history_chars: int = 400_000

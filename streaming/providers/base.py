@@ -12,8 +12,32 @@ import msgspec
 
 from streaming.messages import Message, OpaquePart, ToolCallPart, ToolSpec
 
+ProviderName = Literal["anthropic", "openai", "demo"]
+
 #: Why the model stopped. `pause_turn`: it wants to go on in another call.
 TurnStopReason = Literal["end_turn", "tool_use", "max_tokens", "refusal", "pause_turn"]
+
+
+class ProviderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which model answers, and how patient we are with it. Times are in seconds."""
+
+    name: ProviderName = "demo"
+    #: Empty: the provider's default.
+    model: str = ""
+    api_key: str = ""
+    #: Empty: the SDK's own.
+    base_url: str = ""
+    #: Empty: Responses against OpenAI itself, Chat Completions elsewhere.
+    openai_api: Literal["", "responses", "chat"] = ""
+    max_tokens: int = 8192
+    #: "auto", "off", an effort ("low", "medium", "high") or a budget of tokens.
+    thinking: str = "auto"
+    connect_timeout: float = 10.0
+    first_token_timeout: float = 120.0
+    silence_timeout: float = 120.0
+    max_retries: int = 2
+    #: Of the demo model: pause between two words.
+    demo_delay: float = 0.02
 
 
 class TextDelta(msgspec.Struct, frozen=True):

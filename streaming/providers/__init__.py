@@ -1,0 +1,20 @@
+"""The model's side: vendor bytes in, our deltas out."""
+
+from streaming.providers.base import Provider, ProviderOptions
+
+
+def make_provider(options: ProviderOptions) -> Provider:
+    """The provider that the options name. A vendor's SDK is loaded only when used."""
+    match options.name:
+        case "anthropic":
+            from streaming.providers.anthropic import AnthropicProvider
+
+            return AnthropicProvider(options)
+        case "openai":
+            from streaming.providers.openai import OpenAIProvider
+
+            return OpenAIProvider(options)
+        case "demo":
+            from streaming.providers.demo import DemoProvider
+
+            return DemoProvider(options)

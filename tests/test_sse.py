@@ -1,0 +1,88 @@
+"""The codec, by the examples of the WHATWG's HTML standard (section 9.2.6)."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.events import Content
+from streaming.wire import native, sse
+
+
+def decode(*chunks: bytes) -> list[bytes]:
+    decoder = sse.Decoder()
+    return [data for chunk in chunks for data in decoder.feed(chunk)]
+
+
+def test_whatwg_multi_line_data() -> None:
+    assert decode(b"data: YHOO\ndata: +2\ndata: 10\n\n") == [b"YHOO\n+2\n10"]
+
+
+def test_whatwg_comments_and_ids() -> None:
+    stream = (
+        b": test stream\n\ndata: first event\nid: 1\n\n"
+        b"data:second event\nid\n\ndata:  third event\n\n"
+    )
+    assert decode(stream) == [b"first event", b"second event", b" third event"]
+
+
+def test_whatwg_empty_data() -> None:
+    assert decode(b"data\n\ndata\ndata\n\ndata:") == [b"", b"\n"]
+
+
+def test_whatwg_space_after_colon() -> None:
+    assert decode(b"data:test\n\ndata: test\n\n") == [b"test", b"test"]
+
+
+def test_an_event_without_its_blank_line_comes_with_flush() -> None:
+    decoder = sse.Decoder()
+    assert decoder.feed(b"data: a\n\ndata: [DONE]") == [b"a"]
+    assert decoder.flush() == [b"[DONE]"]
+    assert decoder.flush() == []
+
+
+def test_an_endless_event_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 100)
+    decoder = sse.Decoder()
+    decoder.feed(b"data: " + b"x" * 90)
+    with pytest.raises(ValueError, match="100 bytes"):
+        decoder.feed(b"x" * 10)
+
+
+STREAM = (
+    "\ufeff: hello\r\n\r\nevent: a\ndata: ä😀\n\ndata: 1\rdata: 2\r\rid: 3\n\n"
+    'data:\r\n\r\ndata: {"x": "\u2028"}\r\n\r\n\n\ndata: end\n\n'
+).encode()
+EXPECTED = ["ä😀".encode(), b"1\n2", b"", '{"x": "\u2028"}'.encode(), b"end"]
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=20))
+def test_any_chunking_gives_the_same_events(cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), len(STREAM)]
+    chunks = [STREAM[a:b] for a, b in itertools.pairwise(edges)]
+    assert decode(*chunks) == EXPECTED
+
+
+def test_byte_by_byte() -> None:
+    assert decode(*(bytes([byte]) for byte in STREAM)) == EXPECTED
+
+
+@given(st.text())
+def test_what_is_framed_is_read_back(text: str) -> None:
+    data = native.encode(Content(content=text))
+    assert decode(native.frame("run", 7, data)) == [data]
+    assert not {0x2028, 0x2029} & {ord(c) for c in data.decode()}
+
+
+def test_a_frame_is_as_the_contract_says() -> None:
+    event = Content(content="hi\u2028", timestamp=5)
+    frame = native.frame("abc", 7, native.encode(event))
+    assert frame == (
+        b"id: abc:7\nevent: content\n"
+        b'data: {"type":"content","is_final":false,"timestamp":5,"content":"hi\\u2028"}'
+        b"\n\n"
+    )
+    assert sse.frame("connected", b"{}", retry_ms=1000) == (
+        b"retry: 1000\nevent: connected\ndata: {}\n\n"
+    )
