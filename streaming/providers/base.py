@@ -5,7 +5,7 @@ is woken once for it. The agent joins the deltas into parts (see `agent.Turn`); 
 provider keeps no text of its own.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -38,6 +38,14 @@ class ProviderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_retries: int = 2
     #: Of the demo model: pause between two words.
     demo_delay: float = 0.02
+
+    def __repr__(self) -> str:
+        """As usual, but without the API key."""
+        shown = msgspec.structs.asdict(self)
+        if self.api_key:
+            shown["api_key"] = "***"
+        fields = ", ".join(f"{name}={value!r}" for name, value in shown.items())
+        return f"{type(self).__name__}({fields})"
 
 
 class TextDelta(msgspec.Struct, frozen=True):
@@ -114,11 +122,12 @@ class Provider(Protocol):
     name: str
     model: str
 
-    def stream(self, request: ModelRequest) -> AsyncIterator[list[Delta]]:
+    def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
         """Call the model and yield batches of deltas, ending with `TurnEnd`.
 
-        Closing the iterator, or cancelling the task that reads it, closes the
-        connection to the provider.
+        A batch may be empty: a sign of life that brought nothing to tell. Closing the
+        generator, or cancelling the task that reads it, closes the connection to the
+        provider.
 
         Raises `ProviderError` or one of its kinds, also in mid-stream; a stream that
         ends without its terminal event raises `ProviderIncomplete`.
