@@ -1,0 +1,89 @@
+# What developers and operators run. PYTHON names the interpreter, VENV the environment:
+#   make test PYTHON=python3.13 VENV=/tmp/venv-3.13
+
+PYTHON ?= python3
+VENV ?= .venv
+
+py := $(VENV)/bin/python
+pip := $(py) -m pip install --quiet --disable-pip-version-check --require-hashes
+compile := $(py) -m uv pip compile pyproject.toml --extra postgres --quiet \
+  --universal --python-version 3.11 --fork-strategy requires-python \
+  --generate-hashes --custom-compile-command "make lock"
+
+# Stamps: the environment holds what these lock files say.
+run_stamp := $(VENV)/.run
+dev_stamp := $(VENV)/.dev
+
+.PHONY: help run test check format dev lock upgrade clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: $(run_stamp) ## serve on http://localhost:8080 (or PORT=9000 make run)
+	@$(py) manage.py migrate --verbosity 0
+	@exec $(py) manage.py runserver
+
+test: $(dev_stamp) ## run the tests: on SQLite, and on PostgreSQL where one answers
+	@$(py) -m tests.available
+	@TEST_DATABASE_URL= $(py) -m pytest --cov --cov-report=
+	@url=`$(py) -m tests.available postgres` || exit 0; \
+	  echo "Again, on PostgreSQL:"; TEST_DATABASE_URL=$$url \
+	  $(py) -m pytest --cov --cov-report= --cov-append -m "not browser"
+	@echo "Coverage, by branches too: `$(py) -m coverage report --format=total` %"
+
+check: $(dev_stamp) ## formatting, lint, types, migrations, deployment, imports, JavaScript
+	$(py) -m ruff format --check .
+	$(py) -m ruff check .
+	$(py) -m mypy
+	DJANGO_SETTINGS_MODULE=tests.settings $(py) manage.py makemigrations --check
+	DEBUG=false HTTPS=true SECRET_KEY=`$(py) -c 'print(__import__("secrets").token_hex(32))'` \
+	  $(py) manage.py check --deploy --fail-level WARNING
+	$(py) -m pytest --quiet tests/test_architecture.py tests/test_project.py
+	@command -v node > /dev/null || echo "No node here: JavaScript is not checked."
+	@! command -v node > /dev/null || for file in `find static -name '*.js'`; do \
+	  echo "node --check $$file"; node --input-type=module --check < $$file || exit 1; \
+	done
+
+format: $(dev_stamp) ## format the code, and mend what ruff can mend
+	$(py) -m ruff check --fix .
+	$(py) -m ruff format .
+
+dev: $(dev_stamp) ## make the environment with the developers' tools, and no more
+
+lock: $(dev_stamp) ## bring requirements/ in step with pyproject.toml
+	$(compile) $(UPGRADE) --output-file requirements/run.txt
+	$(compile) $(UPGRADE) --group dev --constraints requirements/run.txt \
+	  --output-file requirements/dev.txt
+
+upgrade: ## the same, with the newest versions
+	@$(MAKE) lock UPGRADE=--upgrade
+
+clean: ## remove the environment and what tools left behind (not data/)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+define can_make_environments
+import sys
+if sys.version_info < (3, 11):
+    sys.exit("Python 3.11 or newer is needed and $(PYTHON) is %d.%d: name another, as in"
+             " make run PYTHON=python3.13" % sys.version_info[:2])
+try:
+    import ensurepip, venv
+except ImportError:
+    sys.exit("$(PYTHON) lacks the venv module: on Debian or Ubuntu, apt install python3-venv")
+endef
+export can_make_environments
+
+$(py):
+	@$(PYTHON) -c "$$can_make_environments"
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(run_stamp): $(py) requirements/run.txt
+	@echo "Installing the locked packages: some 20 seconds."
+	@$(pip) --requirement requirements/run.txt
+	@touch $@
+
+$(dev_stamp): $(py) requirements/dev.txt
+	@echo "Installing the locked packages and the developers' tools: some 30 seconds."
+	@$(pip) --requirement requirements/dev.txt
+	@touch $(run_stamp) $@
