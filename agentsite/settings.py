@@ -49,6 +49,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.contrib.humanize",  # numbers in the admin's pages
 ]
 
 # All of it is async-capable, and what only pages need stays off the API's path.
