@@ -1,0 +1,97 @@
+"""Chat Completions, the request: our messages as OpenAI and its imitators know them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from streaming.messages import (
+    Message,
+    ThinkingPart,
+    ToolCallPart,
+    ToolResultPart,
+    ToolSpec,
+)
+from streaming.providers.base import ModelRequest
+from streaming.providers.openai import models
+from streaming.providers.openai.tool_calls import is_object
+
+ChatMessage = dict[str, Any]
+
+
+def body(
+    request: ModelRequest,
+    *,
+    model: str,
+    max_tokens: int,
+    thinking: str,
+    at_openai: bool,
+) -> dict[str, Any]:
+    """The request as the API wants it; `at_openai` tells OpenAI from other servers."""
+    built: dict[str, Any] = {
+        "model": model,
+        "messages": list(_messages(request)),
+        "max_completion_tokens" if at_openai else "max_tokens": max_tokens,
+        "stream_options": {"include_usage": True},
+    }
+    if request.tools:
+        built["tools"] = [_tool(tool) for tool in request.tools]
+        built["tool_choice"] = "auto" if request.allow_tools else "none"
+    effort = models.effort(thinking, model)
+    if effort and (models.reasons(model) or not at_openai):
+        built["reasoning_effort"] = effort
+    return built
+
+
+def _tool(tool: ToolSpec) -> dict[str, Any]:
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+    }
+    return {"type": "function", "function": function}
+
+
+def _messages(request: ModelRequest) -> Iterator[ChatMessage]:
+    if request.system:
+        yield {"role": "system", "content": request.system}
+    for message in request.messages:
+        match message.role:
+            case "user":
+                yield {"role": "user", "content": message.text}
+            case "assistant":
+                yield from _assistant(message)
+            case "tool":
+                yield from _results(message)
+
+
+def _assistant(message: Message) -> Iterator[ChatMessage]:
+    said: ChatMessage = {"role": "assistant", "content": message.text or None}
+    if message.tool_calls:
+        said["tool_calls"] = [_call(call) for call in message.tool_calls]
+    elif not message.text:
+        return  # cut short before it said anything: servers refuse it empty
+    yield said | _reasoning(message)
+
+
+def _reasoning(message: Message) -> dict[str, str]:
+    """Open reasoning goes back in the field it came in; some servers insist on it."""
+    fields: dict[str, str] = {}
+    for part in message.parts:
+        match part:
+            case ThinkingPart(
+                text=text, provider="openai", opaque={"field": str(name)}
+            ):
+                fields[name] = fields.get(name, "") + text
+    return fields
+
+
+def _call(call: ToolCallPart) -> dict[str, Any]:
+    # Servers parse them to fill in their chat template, and fail on broken JSON.
+    arguments = call.arguments if is_object(call.arguments) else "{}"
+    function = {"name": call.name, "arguments": arguments}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _results(message: Message) -> Iterator[ChatMessage]:
+    for part in message.parts:
+        if isinstance(part, ToolResultPart):
+            yield {"role": "tool", "tool_call_id": part.id, "content": part.result}

@@ -1,0 +1,160 @@
+"""Chat Completions, the answer: its chunks as our deltas, oddities of servers included.
+
+OpenAI's own chunks are regular. The servers that speak like it leave out ids, finish
+reasons, indexes or choices, repeat names, or tell of an error in a chunk; what they
+send is taken for what they must have meant.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from streaming.exceptions import ProviderIncomplete
+from streaming.providers.base import (
+    Delta,
+    TextDelta,
+    ThinkingDelta,
+    ThinkingEnd,
+    TurnEnd,
+    TurnStopReason,
+)
+from streaming.providers.failures import error_fields, status_error
+from streaming.providers.openai.tool_calls import OpenCalls
+from streaming.providers.openai.usage import Count, TokenDetails, token_usage
+from streaming.providers.transport import decode
+
+
+class _Function(msgspec.Struct):
+    name: Any = None
+    arguments: Any = None
+
+
+class _CallFragment(msgspec.Struct):
+    index: int | None = None
+    id: Any = None
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: Any = None
+    refusal: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    tool_calls: list[_CallFragment] | None = None
+    function_call: _Function | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int | None = None
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: Count = None
+    completion_tokens: Count = None
+    prompt_tokens_details: TokenDetails | None = None
+    completion_tokens_details: TokenDetails | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Any = None
+
+
+_CHUNK = msgspec.json.Decoder(_Chunk)
+
+_CUT = frozenset({"length", "max_tokens", "model_length"})
+_FILTERED = frozenset({"content_filter", "sensitive"})
+_FAILED = frozenset({"abort", "error", "insufficient_system_resource"})
+
+
+class ChatParser:
+    """Reads the chunks of one completion. Tool calls are told at its end."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self._finish_reason = ""
+        self._refused = False
+        self._thinking_field = ""
+        self._calls = OpenCalls()
+
+    def feed(self, data: bytes) -> Iterator[Delta]:
+        """What one chunk tells."""
+        if data.startswith(b"[DONE]"):
+            self.done = True
+            return
+        chunk = decode(_CHUNK, data)
+        if chunk.error:
+            raise status_error(None, error_fields(chunk.error))
+        for choice in chunk.choices or ():
+            if not choice.index:
+                yield from self._choice(choice)
+        if usage := chunk.usage:
+            self.done = bool(self._finish_reason)
+            yield token_usage(
+                usage.prompt_tokens,
+                usage.completion_tokens,
+                usage.prompt_tokens_details,
+                usage.completion_tokens_details,
+            )
+
+    def finish(self) -> list[Delta]:
+        """What is left to tell once the stream has ended."""
+        reason = self._finish_reason
+        if not reason and not self.done:
+            raise ProviderIncomplete
+        if reason in _FAILED:
+            raise status_error(503, {})
+        calls = list(self._calls.parts(whole_only=reason in _CUT | _FILTERED))
+        end = TurnEnd(self._stop_reason(reason, called=bool(calls)))
+        return [*self._end_thinking(), *calls, end]
+
+    def _choice(self, choice: _Choice) -> Iterator[Delta]:
+        if delta := choice.delta:
+            yield from self._thinking(delta)
+            yield from self._text(delta)
+            for fragment in delta.tool_calls or ():
+                self._call(fragment.index, fragment.id, fragment.function)
+            if delta.function_call:
+                self._call(None, None, delta.function_call)
+        self._finish_reason = choice.finish_reason or self._finish_reason
+
+    def _thinking(self, delta: _Delta) -> Iterator[Delta]:
+        for field in ("reasoning_content", "reasoning"):
+            text = getattr(delta, field)
+            if text and isinstance(text, str):
+                self._thinking_field = field
+                yield ThinkingDelta(text)
+                return  # servers that send both send the same in both
+
+    def _text(self, delta: _Delta) -> Iterator[Delta]:
+        self._refused |= bool(delta.refusal)
+        if text := _plain(delta.content) + _plain(delta.refusal):
+            yield from self._end_thinking()
+            yield TextDelta(text)
+
+    def _end_thinking(self) -> Iterator[Delta]:
+        if self._thinking_field:
+            yield ThinkingEnd("openai", {"field": self._thinking_field})
+            self._thinking_field = ""
+
+    def _call(self, index: int | None, id: object, function: _Function | None) -> None:
+        function = function or _Function()
+        self._calls.add(index, id, function.name, function.arguments)
+
+    def _stop_reason(self, reason: str, *, called: bool) -> TurnStopReason:
+        if self._refused or reason in _FILTERED:
+            return "refusal"
+        if reason in _CUT:
+            return "max_tokens"
+        return "tool_use" if called else "end_turn"
+
+
+def _plain(content: object) -> str:
+    """Text, which some servers send as a list of parts."""
+    if isinstance(content, list):
+        return "".join(_plain(p.get("text")) for p in content if isinstance(p, dict))
+    return content if isinstance(content, str) else ""

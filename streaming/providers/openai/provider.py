@@ -1,0 +1,72 @@
+"""OpenAI's way to a model: the SDK sends the request, the raw answer is read here."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, aclosing
+
+from openai import AsyncOpenAI, DefaultAioHttpClient, OpenAIError
+
+from streaming.providers.base import Delta, ModelRequest, ProviderOptions
+from streaming.providers.openai import chat_request, responses_request
+from streaming.providers.openai.chat_stream import ChatParser
+from streaming.providers.openai.models import DEFAULT_MODEL
+from streaming.providers.openai.responses_stream import ResponseParser
+from streaming.providers.transport import (
+    Parser,
+    RawResponse,
+    http_client,
+    read_answer,
+)
+
+# The SDK insists on a key; a server of one's own needs none.
+_NO_KEY = "none"
+
+
+class OpenAIProvider:
+    """Responses against OpenAI itself, Chat Completions elsewhere."""
+
+    name = "openai"
+
+    def __init__(self, options: ProviderOptions) -> None:
+        self.model = options.model or DEFAULT_MODEL
+        self._options = options
+        self._client = AsyncOpenAI(
+            api_key=options.api_key or _NO_KEY,
+            base_url=options.base_url or None,
+            max_retries=0,
+            http_client=http_client(DefaultAioHttpClient, options),
+        )
+        host = f".{self._client.base_url.host}"
+        self._at_openai = host.endswith(".api.openai.com")
+        usual = "responses" if self._at_openai else "chat"
+        self.api = options.openai_api or usual
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
+        """Call the model and yield batches of deltas, ending with `TurnEnd`."""
+        opening, parser = self._call(request)
+        async with aclosing(read_answer(opening, parser, OpenAIError)) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def aclose(self) -> None:
+        """Close the connections that are kept for reuse."""
+        await self._client.close()
+
+    def _call(
+        self, request: ModelRequest
+    ) -> tuple[AbstractAsyncContextManager[RawResponse], Parser]:
+        max_tokens, thinking = self._options.max_tokens, self._options.thinking
+        if self.api == "responses":
+            body = responses_request.body(
+                request, model=self.model, max_tokens=max_tokens, thinking=thinking
+            )
+            responses = self._client.responses.with_streaming_response
+            return responses.create(**body, stream=True), ResponseParser()
+        body = chat_request.body(
+            request,
+            model=self.model,
+            max_tokens=max_tokens,
+            thinking=thinking,
+            at_openai=self._at_openai,
+        )
+        completions = self._client.chat.completions.with_streaming_response
+        return completions.create(**body, stream=True), ChatParser()

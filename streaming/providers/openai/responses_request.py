@@ -1,0 +1,115 @@
+"""OpenAI's Responses API, the request: our messages as its input items."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from streaming.messages import (
+    Message,
+    OpaquePart,
+    Part,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+    ToolResultPart,
+    ToolSpec,
+)
+from streaming.providers.base import ModelRequest
+from streaming.providers.openai import models
+
+Item = dict[str, Any]
+
+
+def body(
+    request: ModelRequest, *, model: str, max_tokens: int, thinking: str
+) -> dict[str, Any]:
+    """The request as the API wants it. Nothing is stored at OpenAI."""
+    built: dict[str, Any] = {
+        "model": model,
+        "input": list(_input(request.messages, models.reasons(model))),
+        "max_output_tokens": max_tokens,
+        "store": False,
+    }
+    if request.system:
+        built["instructions"] = request.system
+    if request.tools:
+        built["tools"] = [_tool(tool) for tool in request.tools]
+        built["tool_choice"] = "auto" if request.allow_tools else "none"
+    if models.reasons(model):
+        built["include"] = ["reasoning.encrypted_content"]
+        built["reasoning"] = _reasoning(models.effort(thinking, model), thinking)
+    return built
+
+
+def _reasoning(effort: str | None, thinking: str) -> dict[str, str]:
+    options = {} if thinking in models.OFF else {"summary": "auto"}
+    return options | ({"effort": effort} if effort else {})
+
+
+def _tool(tool: ToolSpec) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+        "strict": False,
+    }
+
+
+def _input(messages: Iterable[Message], reasons: bool) -> Iterator[Item]:
+    for message in messages:
+        match message.role:
+            case "user":
+                content = [{"type": "input_text", "text": message.text}]
+                yield {"type": "message", "role": "user", "content": content}
+            case "assistant":
+                yield from _output_items(message.parts, reasons)
+            case "tool":
+                for part in message.parts:
+                    if isinstance(part, ToolResultPart):
+                        yield {
+                            "type": "function_call_output",
+                            "call_id": part.id,
+                            "output": part.result,
+                        }
+
+
+def _output_items(parts: Iterable[Part], reasons: bool) -> Iterator[Item]:
+    """What the model said earlier.
+
+    Reasoning waits for the item that follows it: the API refuses it without.
+    """
+    waiting: list[Item] = []
+    phase: dict[str, str] = {}
+    for part in parts:
+        match part:
+            case ThinkingPart(provider="openai", opaque=dict(item)):
+                if _can_go_back(item, reasons):
+                    waiting.append(item)
+            case OpaquePart(provider="openai", data={"phase": str(name)}):
+                phase = {"phase": name}
+            case TextPart(text=text) if text:
+                yield from waiting
+                waiting.clear()
+                content = [{"type": "output_text", "text": text}]
+                said = {"type": "message", "role": "assistant", "content": content}
+                yield said | phase
+                phase = {}
+            case ToolCallPart():
+                yield from waiting
+                waiting.clear()
+                yield {
+                    "type": "function_call",
+                    "call_id": part.id,
+                    "name": part.name,
+                    "arguments": part.arguments,
+                }
+
+
+def _can_go_back(reasoning: Item, reasons: bool) -> bool:
+    """OpenAI's own carries its content encrypted, for models that reason only.
+
+    Other servers leave it open. One with neither would be looked up, in vain.
+    """
+    if reasoning.get("encrypted_content"):
+        return reasons
+    return bool(reasoning.get("content"))

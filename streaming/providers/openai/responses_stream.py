@@ -1,0 +1,192 @@
+"""OpenAI's Responses API, the answer: its events as our deltas."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from streaming.exceptions import ProviderIncomplete
+from streaming.messages import OpaquePart
+from streaming.providers.base import (
+    Delta,
+    TextDelta,
+    ThinkingDelta,
+    ThinkingEnd,
+    TokenUsage,
+    TurnEnd,
+    TurnStopReason,
+)
+from streaming.providers.failures import error_fields, status_error
+from streaming.providers.openai.tool_calls import OpenCall
+from streaming.providers.openai.usage import Count, TokenDetails, token_usage
+from streaming.providers.transport import decode
+
+Item = dict[str, Any]
+Index = int | None
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: Count = None
+    output_tokens: Count = None
+    input_tokens_details: TokenDetails | None = None
+    output_tokens_details: TokenDetails | None = None
+
+
+class _IncompleteDetails(msgspec.Struct):
+    reason: str | None = None
+
+
+class _Response(msgspec.Struct):
+    output: list[Item] | None = None
+    usage: _Usage | None = None
+    error: Any = None
+    incomplete_details: _IncompleteDetails | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    output_index: Index = None
+    delta: Any = None
+    arguments: Any = None
+    item: Item | None = None
+    response: _Response | None = None
+    error: Any = None
+    code: Any = None
+    message: Any = None
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+
+
+class ResponseParser:
+    """Reads the events of one response.
+
+    The deltas are what counts; where a server sends none, the finished items are.
+    """
+
+    def __init__(self) -> None:
+        self._stop_reason: TurnStopReason | None = None
+        self._refused = False
+        self._called = False
+        self._items_ended = False
+        self._told: set[Index] = set()
+        self._arguments: defaultdict[Index, list[str]] = defaultdict(list)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more can follow."""
+        return self._stop_reason is not None
+
+    def feed(self, data: bytes) -> Iterator[Delta]:
+        """What one event tells."""
+        if data.startswith(b"[DONE]"):
+            return  # not OpenAI's, and no terminal event
+        event = decode(_EVENT, data)
+        index = event.output_index
+        match event.type:
+            case "response.output_text.delta":
+                yield from self._tell(index, TextDelta, event.delta)
+            case (
+                "response.reasoning_summary_text.delta"
+                | "response.reasoning_text.delta"
+            ):
+                yield from self._tell(index, ThinkingDelta, event.delta)
+            case "response.refusal.delta":
+                self._refused = True
+                yield from self._tell(index, TextDelta, event.delta)
+            case "response.function_call_arguments.delta":
+                self._arguments[index].append(str(event.delta))
+            case "response.function_call_arguments.done" if event.arguments:
+                self._arguments[index] = [str(event.arguments)]
+            case "response.output_item.added" if event.item:
+                yield from _phase(event.item)
+            case "response.output_item.done" if event.item:
+                self._items_ended = True
+                yield from self._end_item(index, event.item)
+            case "response.completed" | "response.incomplete" | "response.failed":
+                yield from self._end(event.type, event.response or _Response())
+            case _ if event.type == "error" or event.error:
+                fields = {"code": event.code, "message": event.message}
+                raise status_error(None, error_fields(event.error) or fields)
+
+    def finish(self) -> list[Delta]:
+        """What is left to tell once the stream has ended."""
+        if self._stop_reason is None:
+            raise ProviderIncomplete
+        return [TurnEnd(self._stop_reason)]
+
+    def _tell(
+        self, index: Index, kind: type[TextDelta | ThinkingDelta], text: object
+    ) -> Iterator[Delta]:
+        if isinstance(text, str) and text:
+            self._told.add(index)
+            yield kind(text)
+
+    def _end_item(self, index: Index, item: Item) -> Iterator[Delta]:
+        untold = index not in self._told
+        match item.get("type"):
+            case "message" if untold:
+                for part in _parts(item, "content"):
+                    self._refused |= part.get("type") == "refusal"
+                    text = part.get("text") or part.get("refusal")
+                    yield from self._tell(index, TextDelta, text)
+            case "reasoning":
+                thoughts = _parts(item, "summary", "content") if untold else ()
+                for part in thoughts:
+                    yield from self._tell(index, ThinkingDelta, part.get("text"))
+                yield ThinkingEnd("openai", item)
+            case "function_call":
+                yield from self._call(index, item)
+
+    def _call(self, index: Index, item: Item) -> Iterator[Delta]:
+        call = OpenCall()
+        arguments = item.get("arguments") or "".join(self._arguments[index])
+        call.add(item.get("call_id") or item.get("id"), item.get("name"), arguments)
+        status = item.get("status")
+        cut = status == "incomplete" or (status != "completed" and call.is_cut)
+        if call.name and not cut:
+            self._called = True
+            yield call.part()
+
+    def _end(self, kind: str, response: _Response) -> Iterator[Delta]:
+        if not self._items_ended:
+            for index, item in enumerate(response.output or ()):
+                yield from self._end_item(index, item)
+        if response.usage:
+            yield _usage(response.usage)
+        fields = error_fields(response.error)
+        if "policy" in str(fields.get("code")):
+            self._stop_reason = "refusal"
+        elif kind == "response.failed" or response.error:
+            raise status_error(None, fields)
+        else:
+            self._stop_reason = self._why(response.incomplete_details)
+
+    def _why(self, incomplete: _IncompleteDetails | None) -> TurnStopReason:
+        if incomplete:
+            filtered = incomplete.reason == "content_filter"
+            return "refusal" if filtered else "max_tokens"
+        if self._refused:
+            return "refusal"
+        return "tool_use" if self._called else "end_turn"
+
+
+def _parts(item: Item, *names: str) -> list[Item]:
+    parts = [part for name in names for part in item.get(name) or ()]
+    return [part for part in parts if isinstance(part, dict)]
+
+
+def _phase(item: Item) -> Iterator[Delta]:
+    """Models that label their messages answer worse when the label is lost."""
+    if phase := item.get("phase"):
+        yield OpaquePart("openai", {"phase": phase})
+
+
+def _usage(usage: _Usage) -> TokenUsage:
+    return token_usage(
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.input_tokens_details,
+        usage.output_tokens_details,
+    )
