@@ -72,11 +72,15 @@ class Reply:
 
 
 class Upstream:
-    """The server. `gone` is set once a client left before its answer ended."""
+    """The server. `gone` is set once a client left before its answer ended.
+
+    `connections` counts those that were opened.
+    """
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.gone = asyncio.Event()
+        self.connections = 0
         self._replies: list[Reply] = []
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -100,6 +104,7 @@ class Upstream:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self._open.add(writer)
+        self.connections += 1
         try:
             while request := await self._read_request(reader):
                 self.requests.append(request)
