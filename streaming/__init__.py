@@ -14,3 +14,5 @@ The path of a request, from the top down; imports point down only:
     messages, events  what goes into the model; what comes out of a run
     exceptions        everything that can go wrong
 """
+
+__version__ = "0.1.0"

@@ -15,7 +15,7 @@ from streaming.providers.base import ProviderOptions
 
 
 class AgentConf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the agent and its runs behave. Times are in seconds unless named otherwise."""
+    """How the agent and its runs behave. Times are in seconds where not named."""
 
     name: str = "Agent"
     description: str = ""

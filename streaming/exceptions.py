@@ -24,6 +24,7 @@ The docstring of a class is its message when none is given. `retryable` says whe
 the same request may succeed later; `retry_after` is in seconds.
 """
 
+from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
 
@@ -196,3 +197,17 @@ class ProviderTimeout(ProviderError):
     code = "provider_timeout"
     status = 504
     retryable = True
+
+
+def from_code(code: str, message: str) -> AgentError:
+    """The error that was kept as its code and message."""
+    return _BY_CODE.get(code, InternalError)(message)
+
+
+def _all_kinds(kind: type[AgentError]) -> Iterator[type[AgentError]]:
+    for sub in kind.__subclasses__():
+        yield sub
+        yield from _all_kinds(sub)
+
+
+_BY_CODE = {kind.code: kind for kind in _all_kinds(AgentError)}

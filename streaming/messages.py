@@ -133,21 +133,21 @@ def answer_open_calls(messages: Iterable[Message]) -> list[Message]:
     return answered
 
 
-def trim_history(messages: Sequence[Message], budget: int) -> list[Message]:
-    """The newest whole turns that fit into `budget` characters of JSON.
+def newest_turns(newest_first: Iterable[Message], budget: int) -> list[Message]:
+    """The newest whole turns that fit into `budget` bytes of JSON, oldest first.
 
     A turn begins with a user message and holds all that follows up to the next, so a
-    tool call is never parted from its result. The newest turn always stays.
+    tool call is never parted from its result. The newest turn always stays. Reads no
+    further than it must.
     """
-    turns: list[list[Message]] = []
-    for message in messages:
-        if message.role == "user" or not turns:
-            turns.append([])
-        turns[-1].append(message)
-    kept: list[list[Message]] = []
-    for turn in reversed(turns):
-        budget -= len(msgspec.json.encode(turn))
-        if kept and budget < 0:
+    kept: list[Message] = []
+    turn: list[Message] = []
+    for message in newest_first:
+        turn.append(message)
+        budget -= len(msgspec.json.encode(message))
+        if budget < 0 and kept:
             break
-        kept.append(turn)
-    return [message for turn in reversed(kept) for message in turn]
+        if message.role == "user":
+            kept += turn
+            turn = []
+    return kept[::-1]

@@ -1,0 +1,94 @@
+"""The life of a run: started by one request, followed by any, stopped for good by one.
+
+`executor()` is this process's; everything here works on any run, wherever it runs.
+"""
+
+import asyncio
+import os
+import secrets
+import socket
+
+from django.apps import apps
+from django.db import IntegrityError
+
+from streaming import conf, db
+from streaming.agent import Agent
+from streaming.apps import StreamingConfig
+from streaming.exceptions import ShuttingDown
+from streaming.models import Run
+from streaming.providers import make_provider
+from streaming.runs import presence, store
+from streaming.runs.executor import InProcessExecutor
+from streaming.runs.store import RunRequest
+
+__all__ = ["RunRequest", "cancel", "executor", "start", "wait_for_end"]
+
+_executor: InProcessExecutor | None = None
+_loop: asyncio.AbstractEventLoop | None = None
+
+
+def executor() -> InProcessExecutor:
+    """The executor of this process and its event loop, made at the first call."""
+    global _executor, _loop
+    loop = asyncio.get_running_loop()
+    if _executor is None or _loop is not loop:
+        _executor, _loop = _make_executor(), loop
+    return _executor
+
+
+async def start(request: RunRequest) -> Run:
+    """Start a run, or join the one that the request's idempotency key names.
+
+    When this returns, the run and the user's message are durable. Raises
+    `ShuttingDown`, `ConversationBusy` or `IdempotencyConflict`.
+    """
+    here = executor()
+    if here.draining:
+        raise ShuttingDown
+    provider = here.agent.provider
+
+    async def create() -> store.Created:
+        return await db.write(
+            store.create_run,
+            request,
+            worker=here.worker,
+            provider=provider.name,
+            model=provider.model,
+            history_chars=conf.get().history_chars,
+        )
+
+    try:
+        created = await create()
+    except IntegrityError:  # another request won the race: see what it made
+        created = await create()
+    if created.history is not None:
+        here.submit(created.run, created.history)
+    return created.run
+
+
+async def cancel(run: Run) -> bool:
+    """Stop a run wherever it runs; false when it had ended already."""
+    asked = await db.write(presence.request_cancel, run.id)
+    if asked:
+        executor().stop(run.id)
+    return asked
+
+
+async def wait_for_end(run: Run) -> None:
+    """Return when the run has ended; until then it counts as followed."""
+    async for batch in executor().follow(run.id, 0):
+        if batch and batch[-1].is_last:
+            return
+
+
+def _make_executor() -> InProcessExecutor:
+    options = conf.get()
+    agent = Agent(
+        provider=make_provider(options.provider),
+        toolbox=apps.get_app_config(StreamingConfig.name).toolbox,
+        system_prompt=options.system_prompt,
+        tool_timeout=options.tool_timeout,
+        max_tool_result_chars=options.max_tool_result_chars,
+    )
+    worker = f"{socket.gethostname()[:32]}:{os.getpid()}:{secrets.token_hex(4)}"
+    return InProcessExecutor(agent, options, worker)

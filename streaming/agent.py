@@ -1,0 +1,322 @@
+"""The agent: call the model, run the tools it asks for, call it again.
+
+`Agent.run` yields events in batches; what it has done so far stands in a `Progress`,
+so that also a run that is cut short knows its usage and its messages.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import msgspec
+
+from streaming.events import (
+    Content,
+    Event,
+    ExecutionSummary,
+    StopReason,
+    Thinking,
+    ToolCallEvent,
+    ToolCallInfo,
+    ToolResultEvent,
+    Usage,
+    now_ms,
+)
+from streaming.messages import (
+    Message,
+    OpaquePart,
+    Part,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from streaming.providers.base import (
+    Delta,
+    ModelRequest,
+    Provider,
+    TextDelta,
+    ThinkingDelta,
+    ThinkingEnd,
+    TokenUsage,
+    TurnEnd,
+    TurnStopReason,
+)
+from streaming.tools.base import ToolContext
+from streaming.tools.toolbox import Toolbox
+
+logger = logging.getLogger(__name__)
+
+#: What a token is taken for where the provider did not count.
+CHARS_PER_TOKEN = 4
+
+Checkpoint = Callable[[Message], Awaitable[None]]
+
+
+class Turn:
+    """One answer of the model, joined from its deltas."""
+
+    def __init__(self) -> None:
+        self.stop_reason: TurnStopReason | None = None
+        self.usage = TokenUsage()
+        self._parts: list[Part] = []
+        self._pieces: list[str] = []
+        self._open: type[TextPart | ThinkingPart] = TextPart
+
+    def add(self, batch: Sequence[Delta]) -> list[Event]:
+        """Take in a batch of deltas; return the events that clients see of it."""
+        events: list[Event] = []
+        now = now_ms()
+        for delta in batch:
+            match delta:
+                case TextDelta(text):
+                    self._extend(TextPart, text)
+                    events.append(Content(content=text, timestamp=now))
+                case ThinkingDelta(text):
+                    self._extend(ThinkingPart, text)
+                    events.append(Thinking(thinking_step=text, timestamp=now))
+                case ThinkingEnd(provider, opaque):
+                    self._end_thinking(provider, opaque)
+                case ToolCallPart() | OpaquePart():
+                    self._close()
+                    self._parts.append(delta)
+                case TokenUsage():
+                    self.usage = delta
+                case TurnEnd(stop_reason):
+                    self.stop_reason = stop_reason
+        return events
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the model wants another call."""
+        if self.stop_reason == "pause_turn":
+            return bool(self.message.parts)
+        return self.stop_reason == "tool_use" and bool(self.message.tool_calls)
+
+    @property
+    def message(self) -> Message:
+        """What the model has said so far."""
+        self._close()
+        return Message("assistant", list(self._parts))
+
+    def _extend(self, kind: type[TextPart | ThinkingPart], text: str) -> None:
+        if kind is not self._open:
+            self._close()
+            self._open = kind
+        self._pieces.append(text)
+
+    def _end_thinking(self, provider: str, opaque: dict[str, object]) -> None:
+        text = "".join(self._pieces) if self._open is ThinkingPart else ""
+        if self._open is ThinkingPart:
+            self._pieces.clear()
+        self._close()
+        self._parts.append(ThinkingPart(text, provider, opaque))
+
+    def _close(self) -> None:
+        if text := "".join(self._pieces):
+            self._parts.append(self._open(text))
+        self._pieces.clear()
+
+
+@dataclass
+class Progress:
+    """What a run has done so far."""
+
+    started: float = field(default_factory=time.monotonic)
+    messages: list[Message] = field(default_factory=list)
+    usage: TokenUsage = TokenUsage()
+    llm_calls: int = 0
+    tool_calls: int = 0
+    used_tools: list[str] = field(default_factory=list)
+    stop_reason: StopReason = "end_turn"
+
+    @property
+    def output(self) -> str:
+        """The text of the newest answer."""
+        answers = [m for m in self.messages if m.role == "assistant"]
+        return answers[-1].text if answers else ""
+
+    def wire_usage(self) -> Usage:
+        """The tokens as clients see them."""
+        used = self.usage
+        total = used.input_tokens + used.output_tokens
+        return Usage(
+            used.input_tokens, used.output_tokens, total, used.reasoning_tokens
+        )
+
+    def summary(self) -> ExecutionSummary:
+        """The run in numbers."""
+        return ExecutionSummary(
+            llm_calls=self.llm_calls,
+            tool_calls=self.tool_calls,
+            execution_time_ms=round((time.monotonic() - self.started) * 1000),
+            used_tools=self.used_tools,
+            stop_reason=self.stop_reason,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agent:
+    """A model with its instructions and its tools."""
+
+    provider: Provider
+    toolbox: Toolbox
+    system_prompt: str = ""
+    tool_timeout: float = 30.0
+    max_tool_result_chars: int = 100_000
+
+    async def run(
+        self,
+        history: Sequence[Message],
+        context: ToolContext,
+        *,
+        max_iterations: int,
+        progress: Progress,
+        checkpoint: Checkpoint,
+    ) -> AsyncGenerator[list[Event]]:
+        """Answer the last message of `history`; yield the events as they happen.
+
+        `checkpoint` is awaited with each new message but the last answer, before
+        anything that follows from it is done; the last answer is in `progress`.
+        Raises `ProviderError`.
+        """
+        for iteration in range(1, max_iterations + 1):
+            is_last = iteration == max_iterations
+            turn = Turn()
+            request = ModelRequest(
+                system=self.system_prompt,
+                messages=[*history, *progress.messages],
+                tools=self.toolbox.specs,
+                allow_tools=not is_last,
+            )
+            async with aclosing(self._call_model(request, turn, progress)) as batches:
+                async for events in batches:
+                    yield events
+            if is_last or not turn.goes_on:
+                progress.stop_reason = _stop_reason(turn)
+                return
+            await checkpoint(progress.messages[-1])
+            if calls := turn.message.tool_calls:
+                async with aclosing(self._call_tools(calls, context, progress)) as done:
+                    async for events in done:
+                        yield events
+                await checkpoint(progress.messages[-1])
+
+    async def _call_model(
+        self, request: ModelRequest, turn: Turn, progress: Progress
+    ) -> AsyncGenerator[list[Event]]:
+        """One model call. Whatever ends it, what was said and used is kept."""
+        progress.llm_calls += 1
+        started = time.monotonic()
+        try:
+            async with aclosing(self.provider.stream(request)) as batches:
+                async for batch in batches:
+                    if events := turn.add(batch):
+                        yield events
+        finally:
+            message = turn.message
+            if not request.allow_tools or turn.stop_reason != "tool_use":
+                message = _without_calls(message)
+            if message.parts:
+                progress.messages.append(message)
+            used = turn.usage if turn.stop_reason else _estimate(request, turn)
+            progress.usage = _sum(progress.usage, used)
+            logger.debug(
+                "model call: %s in %.0f ms, %s",
+                turn.stop_reason or "cut short",
+                (time.monotonic() - started) * 1000,
+                used,
+            )
+
+    async def _call_tools(
+        self, calls: Sequence[ToolCallPart], context: ToolContext, progress: Progress
+    ) -> AsyncGenerator[list[Event]]:
+        """Run the tools at the same time; tell of each result as it comes."""
+        progress.tool_calls += len(calls)
+        for call in calls:
+            if call.name not in progress.used_tools:
+                progress.used_tools.append(call.name)
+        yield [ToolCallEvent(tool_call=_executing(call)) for call in calls]
+        running = {
+            asyncio.create_task(self._call_tool(call, context)): call for call in calls
+        }
+        try:
+            pending = set(running)
+            while pending:
+                done, pending = await asyncio.wait(
+                    pending, return_when=asyncio.FIRST_COMPLETED
+                )
+                yield [_result_event(running[task], task.result()) for task in done]
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            results: list[Part] = [
+                task.result()
+                for task in running
+                if not task.cancelled() and not task.exception()
+            ]
+            if results:
+                progress.messages.append(Message("tool", results))
+
+    async def _call_tool(
+        self, call: ToolCallPart, context: ToolContext
+    ) -> ToolResultPart:
+        return await self.toolbox.call(
+            call,
+            context,
+            timeout=self.tool_timeout,
+            max_chars=self.max_tool_result_chars,
+        )
+
+
+def _stop_reason(turn: Turn) -> StopReason:
+    """Why a run ended whose last turn this was."""
+    match turn.stop_reason:
+        case "max_tokens" | "refusal" as reason:
+            return reason
+        case _:
+            return "max_iterations" if turn.goes_on else "end_turn"
+
+
+def _without_calls(message: Message) -> Message:
+    """The message without tool calls: one that is never run has no result."""
+    parts: list[Part] = [p for p in message.parts if not isinstance(p, ToolCallPart)]
+    return Message(message.role, parts)
+
+
+def _executing(call: ToolCallPart) -> ToolCallInfo:
+    return ToolCallInfo(call.id, call.name, call.arguments, "executing")
+
+
+def _result_event(call: ToolCallPart, result: ToolResultPart) -> ToolResultEvent:
+    info = ToolCallInfo(
+        call.id,
+        call.name,
+        call.arguments,
+        "error" if result.is_error else "completed",
+        result.result,
+    )
+    return ToolResultEvent(tool_call=info)
+
+
+def _sum(one: TokenUsage, other: TokenUsage) -> TokenUsage:
+    pairs = zip(
+        msgspec.structs.astuple(one), msgspec.structs.astuple(other), strict=True
+    )
+    return TokenUsage(*(a + b for a, b in pairs))
+
+
+def _estimate(request: ModelRequest, turn: Turn) -> TokenUsage:
+    """The usage of a call that was cut short before the provider counted it."""
+    said = len(msgspec.json.encode(turn.message.parts)) // CHARS_PER_TOKEN
+    asked = len(msgspec.json.encode(request.messages)) // CHARS_PER_TOKEN
+    told = turn.usage
+    return msgspec.structs.replace(
+        told,
+        input_tokens=told.input_tokens or asked,
+        output_tokens=max(told.output_tokens, said),
+    )

@@ -1,0 +1,124 @@
+"""Django as an ASGI application, with what Django lacks for long streams.
+
+* Shutdown that streams can see: servers wait for open streams before they tell the
+  application anything, so the signal itself starts the draining of runs.
+* A fixed number of threads: Django starts one for each request, and an open stream
+  would hold one.
+* Static files from an ASGI branch, so that no sync middleware is needed for them.
+"""
+
+import asyncio
+import itertools
+import logging
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Any, cast
+
+from asgiref.sync import ThreadSensitiveContext
+from django.conf import settings
+from django.contrib.staticfiles.finders import get_finders
+from django.core.asgi import get_asgi_application
+from servestatic import ServeStaticASGI
+
+from streaming import db, runs
+
+logger = logging.getLogger(__name__)
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Threads for sync code of requests (the admin). Each may hold a database connection.
+THREADS = 8
+STATIC_MAX_AGE_SECONDS = 60
+
+
+def make_application(*, autorefresh: bool = False) -> "Lifecycle":
+    """The whole application. `autorefresh`: read static files anew at each request."""
+    django = FewThreads(get_asgi_application())
+    return Lifecycle(with_static_files(django, autorefresh=autorefresh))
+
+
+def with_static_files(app: App, *, autorefresh: bool) -> App:
+    """Serve what the staticfiles app finds; no collectstatic is needed."""
+    static: Any = ServeStaticASGI(
+        app,
+        autorefresh=autorefresh,
+        max_age=0 if autorefresh else STATIC_MAX_AGE_SECONDS,
+        allow_all_origins=False,
+    )
+    for finder in get_finders():
+        for storage in getattr(finder, "storages", {}).values():
+            prefix = f"{settings.STATIC_URL}{getattr(storage, 'prefix', None) or ''}"
+            static.add_files(storage.location, prefix)
+    return cast(App, static)
+
+
+class FewThreads:
+    """Requests share long-lived threads for their sync code, in turn."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._threads = itertools.cycle(
+            [ThreadPoolExecutor(1, thread_name_prefix="sync") for _ in range(THREADS)]
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with ThreadSensitiveContext(executor=next(self._threads)):
+            await self._app(scope, receive, send)
+
+
+class Lifecycle:
+    """Starts with the server, drains at its first signal, leaves nothing open."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._draining: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._loop is None:
+            self._start()
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def begin_shutdown(self) -> None:
+        """Start draining; may be called from any thread."""
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._drain)
+
+    def _start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        runs.executor()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._chain(number)
+
+    def _chain(self, number: signal.Signals) -> None:
+        """Drain when the signal comes, then do what the server does with it."""
+        previous = signal.getsignal(number)
+
+        def handle(signum: int, frame: FrameType | None) -> None:
+            self.begin_shutdown()
+            if callable(previous):
+                previous(signum, frame)
+
+        signal.signal(number, handle)
+
+    def _drain(self) -> None:
+        if self._draining is None:
+            self._draining = asyncio.create_task(runs.executor().drain())
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await runs.executor().aclose()
+        db.close()
+        await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,84 @@
+"""The event log's rows: stretches of encoded events, one JSON document a line."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+import msgspec
+
+from streaming.event_log.base import Entry, make_entry
+from streaming.models import EventSegment, Run, RunStatus
+
+#: Rows that one read takes at most. A row holds what one flush interval brought.
+READ_ROWS = 200
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """Entries of one run that follow on each other, about to be written."""
+
+    run_id: str
+    entries: Sequence[Entry]
+
+    def row(self) -> EventSegment:
+        """The segment as a database row."""
+        return EventSegment(
+            run_id=self.run_id,
+            first_id=self.entries[0].number,
+            last_id=self.entries[-1].number,
+            events=b"\n".join(entry.data for entry in self.entries).decode(),
+        )
+
+
+def save(segments: Iterable[Segment], worker: str) -> set[str]:
+    """Write segments of runs that `worker` still owns; return the runs it lost."""
+    by_run = {segment.run_id: segment for segment in segments}
+    lost = set(by_run) - _owned(by_run, worker)
+    rows = [s.row() for run_id, s in by_run.items() if run_id not in lost]
+    EventSegment.objects.bulk_create(rows)
+    return lost
+
+
+def load(run_id: str, after: int) -> list[Entry]:
+    """The next durable entries of a run after a number."""
+    rows = EventSegment.objects.filter(run_id=run_id, last_id__gt=after)
+    columns = rows.order_by("first_id").values_list("first_id", "events")
+    return [
+        entry
+        for first, events in columns[:READ_ROWS]
+        for entry in _entries(run_id, first, events)
+        if entry.number > after
+    ]
+
+
+def load_new(positions: dict[str, int]) -> dict[str, list[Entry]]:
+    """The durable entries of several runs, each after a number, in one query."""
+    rows = EventSegment.objects.filter(
+        run_id__in=positions, last_id__gt=min(positions.values(), default=0)
+    )
+    columns = rows.order_by("run_id", "first_id").values_list(
+        "run_id", "first_id", "last_id", "events"
+    )
+    found: dict[str, list[Entry]] = {}
+    for run_id, first, last, events in columns:
+        if last > positions[run_id]:
+            found.setdefault(run_id, []).extend(
+                entry
+                for entry in _entries(run_id, first, events)
+                if entry.number > positions[run_id]
+            )
+    return found
+
+
+def newest(run_id: str) -> Entry | None:
+    """A run's newest durable entry."""
+    rows = EventSegment.objects.filter(run_id=run_id).order_by("-first_id")
+    row = rows.values_list("first_id", "events").first()
+    return list(_entries(run_id, *row))[-1] if row else None
+
+
+def _owned(run_ids: Collection[str], worker: str) -> set[str]:
+    owned = Run.objects.filter(id__in=run_ids, worker=worker, status=RunStatus.RUNNING)
+    return set(owned.values_list("id", flat=True))
+
+
+def _entries(run_id: str, first: int, events: str) -> Iterable[Entry]:
+    for number, data in enumerate(events.encode().split(b"\n"), first):
+        yield make_entry(run_id, number, data)

@@ -1,0 +1,76 @@
+"""The newest events of one run, in memory, for the readers in this process."""
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Sequence
+from operator import attrgetter
+
+from streaming.event_log.base import Entry
+
+#: Durable entries that stay in memory for readers that are a little behind.
+KEEP = 512
+
+
+class Tail:
+    """A run's entries from some number on. A reader is a number and a wake-up."""
+
+    def __init__(self, after: int = 0) -> None:
+        self._entries: list[Entry] = []
+        #: The number before the first entry held.
+        self._before = after
+        self._waiting: set[asyncio.Future[bool]] = set()
+        self._released = False
+
+    @property
+    def last(self) -> int:
+        """The number of the newest entry."""
+        return self._entries[-1].number if self._entries else self._before
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self._released or bool(self._entries and self._entries[-1].is_last)
+
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """Add newer entries and wake the readers."""
+        self._entries.extend(entries)
+        for waiter in self._waiting:
+            _wake(waiter, True)
+
+    def release(self) -> None:
+        """End here, though the run goes on elsewhere."""
+        self._released = True
+        for waiter in self._waiting:
+            _wake(waiter, True)
+
+    def since(self, after: int) -> list[Entry] | None:
+        """The entries after a number; None when some may be no longer held."""
+        if after < self._before:
+            return None
+        start = bisect_right(self._entries, after, key=attrgetter("number"))
+        return self._entries[start:]
+
+    def forget(self, upto: int) -> None:
+        """Drop all but the last `KEEP` of the entries up to a number."""
+        held = self._entries
+        durable = bisect_right(held, upto, key=attrgetter("number"))
+        if (drop := durable - KEEP) > 0:
+            self._before = held[drop - 1].number
+            del held[:drop]
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait for more; false when nothing came in time."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        timer = loop.call_later(seconds, _wake, waiter, False)
+        self._waiting.add(waiter)
+        try:
+            return await waiter
+        finally:
+            self._waiting.discard(waiter)
+            timer.cancel()
+
+
+def _wake(waiter: asyncio.Future[bool], news: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(news)

@@ -1,0 +1,95 @@
+"""`manage.py runserver`, under ASGI: Django's own collects a stream before sending it.
+
+Uvicorn runs in the thread of Django's auto-reloader, so that a stream leaves as it is
+made and a saved file restarts the server.
+"""
+
+import atexit
+import os
+import socket
+import threading
+
+import uvicorn
+from django.conf import settings
+from django.contrib.staticfiles.management.commands import runserver
+from django.db import connections
+from django.utils import autoreload
+
+from streaming import conf
+from streaming.asgi import Lifecycle, make_application
+from streaming.providers import make_provider
+
+STOP_SECONDS = 3
+LOCAL = ("127.0.0.1", "::1", "0.0.0.0")
+
+
+class Command(runserver.Command):
+    """Serves the site for development, streams included."""
+
+    help = "Starts an ASGI development server that streams, with auto-reload."
+    default_port = str(getattr(settings, "PORT", 8080))
+    # Set by Django's command from its arguments.
+    addr: str
+    port: str
+    use_ipv6: bool
+
+    def inner_run(self, *args: object, **options: object) -> None:
+        """Check, bind, tell, serve."""
+        autoreload.raise_last_exception()
+        if not options["skip_checks"]:
+            self.check(display_num_errors=False)
+        self.check_migrations()
+        connections.close_all()
+        # In development nobody waits for runs to end.
+        settings.AGENT["drain"] = 0
+        application = make_application(autorefresh=True)
+        config = uvicorn.Config(
+            application, log_config=None, lifespan="on", timeout_graceful_shutdown=1
+        )
+        server = uvicorn.Server(config)
+        listener = self._bind()
+        self._stop_at_exit(server, application)
+        self._tell()
+        server.run(sockets=[listener])
+
+    def _bind(self) -> socket.socket:
+        family = socket.AF_INET6 if self.use_ipv6 else socket.AF_INET
+        try:
+            return socket.create_server((self.addr, int(self.port)), family=family)
+        except OSError as error:
+            self.stderr.write(f"Cannot listen on {self.addr}:{self.port}: {error}")
+            # sys.exit would only end the reloader's thread.
+            os._exit(1)
+
+    @staticmethod
+    def _stop_at_exit(server: uvicorn.Server, application: Lifecycle) -> None:
+        """Uvicorn sees no signal in a daemon thread: end it when the process ends."""
+        thread = threading.current_thread()
+        if thread is threading.main_thread():
+            return
+
+        def stop() -> None:
+            application.begin_shutdown()
+            server.should_exit = True
+            thread.join(STOP_SECONDS)
+
+        atexit.register(stop)
+
+    def _tell(self) -> None:
+        options = conf.get()
+        provider = make_provider(options.provider)
+        host = (
+            "localhost" if self.addr in ("127.0.0.1", "::1", "0.0.0.0") else self.addr
+        )
+        url = f"http://{host}:{self.port}"
+        api = f"{url}/api/v1/agent"
+        self.stdout.write(
+            f"\n{self.style.SUCCESS(options.name)}: provider {provider.name}, "
+            f"model {provider.model}\n\n"
+            f"  demo      {url}/\n"
+            f"  health    {url}/health\n"
+            f"  metadata  {api}/metadata\n"
+            f"  stream    {api}/stream\n"
+            f"  admin     {url}/admin/\n\n"
+            f"Ctrl+C stops it.\n"
+        )

@@ -1,0 +1,188 @@
+"""One run under way in this process, from its first model call to its last event."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from datetime import datetime
+from functools import partial
+
+from django.db import Error
+from django.utils import timezone
+
+from streaming import db
+from streaming.agent import Agent, Progress
+from streaming.event_log import EventLog
+from streaming.events import (
+    Complete,
+    CompleteInfo,
+    Content,
+    Done,
+    ErrorEvent,
+    ErrorInfo,
+    Event,
+    Thinking,
+)
+from streaming.exceptions import AgentError, InternalError, Interrupted
+from streaming.messages import Message
+from streaming.models import Run
+from streaming.runs import store
+from streaming.runs.store import LostRun
+from streaming.tools.base import ToolContext
+
+logger = logging.getLogger(__name__)
+
+#: How long the end of a run is kept in memory while the database is away.
+DATABASE_PATIENCE_SECONDS = 30.0
+
+
+class Execution:
+    """Runs the agent for one run and sees to it that the run ends, whatever comes.
+
+    The agent works in a task of its own, which may be cancelled at any time; the task
+    that awaits `execute` never is, so that it can always write how the run ended.
+    """
+
+    def __init__(
+        self, run: Run, history: Sequence[Message], agent: Agent, log: EventLog
+    ) -> None:
+        self.run = run
+        self.readers = 0
+        self.last_reader_at: datetime = timezone.now()
+        self._history = history
+        self._agent = agent
+        self._log = log
+        self._progress = Progress()
+        self._saved = 0
+        self._error: AgentError | None = None
+        self._lost = False
+        self._work: asyncio.Task[None] | None = None
+        self._stopped = False
+        log.open(run.id)
+
+    async def execute(self) -> None:
+        """Run to the end."""
+        self._work = asyncio.create_task(self._run_agent())
+        if self._stopped:
+            self._work.cancel()
+        await asyncio.wait([self._work])
+        if self._lost:
+            self._end_as_lost()
+        else:
+            await self._finish()
+        self._report()
+
+    def stop(self, error: AgentError | None = None) -> None:
+        """Stop now: as cancelled, or with an error."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self._error = error
+        if error is None:
+            self._progress.stop_reason = "cancelled"
+        if self._work:
+            self._work.cancel()
+
+    def lose(self) -> None:
+        """Stop now and write nothing: the run is no longer ours."""
+        self._lost = True
+        self.stop()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """While somebody in this process follows the run."""
+        self.readers += 1
+        try:
+            yield
+        finally:
+            self.readers -= 1
+            self.last_reader_at = timezone.now()
+
+    async def _run_agent(self) -> None:
+        run = self.run
+        context = ToolContext(
+            org_id=run.organization.org_id,
+            conversation_id=run.conversation.conversation_id,
+            run_id=run.id,
+            values=run.context,
+        )
+        batches = self._agent.run(
+            self._history,
+            context,
+            max_iterations=run.max_iterations,
+            progress=self._progress,
+            checkpoint=self._checkpoint,
+        )
+        try:
+            async with aclosing(batches):
+                async for events in batches:
+                    self._publish(events)
+        except AgentError as error:
+            self._error = error
+        except LostRun:
+            self._lost = True
+        except Exception:
+            logger.exception("run failed", extra={"run_id": run.id})
+            self._error = InternalError()
+
+    def _publish(self, events: list[Event]) -> None:
+        if logger.isEnabledFor(logging.DEBUG):
+            for event in events:
+                logger.debug("%s %s", self.run.id, event)
+        self._log.append(self.run.id, events)
+        if not self.run.first_token_at and isinstance(events[0], Content | Thinking):
+            self.run.first_token_at = timezone.now()
+
+    async def _checkpoint(self, message: Message) -> None:
+        await db.write(store.checkpoint, self.run, message)
+        self._saved += 1
+
+    async def _finish(self) -> None:
+        """Write the end; while the database is away, try again for a while."""
+        deadline = time.monotonic() + DATABASE_PATIENCE_SECONDS
+        while True:
+            commit = partial(
+                store.finish_run,
+                self.run,
+                self._progress,
+                self._progress.messages[self._saved :],
+                self._error,
+            )
+            try:
+                return await self._log.close(self.run.id, self._last_events(), commit)
+            except LostRun:
+                return self._end_as_lost()
+            except Error:
+                if time.monotonic() > deadline:
+                    logger.exception("run not stored", extra={"run_id": self.run.id})
+                    self._error = InternalError("The database is away.")
+                    return self._log.abandon(self.run.id, self._last_events())
+                await asyncio.sleep(0.25)
+
+    def _end_as_lost(self) -> None:
+        self._error = Interrupted()
+        self._log.abandon(self.run.id, self._last_events())
+
+    def _last_events(self) -> list[Event]:
+        if self._error:
+            info = ErrorInfo(self._error.code, self._error.retryable)
+            return [ErrorEvent(error=self._error.message, metadata=info), Done()]
+        progress = self._progress
+        ending = CompleteInfo(
+            progress.stop_reason, progress.wire_usage(), progress.summary()
+        )
+        return [Complete(metadata=ending), Done()]
+
+    def _report(self) -> None:
+        progress = self._progress
+        outcome = self._error.code if self._error else progress.stop_reason
+        fields = {
+            "run_id": self.run.id,
+            "org_id": self.run.organization.org_id,
+            "outcome": outcome,
+            "duration_ms": progress.summary().execution_time_ms,
+            "input_tokens": progress.usage.input_tokens,
+            "output_tokens": progress.usage.output_tokens,
+        }
+        logger.info("run ended: %s", outcome, extra=fields)

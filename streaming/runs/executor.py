@@ -1,0 +1,94 @@
+"""The runs of this process: started here, watched here, stopped here."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from contextvars import Context
+
+from streaming.agent import Agent
+from streaming.conf import AgentConf
+from streaming.event_log import Entry, LocalLog
+from streaming.exceptions import ShuttingDown
+from streaming.messages import Message
+from streaming.models import Run
+from streaming.runs.execution import Execution
+from streaming.runs.pulse import Pulse
+
+#: What a run may take to write its end after it was stopped.
+STOP_SECONDS = 5.0
+
+
+class InProcessExecutor:
+    """Runs each run as a task of this process and event loop."""
+
+    def __init__(self, agent: Agent, conf: AgentConf, worker: str) -> None:
+        self.agent = agent
+        self.worker = worker
+        self.draining = False
+        self.log = LocalLog(worker, conf.event_flush_ms / 1000, self._lose)
+        self._conf = conf
+        self._executions: dict[str, Execution] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pulse = Pulse(self._executions, self.log, conf, worker)
+
+    @property
+    def running(self) -> int:
+        """How many runs are under way here."""
+        return len(self._executions)
+
+    def submit(self, run: Run, history: Sequence[Message]) -> None:
+        """Start a run that was just created for this worker."""
+        execution = Execution(run, history, self.agent, self.log)
+        self._executions[run.id] = execution
+        # An empty context: a run must not hold on to the request that started it.
+        task = asyncio.create_task(self._execute(execution), context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def stop(self, run_id: str) -> bool:
+        """Cancel a run that is under way here; false when none is."""
+        execution = self._executions.get(run_id)
+        if execution:
+            execution.stop()
+        return execution is not None
+
+    async def follow(self, run_id: str, after: int) -> AsyncGenerator[list[Entry]]:
+        """The run's events after a number; an empty batch now and then in silence.
+
+        While somebody follows, the run is not given up.
+        """
+        batches = self.log.follow(run_id, after, self._conf.heartbeat)
+        execution = self._executions.get(run_id)
+        with execution.listening() if execution else self._pulse.listening(run_id):
+            async with aclosing(batches):
+                async for batch in batches:
+                    yield batch
+
+    async def drain(self) -> None:
+        """Take no more runs, let those under way end in time, then stop them."""
+        if not self.draining:
+            self.draining = True
+            self.log.release()
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=self._conf.drain)
+            for execution in list(self._executions.values()):
+                execution.stop(ShuttingDown())
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+
+    async def aclose(self) -> None:
+        """Drain, and leave nothing open."""
+        await self.drain()
+        await self._pulse.aclose()
+        await self.log.aclose()
+        await self.agent.provider.aclose()
+
+    async def _execute(self, execution: Execution) -> None:
+        try:
+            await execution.execute()
+        finally:
+            del self._executions[execution.run.id]
+
+    def _lose(self, run_id: str) -> None:
+        if execution := self._executions.get(run_id):
+            execution.lose()

@@ -1,0 +1,215 @@
+"""What a run reads and writes in the database, each function one transaction."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import cast
+
+import msgspec
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from streaming.agent import Progress
+from streaming.exceptions import (
+    AgentError,
+    ConversationBusy,
+    IdempotencyConflict,
+    NotFound,
+)
+from streaming.messages import (
+    Message,
+    Role,
+    answer_open_calls,
+    newest_turns,
+    parts_from_json,
+    parts_to_json,
+    user_message,
+)
+from streaming.models import (
+    Conversation,
+    Organization,
+    Run,
+    RunStatus,
+    new_conversation_id,
+)
+from streaming.models import Message as MessageRow
+
+IDEMPOTENCY_HOURS = 24
+TITLE_CHARS = 80
+HISTORY_CHUNK = 50
+
+
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client asks for, valid and complete but for the conversation's id."""
+
+    input: str
+    org_id: str
+    #: Empty: a new conversation.
+    conversation_id: str = ""
+    context: dict[str, str] = {}
+    max_iterations: int = 5
+    background: bool = False
+    #: Empty: none.
+    idempotency_key: str = ""
+    request_hash: str = ""
+
+
+class LostRun(Exception):
+    """Another process, or a deletion, has ended the run that this one still runs."""
+
+
+class Created(msgspec.Struct, frozen=True):
+    """A run, and what was said before it, its own question included.
+
+    `history` is None when the run was there already.
+    """
+
+    run: Run
+    history: list[Message] | None
+
+
+def create_run(
+    request: RunRequest, *, worker: str, provider: str, model: str, history_chars: int
+) -> Created:
+    """A new run in its conversation, or the one that the idempotency key names.
+
+    Raises `ConversationBusy`, `IdempotencyConflict`, or IntegrityError when two
+    requests race (call again: the second then sees the first).
+    """
+    organization, _ = Organization.objects.get_or_create(org_id=request.org_id)
+    if earlier := _same_request(organization, request):
+        return Created(earlier, None)
+    conversation, _ = Conversation.objects.get_or_create(
+        organization=organization,
+        conversation_id=request.conversation_id or new_conversation_id(),
+        defaults={"title": _title(request.input)},
+    )
+    if busy := conversation.runs.filter(status=RunStatus.RUNNING).first():
+        raise ConversationBusy(busy.id)
+    run = Run.objects.create(
+        organization=organization,
+        conversation=conversation,
+        input=request.input,
+        context=request.context,
+        max_iterations=request.max_iterations,
+        background=request.background,
+        provider=provider,
+        model=model,
+        idempotency_key=request.idempotency_key or None,
+        request_hash=request.request_hash,
+        worker=worker,
+    )
+    save_messages(run, [user_message(request.input)])
+    return Created(run, load_history(conversation, history_chars))
+
+
+def _same_request(organization: Organization, request: RunRequest) -> Run | None:
+    """The run that this idempotency key started in the last 24 hours."""
+    if not request.idempotency_key:
+        return None
+    runs = Run.objects.select_related("organization", "conversation")
+    run = runs.filter(
+        organization=organization, idempotency_key=request.idempotency_key
+    ).first()
+    if run is None:
+        return None
+    if run.created_at < timezone.now() - timedelta(hours=IDEMPOTENCY_HOURS):
+        Run.objects.filter(pk=run.pk).update(idempotency_key=None)
+        return None
+    if run.request_hash != request.request_hash:
+        raise IdempotencyConflict
+    return run
+
+
+def _title(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= TITLE_CHARS else line[: TITLE_CHARS - 1] + "…"
+
+
+def get_run(run_id: str, org_id: str) -> Run:
+    """A run of an organization. Raises `NotFound`."""
+    runs = Run.objects.select_related("organization", "conversation")
+    run = runs.filter(id=run_id, organization__org_id=org_id).first()
+    if run is None:
+        raise NotFound("There is no such run in this organization.")
+    return run
+
+
+def load_history(conversation: Conversation, max_chars: int) -> list[Message]:
+    """The newest whole turns of a conversation that fit, ready for a model."""
+    rows = conversation.messages.order_by("-id").values_list("role", "parts")
+    newest_first = (
+        Message(cast(Role, role), parts_from_json(parts))
+        for role, parts in rows.iterator(chunk_size=HISTORY_CHUNK)
+    )
+    return answer_open_calls(newest_turns(newest_first, max_chars))
+
+
+def load_output(run: Run) -> str:
+    """The text of a run's newest answer."""
+    rows = MessageRow.objects.filter(run=run, role="assistant").order_by("-id")
+    parts = rows.values_list("parts", flat=True).first()
+    return Message("assistant", parts_from_json(parts)).text if parts else ""
+
+
+def checkpoint(run: Run, message: Message) -> None:
+    """Keep a message of a run under way. Raises `LostRun` when it is ours no longer."""
+    if not _owned(run).exists():
+        raise LostRun(run.id)
+    save_messages(run, [message])
+
+
+def save_messages(run: Run, messages: Sequence[Message]) -> None:
+    """Append messages to the run's conversation."""
+    MessageRow.objects.bulk_create(
+        MessageRow(
+            conversation_id=run.conversation_id,
+            run=run,
+            role=message.role,
+            parts=parts_to_json(message.parts),
+        )
+        for message in messages
+    )
+    Conversation.objects.filter(pk=run.conversation_id).update(
+        updated_at=timezone.now()
+    )
+
+
+def finish_run(
+    run: Run,
+    progress: Progress,
+    unsaved: Sequence[Message],
+    error: AgentError | None,
+) -> None:
+    """End a run for good. Raises `LostRun` when it is ours no longer."""
+    used = progress.usage
+    updated = _owned(run).update(
+        status=_final_status(progress, error),
+        stop_reason="" if error else progress.stop_reason,
+        error_code=error.code if error else "",
+        error_message=error.message if error else "",
+        input_tokens=used.input_tokens,
+        output_tokens=used.output_tokens,
+        reasoning_tokens=used.reasoning_tokens,
+        cache_read_tokens=used.cache_read_tokens,
+        cache_write_tokens=used.cache_write_tokens,
+        llm_calls=progress.llm_calls,
+        tool_calls=progress.tool_calls,
+        used_tools=progress.used_tools,
+        first_token_at=run.first_token_at,
+        ended_at=timezone.now(),
+    )
+    if not updated:
+        raise LostRun(run.id)
+    save_messages(run, unsaved)
+
+
+def _final_status(progress: Progress, error: AgentError | None) -> RunStatus:
+    if error:
+        return RunStatus.FAILED
+    if progress.stop_reason == "cancelled":
+        return RunStatus.CANCELLED
+    return RunStatus.COMPLETED
+
+
+def _owned(run: Run) -> QuerySet[Run]:
+    return Run.objects.filter(pk=run.pk, worker=run.worker, status=RunStatus.RUNNING)

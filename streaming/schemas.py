@@ -1,0 +1,148 @@
+"""Request bodies and query strings, checked and typed."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from streaming import conf
+from streaming.events import EventType
+from streaming.exceptions import FieldError, InvalidJson, InvalidRequest
+from streaming.runs import RunRequest
+
+MAX_IDEMPOTENCY_KEY = 255
+MAX_EVENT_NUMBER = 2**31 - 1
+MAX_ITERATIONS = 50
+
+Q = TypeVar("Q", bound=BaseModel)
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise PydanticCustomError("not_printable", "must be printable characters only")
+    return value
+
+
+def _without_nul(value: str) -> str:
+    if "\0" in value:
+        raise PydanticCustomError("nul", "must not contain NUL characters")
+    return value
+
+
+def _prompt(value: str) -> str:
+    limit = conf.get().max_input_chars
+    if not value.strip():
+        raise PydanticCustomError("blank", "must not be blank")
+    if len(value) > limit:
+        message = "must have at most {limit} characters"
+        raise PydanticCustomError("too_long", message, {"limit": limit})
+    return value
+
+
+Identifier = Annotated[
+    str, Field(min_length=1, max_length=128), AfterValidator(_printable)
+]
+Text = Annotated[str, AfterValidator(_without_nul)]
+
+
+class RunBody(BaseModel):
+    """The body of `run` and `stream`."""
+
+    model_config = ConfigDict(strict=True)
+
+    input: Annotated[Text, AfterValidator(_prompt)]
+    org_id: Identifier = "default"
+    conversation_id: Identifier | None = None
+    context: dict[Text, Text] = {}
+    max_iterations: Annotated[int, Field(ge=1, le=MAX_ITERATIONS)] = 5
+    events: list[EventType] | None = None
+    background: bool = False
+
+    def to_request(self, idempotency_key: str) -> RunRequest:
+        """What the run is started with."""
+        what = self.model_dump_json(exclude={"events"}).encode()
+        return RunRequest(
+            input=self.input,
+            org_id=self.org_id,
+            conversation_id=self.conversation_id or "",
+            context=self.context,
+            max_iterations=self.max_iterations,
+            background=self.background,
+            idempotency_key=idempotency_key,
+            request_hash=hashlib.sha256(what).hexdigest(),
+        )
+
+
+class OrgQuery(BaseModel):
+    """The query of everything that belongs to an organization."""
+
+    org_id: Identifier = "default"
+
+
+class EventsQuery(OrgQuery):
+    """The query of a run's events."""
+
+    after: Annotated[int, Field(ge=0, le=MAX_EVENT_NUMBER)] | None = None
+    events: list[EventType] | None = None
+
+
+class PageQuery(OrgQuery):
+    """The query of a list."""
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    cursor: str = ""
+
+
+def parse_body(body: bytes) -> RunBody:
+    """Raises `InvalidJson` or `InvalidRequest`."""
+    try:
+        return RunBody.model_validate_json(body)
+    except ValidationError as error:
+        raise _bad_request(error) from None
+
+
+def parse_query(model: type[Q], query: Mapping[str, str]) -> Q:
+    """Raises `InvalidRequest`."""
+    values: dict[str, Any] = {name: query[name] for name in query}
+    if "events" in values:
+        values["events"] = [e for e in values["events"].split(",") if e]
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise _bad_request(error) from None
+
+
+def parse_last_event_id(value: str) -> tuple[str, int]:
+    """The run and the number in `{run_id}:{n}`. Raises `InvalidRequest`."""
+    run_id, separator, number = value.strip().rpartition(":")
+    if separator and run_id and number.isascii() and number.isdigit():
+        return run_id, min(int(number[:12]), MAX_EVENT_NUMBER)
+    detail = FieldError("Last-Event-ID", "must be an event id: run_id:number")
+    raise InvalidRequest([detail])
+
+
+def parse_idempotency_key(value: str) -> str:
+    """The key as it is kept. Raises `InvalidRequest`."""
+    if len(value) > MAX_IDEMPOTENCY_KEY or not value.isprintable():
+        message = f"must be at most {MAX_IDEMPOTENCY_KEY} printable characters"
+        raise InvalidRequest([FieldError("Idempotency-Key", message)])
+    return value
+
+
+def _bad_request(error: ValidationError) -> InvalidJson | InvalidRequest:
+    details = error.errors(include_url=False, include_context=False)
+    if details[0]["type"] == "json_invalid":
+        return InvalidJson(f"The body is not valid JSON: {details[0]['msg']}.")
+    return InvalidRequest(
+        [
+            FieldError(".".join(map(str, d["loc"])) or "body", _sentence(d["msg"]))
+            for d in details
+        ]
+    )
+
+
+def _sentence(message: str) -> str:
+    """Pydantic's messages, in our voice."""
+    return message.replace("Input should", "must").replace("Field required", "required")

@@ -1,0 +1,91 @@
+"""What is kept, as the JSON that clients read. Times are ISO 8601 in UTC."""
+
+from datetime import datetime
+from typing import Any
+
+from streaming import conf
+from streaming.messages import OpaquePart, ThinkingPart, parts_from_json, parts_to_json
+from streaming.models import Conversation, Message, Run
+
+
+def run_answer(run: Run, output: str) -> dict[str, Any]:
+    """A run that ended well, as `POST /run` answers it."""
+    return {
+        "output": output,
+        "agent": conf.get().name,
+        "execution_summary": execution_summary(run),
+        "usage": usage(run),
+        "run_id": run.id,
+        "org_id": run.organization.org_id,
+        "conversation_id": run.conversation.conversation_id,
+    }
+
+
+def run_state(run: Run, output: str) -> dict[str, Any]:
+    """A run at any time of its life."""
+    error = {"code": run.error_code, "message": run.error_message}
+    return run_answer(run, output) | {
+        "status": run.status,
+        "input": run.input,
+        "provider": run.provider,
+        "model": run.model,
+        "background": run.background,
+        "max_iterations": run.max_iterations,
+        "error": error if run.error_code else None,
+        "created_at": time(run.created_at),
+        "first_token_at": time(run.first_token_at),
+        "ended_at": time(run.ended_at),
+    }
+
+
+def execution_summary(run: Run) -> dict[str, Any]:
+    """What the run did, in numbers; its time runs until it ends."""
+    took = run.ended_at - run.created_at if run.ended_at else None
+    return {
+        "llm_calls": run.llm_calls,
+        "tool_calls": run.tool_calls,
+        "execution_time_ms": round(took.total_seconds() * 1000) if took else None,
+        "used_tools": run.used_tools,
+        "stop_reason": run.stop_reason or None,
+    }
+
+
+def usage(run: Run) -> dict[str, int]:
+    """The run's tokens."""
+    return {
+        "input_tokens": run.input_tokens,
+        "output_tokens": run.output_tokens,
+        "total_tokens": run.total_tokens,
+        "reasoning_tokens": run.reasoning_tokens,
+    }
+
+
+def conversation_summary(conversation: Conversation) -> dict[str, Any]:
+    """A conversation in a list."""
+    return {
+        "conversation_id": conversation.conversation_id,
+        "title": conversation.title,
+        "created_at": time(conversation.created_at),
+        "updated_at": time(conversation.updated_at),
+    }
+
+
+def message(row: Message) -> dict[str, Any]:
+    """A message with its parts, without what only a provider understands."""
+    parts = parts_from_json(row.parts)
+    shown = [
+        ThinkingPart(part.text) if isinstance(part, ThinkingPart) else part
+        for part in parts
+        if not isinstance(part, OpaquePart)
+    ]
+    return {
+        "role": row.role,
+        "parts": parts_to_json(shown),
+        "run_id": row.run_id,
+        "created_at": time(row.created_at),
+    }
+
+
+def time(moment: datetime | None) -> str | None:
+    """A time as clients read it."""
+    return moment.isoformat().replace("+00:00", "Z") if moment else None

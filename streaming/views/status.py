@@ -1,0 +1,52 @@
+"""Is it alive, is it ready; and what is not here at all."""
+
+import time
+
+from django.db import Error, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from streaming import conf, db, runs
+from streaming.exceptions import NotFound
+from streaming.http import endpoint, json_response
+
+OK = "ok"
+
+
+@endpoint("GET")
+async def health(request: HttpRequest) -> HttpResponseBase:
+    """Liveness: no database, no provider."""
+    now = int(time.time())
+    return json_response({"status": "healthy", "agent": conf.get().name, "time": now})
+
+
+@endpoint("GET")
+async def ready(request: HttpRequest) -> HttpResponseBase:
+    """Readiness: each thing that a run needs, with its state."""
+    here = runs.executor()
+    try:
+        database, migrations = OK, await db.read(_migrations)
+    except Error:
+        database, migrations = "unreachable", "unknown"
+    checks = {
+        "database": database,
+        "migrations": migrations,
+        "event_log": "failing" if here.log.failing_since else OK,
+        "draining": "yes" if here.draining else "no",
+    }
+    is_ready = [*checks.values()] == [OK, OK, OK, "no"]
+    body = {"status": "ready" if is_ready else "unavailable", "checks": checks}
+    return json_response(body, 200 if is_ready else 503)
+
+
+@endpoint("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+async def not_found(request: HttpRequest, path: str = "") -> HttpResponseBase:
+    """Whatever else is asked for: JSON here too, also with DEBUG."""
+    raise NotFound(f"There is nothing at /{path[:200]}.")
+
+
+def _migrations() -> str:
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return "missing: run manage.py migrate" if missing else OK
