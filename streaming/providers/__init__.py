@@ -1,6 +1,7 @@
 """The model's side: vendor bytes in, our deltas out."""
 
 from streaming.providers.base import Provider, ProviderOptions
+from streaming.providers.patience import Patience
 
 
 def make_provider(options: ProviderOptions) -> Provider:
@@ -9,11 +10,11 @@ def make_provider(options: ProviderOptions) -> Provider:
         case "anthropic":
             from streaming.providers.anthropic import AnthropicProvider
 
-            return AnthropicProvider(options)
+            return Patience(AnthropicProvider(options), options)
         case "openai":
             from streaming.providers.openai import OpenAIProvider
 
-            return OpenAIProvider(options)
+            return Patience(OpenAIProvider(options), options)
         case "demo":
             from streaming.providers.demo import DemoProvider
 

@@ -14,6 +14,9 @@ from streaming.messages import Message, OpaquePart, ToolCallPart, ToolSpec
 
 ProviderName = Literal["anthropic", "openai", "demo"]
 
+#: How much to think, beside a number of tokens. "auto" leaves it to the model.
+THINKING_WORDS = ("auto", "off", "low", "medium", "high")
+
 #: Why the model stopped. `pause_turn`: it wants to go on in another call.
 TurnStopReason = Literal["end_turn", "tool_use", "max_tokens", "refusal", "pause_turn"]
 
@@ -38,6 +41,14 @@ class ProviderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_retries: int = 2
     #: Of the demo model: pause between two words.
     demo_delay: float = 0.02
+
+    def __post_init__(self) -> None:
+        """Refuse a `thinking` that no provider knows, where the cause can be named."""
+        if self.thinking not in THINKING_WORDS and not self.thinking.isdecimal():
+            raise ValueError(
+                f"LLM_THINKING must be {', '.join(THINKING_WORDS)} "
+                f"or a number of tokens, not {self.thinking!r}."
+            )
 
     def __repr__(self) -> str:
         """As usual, but without the API key."""

@@ -1,31 +1,47 @@
-"""What the vendors' providers share: the HTTP client, reading a stream, its JSON.
+"""What the vendors' providers share: the HTTP client, reading an answer, its JSON.
 
 The SDKs build and send the request; the answer is read here as raw bytes.
 """
 
+import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    aclosing,
+    suppress,
+)
 from typing import Any, Protocol, TypeVar
 
+import aiohttp
 import httpx2
 import msgspec
 
 from streaming.exceptions import ProviderError
-from streaming.providers.base import ProviderOptions
-from streaming.providers.failures import UNREADABLE, broken_off
+from streaming.providers.base import Delta, ProviderOptions
+from streaming.providers.failures import UNREADABLE, broken_off, transport_error
 from streaming.wire import sse
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
+
 # A connection for each run, whose number is limited elsewhere; kept open for the
 # next iteration of a tool loop.
 _LIMITS = httpx2.Limits(
     max_connections=10_000, max_keepalive_connections=100, keepalive_expiry=30.0
 )
+
+# What the SDKs let through unwrapped when a request fails.
+_RAW_ERRORS = (httpx2.HTTPError, aiohttp.ClientError, OSError)
+
+# How long to wait for the end of an answer that has told all.
+_DRAIN_SECONDS = 0.5
 
 # PostgreSQL cannot store NUL; half of a surrogate pair has no form in UTF-8.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -36,6 +52,26 @@ class RawResponse(Protocol):
 
     def iter_bytes(self) -> AsyncIterator[bytes]:
         """The body as it comes, decompressed."""
+        ...
+
+
+class Parser(Protocol):
+    """Turns the events of one answer into deltas."""
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more can follow."""
+        ...
+
+    def feed(self, data: bytes) -> Iterable[Delta]:
+        """What one event tells. Raises the `ProviderError` that it tells of."""
+        ...
+
+    def finish(self) -> list[Delta]:
+        """What is left to tell at the end, `TurnEnd` last.
+
+        Raises `ProviderIncomplete` when the answer ended too early.
+        """
         ...
 
 
@@ -50,6 +86,51 @@ def http_client(
     connect = options.connect_timeout
     timeout = httpx2.Timeout(read, connect=connect, pool=connect)
     return kind(timeout=timeout, limits=_LIMITS)
+
+
+async def read_answer(
+    opening: AbstractAsyncContextManager[RawResponse],
+    parser: Parser,
+    sdk_error: type[Exception],
+) -> AsyncGenerator[list[Delta], None]:
+    """Send the request that `opening` stands for and yield what its answer tells."""
+    async with AsyncExitStack() as stack:
+        try:
+            response = await stack.enter_async_context(opening)
+        except (sdk_error, *_RAW_ERRORS) as error:
+            raise transport_error(error) from error
+        reads = await stack.enter_async_context(aclosing(read_events(response)))
+        async for events in reads:
+            batch, failure = _parse(parser, events)
+            yield batch
+            if failure:
+                raise failure
+            if parser.done:
+                break
+        yield parser.finish()
+        await _drain(reads)
+
+
+def _parse(
+    parser: Parser, events: list[bytes]
+) -> tuple[list[Delta], ProviderError | None]:
+    """What the events tell, up to the failure that one of them tells of."""
+    batch: list[Delta] = []
+    try:
+        for data in events:
+            if data.strip() and not parser.done:
+                batch.extend(parser.feed(data))
+    except ProviderError as error:
+        return batch, error
+    return batch, None
+
+
+async def _drain(reads: AsyncGenerator[list[bytes], None]) -> None:
+    """Read to the end, for only then can the connection be used again."""
+    with suppress(ProviderError, TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for _ in reads:
+                pass
 
 
 async def read_events(response: RawResponse) -> AsyncGenerator[list[bytes], None]:
@@ -68,16 +149,27 @@ async def read_events(response: RawResponse) -> AsyncGenerator[list[bytes], None
 def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
     """The data of one event. NUL and lone surrogates in it become U+FFFD."""
     try:
-        if rb"\u0000" not in data:
-            return decoder.decode(data)
-    except msgspec.DecodeError:
-        logger.debug("an event that needs the lenient decoder")
-    try:
-        value = json.loads(data.decode(errors="replace"), strict=False)
-        return msgspec.convert(_storable(value), decoder.type)
+        return _decode(decoder, data)
     except (ValueError, RecursionError) as error:
         logger.warning("the provider sent %d bytes that are no event", len(data))
         raise ProviderError(UNREADABLE, retryable=True) from error
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The JSON object that a model wrote; empty when it wrote none."""
+    try:
+        return _decode(_OBJECT, text.encode())
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
+    if rb"\u0000" not in data:
+        # What it refuses may be lone surrogates, which the json module takes.
+        with suppress(msgspec.DecodeError):
+            return decoder.decode(data)
+    value = json.loads(data.decode(errors="replace"), strict=False)
+    return msgspec.convert(_storable(value), decoder.type)
 
 
 def _is_whole(data: bytes) -> bool:

@@ -1,0 +1,38 @@
+"""Anthropic's way to a model: the SDK sends the request, the answer is read raw."""
+
+from collections.abc import AsyncGenerator
+
+from anthropic import AnthropicError, AsyncAnthropic, DefaultAioHttpClient
+
+from streaming.providers.anthropic.models import DEFAULT_MODEL
+from streaming.providers.anthropic.request import build
+from streaming.providers.anthropic.stream import MessageParser
+from streaming.providers.base import Delta, ModelRequest, ProviderOptions
+from streaming.providers.transport import http_client, read_answer
+
+
+class AnthropicProvider:
+    """The Messages API. One client, and so one pool of connections, for all runs."""
+
+    name = "anthropic"
+
+    def __init__(self, options: ProviderOptions) -> None:
+        self.model = options.model or DEFAULT_MODEL
+        self._options = options
+        self._client = AsyncAnthropic(
+            api_key=options.api_key or None,
+            base_url=options.base_url or None,
+            max_retries=0,
+            http_client=http_client(DefaultAioHttpClient, options),
+        )
+
+    def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
+        """Call the model and yield batches of deltas, ending with `TurnEnd`."""
+        fields = build(request, model=self.model, options=self._options)
+        messages = self._client.messages.with_streaming_response
+        opening = messages.create(**fields, stream=True)
+        return read_answer(opening, MessageParser(), AnthropicError)
+
+    async def aclose(self) -> None:
+        """Close the connections that are kept for reuse."""
+        await self._client.close()

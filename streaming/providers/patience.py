@@ -1,0 +1,104 @@
+"""Deadlines and retries around a vendor's provider, the same for each of them."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from streaming.exceptions import ProviderError, ProviderTimeout
+from streaming.providers.base import (
+    Delta,
+    ModelRequest,
+    Provider,
+    ProviderOptions,
+    TokenUsage,
+)
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 8.0
+
+#: Whom the provider asks to wait longer is told so at once.
+LONGEST_RETRY_AFTER = 30.0
+
+
+class Patience:
+    """A provider that waits for another one: not for ever, and more than once."""
+
+    def __init__(self, provider: Provider, options: ProviderOptions) -> None:
+        self.name = provider.name
+        self.model = provider.model
+        self._provider = provider
+        self._first_token_timeout = options.first_token_timeout
+        self._silence_timeout = options.silence_timeout
+        self._max_retries = options.max_retries
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
+        """As the provider's own; asks again when it fails before its first word."""
+        for attempt in range(self._max_retries + 1):
+            has_spoken = False
+            try:
+                async with aclosing(self._watch(request)) as batches:
+                    async for batch in batches:
+                        has_spoken = has_spoken or _speaks(batch)
+                        yield batch
+                return
+            except ProviderError as error:
+                pause = _pause(error, attempt)
+                if has_spoken or attempt == self._max_retries or pause is None:
+                    raise
+                logger.warning("%s Asking again in %.1f s.", error.message, pause)
+            await asyncio.sleep(pause)
+
+    async def aclose(self) -> None:
+        """Close the provider's connections."""
+        await self._provider.aclose()
+
+    async def _watch(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
+        """One call, given up once it is silent for too long.
+
+        Until the first word only words count, then any sign of life does, such as the
+        parts of a tool call that is not whole yet.
+        """
+        clock = asyncio.get_running_loop()
+        started = clock.time()
+        deadline = started + self._first_token_timeout
+        has_spoken = False
+        async with aclosing(self._provider.stream(request)) as batches:
+            while (batch := await _next(batches, deadline)) is not None:
+                if not has_spoken and _speaks(batch):
+                    has_spoken = True
+                    waited = (clock.time() - started) * 1000
+                    logger.debug("%s: first word after %.0f ms", self.model, waited)
+                if has_spoken:
+                    deadline = clock.time() + self._silence_timeout
+                if batch:
+                    yield batch
+
+
+async def _next(
+    batches: AsyncGenerator[list[Delta], None], deadline: float
+) -> list[Delta] | None:
+    """The next batch, None at the end."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await anext(batches, None)
+    except TimeoutError as error:
+        raise ProviderTimeout from error
+
+
+def _speaks(batch: list[Delta]) -> bool:
+    """Whether it holds more than a token count, which a later one replaces."""
+    return any(not isinstance(delta, TokenUsage) for delta in batch)
+
+
+def _pause(error: ProviderError, attempt: int) -> float | None:
+    """Seconds until the next attempt; None when it would be in vain."""
+    if not error.retryable or (error.retry_after or 0.0) > LONGEST_RETRY_AFTER:
+        return None
+    if error.retry_after is not None:
+        return error.retry_after
+    longest = min(_FIRST_PAUSE * (1 << attempt), _LONGEST_PAUSE)
+    return longest * random.uniform(0.5, 1.0)
