@@ -165,8 +165,8 @@ def json_object(text: str) -> dict[str, Any]:
 
 def _decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
     if rb"\u0000" not in data:
-        # What it refuses may be lone surrogates, which the json module takes.
-        with suppress(msgspec.DecodeError):
+        # What it refuses may be lone surrogates or bytes that are no UTF-8.
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
             return decoder.decode(data)
     value = json.loads(data.decode(errors="replace"), strict=False)
     return msgspec.convert(_storable(value), decoder.type)

@@ -49,10 +49,13 @@ def history(*parts: Part) -> ModelRequest:
 
 
 def responses_body(
-    request: ModelRequest, model: str = DEFAULT_MODEL, thinking: str = "auto"
+    request: ModelRequest,
+    model: str = DEFAULT_MODEL,
+    thinking: str = "auto",
+    at_openai: bool = True,
 ) -> dict[str, Any]:
     return responses_request.body(
-        request, model=model, max_tokens=1000, thinking=thinking
+        request, model=model, max_tokens=1000, thinking=thinking, at_openai=at_openai
     )
 
 
@@ -69,14 +72,14 @@ def chat_body(
 
 def answered_with(*parts: Part, model: str = DEFAULT_MODEL) -> list[dict[str, Any]]:
     """The input items that an earlier answer becomes."""
-    items: list[dict[str, Any]] = responses_body(history(*parts), model)["input"]
-    return items[1:-1]
+    items = responses_body(history(*parts), model)["input"][1:-1]
+    return [item for item in items if item["type"] != "function_call_output"]
 
 
 def said_in_chat(*parts: Part) -> list[dict[str, Any]]:
     """The chat messages that an earlier answer becomes."""
-    messages: list[dict[str, Any]] = chat_body(history(*parts))["messages"]
-    return messages[1:-1]
+    messages = chat_body(history(*parts))["messages"][1:-1]
+    return [message for message in messages if message["role"] != "tool"]
 
 
 def output(text: str, **more: object) -> dict[str, Any]:
@@ -285,6 +288,13 @@ def test_a_model_that_does_not_reason_is_not_asked_to() -> None:
     assert not {"reasoning", "include"} & body.keys()
 
 
+def test_an_effort_that_was_set_is_sent_to_other_servers() -> None:
+    assert responses_body(HELLO, "qwen", "high", at_openai=False)["reasoning"] == {
+        "effort": "high"
+    }
+    assert "reasoning" not in responses_body(HELLO, "qwen", at_openai=False)
+
+
 # Chat Completions
 
 
@@ -366,6 +376,13 @@ def test_an_effort_is_sent_only_when_it_was_set(
 def test_a_model_that_may_not_call_tools_is_still_told_of_them(body: Body) -> None:
     assert body(NO_MORE_TOOLS)["tool_choice"] == "none"
     assert len(body(NO_MORE_TOOLS)["tools"]) == 1
+
+
+def test_a_call_that_was_never_answered_gets_an_error_for_an_answer() -> None:
+    *_, message, _ = chat_body(history(CALL))["messages"]
+    assert (message["role"], message["tool_call_id"]) == ("tool", "call_1")
+    *_, item, _ = responses_body(history(CALL))["input"]
+    assert (item["type"], item["call_id"]) == ("function_call_output", "call_1")
 
 
 @pytest.mark.parametrize("body", [responses_body, chat_body])

@@ -9,6 +9,7 @@ from streaming.messages import (
     ToolCallPart,
     ToolResultPart,
     ToolSpec,
+    answer_open_calls,
 )
 from streaming.providers.base import ModelRequest
 from streaming.providers.openai import models
@@ -51,9 +52,9 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
 
 
 def _messages(request: ModelRequest) -> Iterator[ChatMessage]:
-    if request.system:
+    if request.system.strip():
         yield {"role": "system", "content": request.system}
-    for message in request.messages:
+    for message in answer_open_calls(request.messages):
         match message.role:
             case "user":
                 yield {"role": "user", "content": message.text}

@@ -12,6 +12,7 @@ from streaming.messages import (
     ToolCallPart,
     ToolResultPart,
     ToolSpec,
+    answer_open_calls,
 )
 from streaming.providers.base import ModelRequest
 from streaming.providers.openai import models
@@ -20,7 +21,12 @@ Item = dict[str, Any]
 
 
 def body(
-    request: ModelRequest, *, model: str, max_tokens: int, thinking: str
+    request: ModelRequest,
+    *,
+    model: str,
+    max_tokens: int,
+    thinking: str,
+    at_openai: bool,
 ) -> dict[str, Any]:
     """The request as the API wants it. Nothing is stored at OpenAI."""
     built: dict[str, Any] = {
@@ -29,20 +35,20 @@ def body(
         "max_output_tokens": max_tokens,
         "store": False,
     }
-    if request.system:
+    if request.system.strip():
         built["instructions"] = request.system
     if request.tools:
         built["tools"] = [_tool(tool) for tool in request.tools]
         built["tool_choice"] = "auto" if request.allow_tools else "none"
+    effort = models.effort(thinking, model)
+    reasoning = {"effort": effort} if effort else {}
     if models.reasons(model):
         built["include"] = ["reasoning.encrypted_content"]
-        built["reasoning"] = _reasoning(models.effort(thinking, model), thinking)
+        shown = {} if thinking in models.OFF else {"summary": "auto"}
+        built["reasoning"] = shown | reasoning
+    elif reasoning and not at_openai:
+        built["reasoning"] = reasoning
     return built
-
-
-def _reasoning(effort: str | None, thinking: str) -> dict[str, str]:
-    options = {} if thinking in models.OFF else {"summary": "auto"}
-    return options | ({"effort": effort} if effort else {})
 
 
 def _tool(tool: ToolSpec) -> dict[str, Any]:
@@ -56,7 +62,7 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
 
 
 def _input(messages: Iterable[Message], reasons: bool) -> Iterator[Item]:
-    for message in messages:
+    for message in answer_open_calls(messages):
         match message.role:
             case "user":
                 content = [{"type": "input_text", "text": message.text}]
