@@ -92,7 +92,7 @@ def thinking(deltas: Sequence[Delta]) -> str:
 def events(*payloads: Payload) -> bytes:
     """The body of a stream of the Responses API."""
     return b"".join(
-        f"event: {p.get('type')}\ndata: {json.dumps(p)}\n\n".encode() for p in payloads
+        f"event: {p.get('type')}\ndata: {_json(p)}\n\n".encode() for p in payloads
     )
 
 
@@ -153,7 +153,7 @@ def ended(status: str = "completed", **response: object) -> Payload:
 
 def chunks(*payloads: Payload) -> bytes:
     """The body of a stream of Chat Completions, without its `[DONE]`."""
-    return b"".join(f"data: {json.dumps(p)}\n\n".encode() for p in payloads)
+    return b"".join(f"data: {_json(p)}\n\n".encode() for p in payloads)
 
 
 def chunk(finish: str | None = None, **delta: object) -> Payload:
@@ -168,3 +168,7 @@ def fragment(arguments: object = "", **more: object) -> Payload:
     if "name" in more:
         function["name"] = more.pop("name")
     return chunk(tool_calls=[{"function": function, **more}])
+
+
+def _json(payload: Payload) -> str:
+    return json.dumps(payload, ensure_ascii=False)

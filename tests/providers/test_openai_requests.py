@@ -313,7 +313,7 @@ def test_a_tool_loop_in_chat() -> None:
     ]
 
 
-@pytest.mark.parametrize("arguments", ["", "{", "[1]", "Rome"])
+@pytest.mark.parametrize("arguments", ["", "{", "[1]", "Rome", "{Rome}"])
 def test_arguments_that_are_no_object_go_back_as_an_empty_one(arguments: str) -> None:
     [message] = said_in_chat(ToolCallPart("call_1", "weather", arguments))
     assert message["content"] is None
