@@ -6,6 +6,7 @@ The SDKs build and send the request; the answer is read here as raw bytes.
 import asyncio
 import json
 import logging
+import math
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import (
@@ -191,4 +192,6 @@ def _storable(value: Any) -> Any:  # noqa: ANN401
             return [_storable(item) for item in value]
         case dict():
             return {_storable(key): _storable(item) for key, item in value.items()}
+        case float() if not math.isfinite(value):
+            return None
     return value

@@ -1,0 +1,348 @@
+"""What goes to the Messages API, as its server sees it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from streaming.messages import (
+    UNANSWERED,
+    Message,
+    OpaquePart,
+    Part,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+    ToolResultPart,
+    ToolSpec,
+    user_message,
+)
+from streaming.providers.base import ModelRequest
+from tests.providers.anthropic_streams import (
+    HELLO,
+    WEATHER,
+    anthropic_at,
+    message,
+    read,
+    redacted_block,
+    text_block,
+    thinking_block,
+    tool_block,
+    turn,
+)
+from tests.upstream import Reply, Request, Upstream
+
+CACHED = {"cache_control": {"type": "ephemeral"}}
+REDACTED = {"type": "redacted_thinking", "data": "cmVkYWN0ZWQ="}
+
+
+async def sent(
+    upstream: Upstream, request: ModelRequest, **options: str | float
+) -> Request:
+    """The HTTP request that a model request becomes."""
+    upstream.reply(Reply(message()))
+    async with anthropic_at(upstream, **options) as provider:
+        await read(provider, request)
+    return upstream.requests[-1]
+
+
+async def turns_of(upstream: Upstream, *messages: Message, **options: str) -> Any:  # noqa: ANN401
+    """The turns that a history becomes, without the marks for the cache."""
+    request = ModelRequest(system="", messages=messages)
+    turns = (await sent(upstream, request, **options)).json["messages"]
+    for block in turns[-1]["content"]:
+        block.pop("cache_control", None)
+    return turns
+
+
+def said(*parts: Part) -> Message:
+    return Message("assistant", list(parts))
+
+
+def results(*parts: Part) -> Message:
+    return Message("tool", list(parts))
+
+
+async def test_a_request_is_authorized_streams_and_names_the_default_model(
+    upstream: Upstream,
+) -> None:
+    request = await sent(upstream, HELLO)
+    assert (request.method, request.path) == ("POST", "/v1/messages")
+    assert request.headers["authorization"] == "Bearer sk-ant-secret"
+    assert request.json["model"] == "claude-sonnet-5-5"
+    assert request.json["stream"] is True
+    assert request.json["max_tokens"] == 8192
+    assert not {"temperature", "top_p", "top_k"} & request.json.keys()
+
+
+async def test_system_tools_and_the_end_of_the_history_are_cached(
+    upstream: Upstream,
+) -> None:
+    clock = ToolSpec("clock", "The time.", {"type": "object"})
+    request = ModelRequest("Be brief.", [user_message("Hi")], [clock, WEATHER])
+    body = (await sent(upstream, request)).json
+    assert body["system"] == [{"type": "text", "text": "Be brief."} | CACHED]
+    assert body["tools"] == [
+        {
+            "name": "clock",
+            "description": "The time.",
+            "input_schema": {"type": "object"},
+        },
+        {
+            "name": "weather",
+            "description": "The weather in a city.",
+            "input_schema": WEATHER.parameters,
+        }
+        | CACHED,
+    ]
+    assert body["messages"] == [
+        {"role": "user", "content": [{"type": "text", "text": "Hi"} | CACHED]}
+    ]
+    assert "tool_choice" not in body
+
+
+async def test_tools_that_are_not_allowed_are_told_and_forbidden(
+    upstream: Upstream,
+) -> None:
+    request = ModelRequest("", [user_message("Hi")], [WEATHER], allow_tools=False)
+    body = (await sent(upstream, request)).json
+    assert [tool["name"] for tool in body["tools"]] == ["weather"]
+    assert body["tool_choice"] == {"type": "none"}
+
+
+async def test_without_tools_and_system_nothing_of_them_is_said(
+    upstream: Upstream,
+) -> None:
+    request = ModelRequest(" ", [user_message("Hi")], allow_tools=False)
+    body = (await sent(upstream, request)).json
+    assert not {"system", "tools", "tool_choice"} & body.keys()
+
+
+async def test_the_second_call_of_a_loop_carries_exactly_what_the_first_said(
+    upstream: Upstream,
+) -> None:
+    first = message(
+        thinking_block(0, "Two ", "cities.", signature="sig-0"),
+        redacted_block(1, "cmVkYWN0ZWQ="),
+        text_block(2, "I look."),
+        thinking_block(3, signature="sig-3"),
+        tool_block(4, "toolu_1", "weather", '{"city": "Köln"}'),
+        tool_block(5, "toolu_2", "weather", '{"city":', ' "Bonn"}'),
+        stop="tool_use",
+    )
+    upstream.reply(Reply(first), Reply(message(text_block(0, "Sun."))))
+    history = [user_message("Weather in Köln and Bonn?")]
+    async with anthropic_at(upstream) as provider:
+        one = turn(await read(provider, ModelRequest("S", history, [WEATHER]))).message
+        answers = results(
+            ToolResultPart("toolu_1", "weather", "sunny"),
+            ToolResultPart("toolu_2", "weather", "no data", is_error=True),
+        )
+        await read(provider, ModelRequest("S", [*history, one, answers], [WEATHER]))
+    before, after = (request.json for request in upstream.requests)
+    assert after["messages"] == [
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "Weather in Köln and Bonn?"}],
+        },
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "Two cities.", "signature": "sig-0"},
+                REDACTED,
+                {"type": "text", "text": "I look."},
+                {"type": "thinking", "thinking": "", "signature": "sig-3"},
+                {
+                    "type": "tool_use",
+                    "id": "toolu_1",
+                    "name": "weather",
+                    "input": {"city": "Köln"},
+                },
+                {
+                    "type": "tool_use",
+                    "id": "toolu_2",
+                    "name": "weather",
+                    "input": {"city": "Bonn"},
+                },
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "toolu_1", "content": "sunny"},
+                {
+                    "type": "tool_result",
+                    "tool_use_id": "toolu_2",
+                    "content": "no data",
+                    "is_error": True,
+                }
+                | CACHED,
+            ],
+        },
+    ]
+    for body in (before, after):
+        del body["messages"]
+    assert before == after
+
+
+async def test_a_paused_turn_goes_back_as_it_was(upstream: Upstream) -> None:
+    search = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
+    found = {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}
+    turns = await turns_of(
+        upstream,
+        user_message("Search"),
+        said(OpaquePart("anthropic", search), OpaquePart("anthropic", found)),
+    )
+    assert turns[-1] == {"role": "assistant", "content": [search, found]}
+
+
+@pytest.mark.parametrize("last", [TextPart("Hi"), OpaquePart("anthropic", REDACTED)])
+async def test_thinking_never_carries_the_mark_for_the_cache(
+    upstream: Upstream, last: Part
+) -> None:
+    server_tool = {"type": "server_tool_use", "id": "s", "name": "x", "input": {}}
+    history = [
+        user_message("Hi"),
+        said(TextPart("Hm"), last, OpaquePart("anthropic", server_tool)),
+    ]
+    body = (await sent(upstream, ModelRequest("", history))).json
+    marked = [
+        b["type"] for t in body["messages"] for b in t["content"] if CACHED.keys() & b
+    ]
+    assert marked == ["text"]
+
+
+# Histories that would make an invalid request
+
+
+async def test_turns_alternate_and_results_share_one(upstream: Upstream) -> None:
+    turns = await turns_of(
+        upstream,
+        user_message("One"),
+        user_message("Two"),
+        said(TextPart("Let me see.")),
+        said(ToolCallPart("a", "weather", "{}")),
+        results(ToolResultPart("a", "weather", "rain")),
+        user_message("Three"),
+    )
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
+    assert [block["type"] for block in turns[-1]["content"]] == ["tool_result", "text"]
+
+
+async def test_a_call_without_a_result_gets_one(upstream: Upstream) -> None:
+    turns = await turns_of(
+        upstream,
+        user_message("Hi"),
+        said(ToolCallPart("a", "weather", "{}"), ToolCallPart("b", "weather", "{}")),
+        results(ToolResultPart("a", "weather", "rain")),
+        user_message("And?"),
+    )
+    assert turns[-1]["content"] == [
+        {"type": "tool_result", "tool_use_id": "a", "content": "rain"},
+        {
+            "type": "tool_result",
+            "tool_use_id": "b",
+            "content": UNANSWERED,
+            "is_error": True,
+        },
+        {"type": "text", "text": "And?"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [],
+        [TextPart("")],
+        [TextPart(" \n")],
+        [ThinkingPart("cut off")],
+        [ThinkingPart("never signed", "anthropic", {"signature": ""})],
+        [ThinkingPart("only thought", "anthropic", {"signature": "s"})],
+        [OpaquePart("anthropic", REDACTED)],
+        [ThinkingPart("theirs", "openai", {"id": "rs_1", "signature": "s"})],
+        [OpaquePart("openai", {"phase": "commentary"})],
+    ],
+)
+async def test_an_answer_with_nothing_to_send_back_is_left_out(
+    upstream: Upstream, parts: Sequence[Part]
+) -> None:
+    turns = await turns_of(
+        upstream, user_message("One"), said(*parts), user_message("Two")
+    )
+    assert turns == [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "One"},
+                {"type": "text", "text": "Two"},
+            ],
+        }
+    ]
+
+
+async def test_a_history_begins_with_the_user(upstream: Upstream) -> None:
+    turns = await turns_of(
+        upstream,
+        results(ToolResultPart("a", "weather", "rain")),
+        said(TextPart("It rains.")),
+        user_message("Hi"),
+    )
+    assert turns == [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ('{"city": "Köln"}', {"city": "Köln"}),
+        ('{"n": 1e400}', {"n": None}),
+        (r'{"city": "\ud83d"}', {"city": "\ufffd"}),
+        ("", {}),
+        ("{city}", {}),
+        ("[1]", {}),
+        ("null", {}),
+    ],
+)
+async def test_arguments_go_back_as_an_object(
+    upstream: Upstream, arguments: str, expected: object
+) -> None:
+    turns = await turns_of(
+        upstream, user_message("Hi"), said(ToolCallPart("a", "weather", arguments))
+    )
+    assert turns[1]["content"][0]["input"] == expected
+
+
+async def test_ids_of_other_vendors_are_made_to_fit(upstream: Upstream) -> None:
+    turns = await turns_of(
+        upstream,
+        user_message("Hi"),
+        said(ToolCallPart("functions.weather:0", "weather", "{}")),
+        results(ToolResultPart("functions.weather:0", "weather", "")),
+    )
+    assert turns[1]["content"][0]["id"] == "functions_weather_0"
+    assert turns[2]["content"] == [
+        {"type": "tool_result", "tool_use_id": "functions_weather_0"}
+    ]
+
+
+async def test_with_thinking_off_only_this_answers_thinking_goes_back(
+    upstream: Upstream,
+) -> None:
+    old = ThinkingPart("old", "anthropic", {"signature": "old"})
+    new = ThinkingPart("new", "anthropic", {"signature": "new"})
+    history = [
+        user_message("One"),
+        said(old, OpaquePart("anthropic", REDACTED), TextPart("1")),
+        user_message("Two"),
+        said(new, ToolCallPart("a", "weather", "{}")),
+        results(ToolResultPart("a", "weather", "rain")),
+    ]
+    kept = {
+        setting: [
+            block["thinking"]
+            for turn in await turns_of(upstream, *history, thinking=setting)
+            for block in turn["content"]
+            if block["type"] == "thinking"
+        ]
+        for setting in ("auto", "off")
+    }
+    assert kept == {"auto": ["old", "new"], "off": ["new"]}
