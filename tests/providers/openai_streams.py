@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from streaming.agent import Turn
-from streaming.messages import ToolSpec, user_message
+from streaming.messages import Message, Part, ToolSpec, user_message
 from streaming.providers.base import (
     Delta,
     ModelRequest,
@@ -28,6 +28,7 @@ WEATHER = ToolSpec(
     "The weather in a city.",
     {"type": "object", "properties": {"city": {"type": "string"}}},
 )
+NO_MORE_TOOLS = ModelRequest("", HELLO.messages, [WEATHER], allow_tools=False)
 DONE = b"data: [DONE]\n\n"
 
 
@@ -74,6 +75,12 @@ def joined(deltas: Sequence[Delta]) -> Turn:
     turn = Turn()
     turn.add(deltas)
     return turn
+
+
+def history(*parts: Part) -> ModelRequest:
+    """A question, what the model said to it, and the next question."""
+    messages = [user_message("Hi"), Message("assistant", list(parts))]
+    return ModelRequest("", [*messages, user_message("And?")])
 
 
 def text(deltas: Sequence[Delta]) -> str:

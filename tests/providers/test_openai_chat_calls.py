@@ -1,19 +1,10 @@
-"""Chat Completions: what each chunk becomes, OpenAI's own and other servers'."""
+"""Chat Completions: the tool calls, as OpenAI and as other servers send them."""
 
 import pytest
 
-from streaming.exceptions import (
-    ProviderError,
-    ProviderIncomplete,
-    ProviderRateLimited,
-)
-from streaming.messages import ThinkingPart, ToolCallPart
+from streaming.messages import ToolCallPart
 from streaming.providers.base import (
     Delta,
-    TextDelta,
-    ThinkingDelta,
-    ThinkingEnd,
-    TokenUsage,
     TurnEnd,
 )
 from tests.providers.openai_streams import (
@@ -23,19 +14,9 @@ from tests.providers.openai_streams import (
     chunk,
     chunks,
     fragment,
-    joined,
-    text,
-    thinking,
 )
 from tests.upstream import Upstream
 
-USAGE = {
-    "prompt_tokens": 100,
-    "prompt_tokens_details": {"cached_tokens": 60},
-    "completion_tokens": 50,
-    "completion_tokens_details": {"reasoning_tokens": 20},
-    "total_tokens": 150,
-}
 ROME = '{"city":"Rome"}'
 OSLO = '{"city":"Oslo"}'
 
@@ -50,34 +31,6 @@ def calls(deltas: list[Delta]) -> list[tuple[str, str]]:
     """The name and arguments of each tool call."""
     parts = [d for d in deltas if isinstance(d, ToolCallPart)]
     return [(part.name, part.arguments) for part in parts]
-
-
-async def test_text_comes_as_it_is_written_and_usage_from_its_own_chunk(
-    upstream: Upstream,
-) -> None:
-    deltas = await chat(
-        upstream,
-        chunk(role="assistant", content="", refusal=None),
-        chunk(content="Hel"),
-        chunk(content="lo"),
-        chunk("stop"),
-        {"choices": [], "usage": USAGE},
-    )
-    assert deltas == [
-        TextDelta("Hel"),
-        TextDelta("lo"),
-        TokenUsage(100, 50, 20, 60, 0),
-        TurnEnd("end_turn"),
-    ]
-
-
-async def test_usage_may_be_counted_up_in_every_chunk(upstream: Upstream) -> None:
-    deltas = await chat(
-        upstream,
-        chunk(content="a") | {"usage": {"prompt_tokens": 9, "completion_tokens": 1.0}},
-        chunk("stop") | {"usage": {"prompt_tokens": 9, "completion_tokens": 2}},
-    )
-    assert joined(deltas).usage == TokenUsage(9, 2)
 
 
 async def test_a_tool_call_is_joined_from_its_fragments(upstream: Upstream) -> None:
@@ -245,142 +198,3 @@ async def test_a_call_cut_by_the_token_limit_never_comes(
         chunk("length"),
     )
     assert deltas == [ToolCallPart("a", "weather", ROME), TurnEnd("max_tokens")]
-
-
-@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
-async def test_reasoning_of_other_servers_is_thinking_and_remembers_its_field(
-    upstream: Upstream, field: str
-) -> None:
-    deltas = await chat(
-        upstream,
-        chunk(content=None, **{field: "Let me "}),
-        chunk(content="", **{field: "think."}),
-        chunk(content="Hi"),
-        chunk("stop"),
-    )
-    assert deltas == [
-        ThinkingDelta("Let me "),
-        ThinkingDelta("think."),
-        ThinkingEnd("openai", {"field": field}),
-        TextDelta("Hi"),
-        TurnEnd("end_turn"),
-    ]
-
-
-async def test_reasoning_that_is_sent_in_two_fields_is_told_once(
-    upstream: Upstream,
-) -> None:
-    deltas = await chat(
-        upstream, chunk(reasoning="Hm.", reasoning_content="Hm."), chunk("stop")
-    )
-    assert thinking(deltas) == "Hm."
-
-
-async def test_reasoning_right_before_a_call_is_a_part_of_its_own(
-    upstream: Upstream,
-) -> None:
-    deltas = await chat(
-        upstream, chunk(reasoning="Hm."), fragment(ROME, id="a", name="weather")
-    )
-    assert joined(deltas).message.parts == [
-        ThinkingPart("Hm.", "openai", {"field": "reasoning"}),
-        ToolCallPart("a", "weather", ROME),
-    ]
-
-
-async def test_a_refusal_is_told_as_such(upstream: Upstream) -> None:
-    deltas = await chat(upstream, chunk(refusal="I ca"), chunk(refusal="n't."))
-    assert text(deltas) == "I can't."
-    assert deltas[-1] == TurnEnd("refusal")
-
-
-@pytest.mark.parametrize(
-    ("finish", "stop_reason"),
-    [
-        ("stop", "end_turn"),
-        ("length", "max_tokens"),
-        ("content_filter", "refusal"),
-        ("eos", "end_turn"),
-    ],
-)
-async def test_finish_reasons(
-    upstream: Upstream, finish: str, stop_reason: str
-) -> None:
-    deltas = await chat(upstream, chunk(content="a"), chunk(finish))
-    assert deltas[-1].stop_reason == stop_reason  # type: ignore[union-attr]
-
-
-async def test_content_may_be_a_list_of_parts(upstream: Upstream) -> None:
-    parts = [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}, "?"]
-    assert text(await chat(upstream, chunk(content=parts))) == "Hello"
-
-
-async def test_only_the_first_choice_counts(upstream: Upstream) -> None:
-    second = {"index": 1, "delta": {"content": "no"}, "finish_reason": "length"}
-    first = {"delta": {"content": "yes"}, "finish_reason": "stop"}
-    deltas = await chat(upstream, {"choices": [second, first]})
-    assert deltas == [TextDelta("yes"), TurnEnd("end_turn")]
-
-
-@pytest.mark.parametrize(
-    "nothing",
-    [{}, {"choices": []}, {"choices": None}, {"choices": [{"delta": None}]}],
-)
-async def test_chunks_that_say_nothing_are_passed_over(
-    upstream: Upstream, nothing: Payload
-) -> None:
-    deltas = await chat(upstream, nothing, chunk(content="Hi"), nothing, chunk("stop"))
-    assert text(deltas) == "Hi"
-
-
-async def test_a_finish_reason_without_done_is_an_end(upstream: Upstream) -> None:
-    deltas = await chat(upstream, chunk(content="Hi"), chunk("stop"), tail=b"")
-    assert deltas[-1] == TurnEnd("end_turn")
-
-
-async def test_done_without_a_finish_reason_is_an_end(upstream: Upstream) -> None:
-    deltas = await chat(upstream, chunk(content="Hi"), tail=b"data:[DONE]\n\n")
-    assert deltas[-1] == TurnEnd("end_turn")
-
-
-async def test_done_may_lack_its_blank_line(upstream: Upstream) -> None:
-    deltas = await chat(upstream, chunk(content="Hi"), tail=b"data: [DONE]\n")
-    assert deltas[-1] == TurnEnd("end_turn")
-
-
-async def test_neither_of_them_is_incomplete(upstream: Upstream) -> None:
-    call = fragment(ROME, id="a", name="weather")
-    with pytest.raises(ProviderIncomplete):
-        await chat(upstream, chunk(content="Hi"), call, tail=b"")
-
-
-async def test_blank_data_is_a_sign_of_life(upstream: Upstream) -> None:
-    body = b": ping\n\ndata: \n\n" + chunks(chunk("stop", content="Hi")) + DONE
-    assert text(await answer(upstream, "chat", body)) == "Hi"
-
-
-@pytest.mark.parametrize(
-    ("error", "kind", "retryable"),
-    [
-        ({"code": 429, "message": "m"}, ProviderRateLimited, True),
-        ({"type": "insufficient_quota", "message": "m"}, ProviderRateLimited, False),
-        ({"message": "secret", "code": 400}, ProviderError, False),
-        ("secret internals", ProviderError, True),
-    ],
-)
-async def test_an_error_in_a_chunk_is_our_error(
-    upstream: Upstream, error: object, kind: type[ProviderError], retryable: bool
-) -> None:
-    with pytest.raises(kind) as caught:
-        await chat(upstream, chunk(content="Hi"), {"error": error})
-    assert caught.value.retryable is retryable
-    assert "secret" not in caught.value.message
-
-
-@pytest.mark.parametrize("finish", ["error", "insufficient_system_resource"])
-async def test_a_finish_reason_that_tells_of_a_failure_is_our_error(
-    upstream: Upstream, finish: str
-) -> None:
-    with pytest.raises(ProviderError) as caught:
-        await chat(upstream, chunk(content="Hi"), chunk(finish))
-    assert caught.value.retryable

@@ -1,14 +1,7 @@
 """OpenAI's Responses API: what each of its events becomes."""
 
-import json
-
 import pytest
 
-from streaming.exceptions import (
-    ProviderError,
-    ProviderIncomplete,
-    ProviderRateLimited,
-)
 from streaming.messages import OpaquePart, ThinkingPart, ToolCallPart
 from streaming.providers.base import (
     Delta,
@@ -19,7 +12,6 @@ from streaming.providers.base import (
     TurnEnd,
 )
 from tests.providers.openai_streams import (
-    HELLO,
     Payload,
     answer,
     call_item,
@@ -28,14 +20,13 @@ from tests.providers.openai_streams import (
     events,
     item_done,
     joined,
-    openai_at,
     reasoning_item,
     said,
     text,
     thinking,
     thought,
 )
-from tests.upstream import Reply, Upstream
+from tests.upstream import Upstream
 
 USAGE = {
     "input_tokens": 100,
@@ -159,33 +150,6 @@ async def test_a_call_cut_by_the_token_limit_never_comes(
     assert deltas == [TextDelta("Let me look."), TurnEnd("max_tokens")]
 
 
-async def test_a_refusal_is_told_as_such(upstream: Upstream) -> None:
-    deltas = await responses(
-        upstream, event("refusal.delta", delta="I can't help with that."), ended()
-    )
-    assert deltas == [TextDelta("I can't help with that."), TurnEnd("refusal")]
-
-
-async def test_a_content_filter_is_a_refusal(upstream: Upstream) -> None:
-    details = {"reason": "content_filter"}
-    deltas = await responses(upstream, ended("incomplete", incomplete_details=details))
-    assert deltas == [TurnEnd("refusal")]
-
-
-async def test_a_policy_that_stops_the_answer_is_a_refusal(upstream: Upstream) -> None:
-    error = {"code": "bio_policy", "message": "…"}
-    deltas = await responses(upstream, *said("So"), ended("failed", error=error))
-    assert deltas == [TextDelta("So"), TurnEnd("refusal")]
-
-
-async def test_an_answer_cut_short_ends_so_whatever_the_event_is_called(
-    upstream: Upstream,
-) -> None:
-    details = {"reason": "max_output_tokens"}
-    deltas = await responses(upstream, *said("So"), ended(incomplete_details=details))
-    assert deltas[-1] == TurnEnd("max_tokens")
-
-
 async def test_finished_items_are_told_where_a_server_sends_no_deltas(
     upstream: Upstream,
 ) -> None:
@@ -196,14 +160,6 @@ async def test_finished_items_are_told_where_a_server_sends_no_deltas(
         ended(),
     )
     assert (thinking(deltas), text(deltas)) == ("Hmm.", "Hi")
-
-
-async def test_a_refusal_without_deltas_is_told_too(upstream: Upstream) -> None:
-    refusal = {"type": "refusal", "refusal": "No."}
-    deltas = await responses(
-        upstream, item_done({"type": "message", "content": [refusal]}), ended()
-    )
-    assert deltas == [TextDelta("No."), TurnEnd("refusal")]
 
 
 async def test_the_output_of_the_last_event_is_told_when_nothing_else_was(
@@ -263,74 +219,3 @@ async def test_events_and_items_that_are_not_known_are_passed_over(
         ended(),
     )
     assert deltas == [TextDelta("Hi"), TurnEnd("end_turn")]
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        {"type": "error", "error": {"code": "insufficient_quota", "message": "m"}},
-        {"type": "error", "code": "insufficient_quota", "message": "m"},
-        {"error": {"type": "insufficient_quota", "message": "m"}},
-        ended("failed", error={"code": "insufficient_quota", "message": "m"}),
-    ],
-)
-async def test_exhausted_quota_is_not_worth_a_retry_in_whatever_form_it_is_told(
-    upstream: Upstream, error: Payload
-) -> None:
-    with pytest.raises(ProviderRateLimited) as caught:
-        await responses(upstream, error)
-    assert not caught.value.retryable
-
-
-@pytest.mark.parametrize(
-    ("code", "retryable"),
-    [("server_error", True), ("rate_limit_exceeded", True), ("invalid_prompt", False)],
-)
-async def test_a_failed_response_is_our_error_and_never_its_raw_words(
-    upstream: Upstream, code: str, retryable: bool
-) -> None:
-    error = {"code": code, "message": "secret internals at sk-123"}
-    with pytest.raises(ProviderError) as caught:
-        await responses(upstream, ended("failed", error=error))
-    assert caught.value.retryable is retryable
-    assert "secret" not in caught.value.message
-
-
-async def test_what_came_before_a_failure_in_the_same_read_is_told(
-    upstream: Upstream,
-) -> None:
-    upstream.reply(Reply(events(*said("So far"), ended("failed", usage=USAGE))))
-    told: list[Delta] = []
-    async with openai_at(upstream, "responses") as provider:
-        with pytest.raises(ProviderError):
-            async for batch in provider.stream(HELLO):
-                told.extend(batch)
-    assert told == [TextDelta("So far"), TokenUsage(100, 50, 20, 60, 30)]
-
-
-@pytest.mark.parametrize("tail", [b"", b"data: [DONE]\n\n"])
-async def test_a_stream_without_its_terminal_event_is_incomplete(
-    upstream: Upstream, tail: bytes
-) -> None:
-    with pytest.raises(ProviderIncomplete):
-        await answer(upstream, "responses", events(*said("Half")) + tail)
-
-
-async def test_nothing_after_the_terminal_event_matters(upstream: Upstream) -> None:
-    body = events(*said("Hi"), ended()) + b"data: [DONE]\n\ndata: garbage\n\n"
-    assert (await answer(upstream, "responses", body))[-1] == TurnEnd("end_turn")
-
-
-async def test_an_event_that_is_no_json_is_an_error(upstream: Upstream) -> None:
-    with pytest.raises(ProviderError, match="cannot be read"):
-        await answer(upstream, "responses", b"data: <html>\n\n")
-
-
-async def test_odd_characters_arrive_as_ones_that_can_be_stored(
-    upstream: Upstream,
-) -> None:
-    delta = json.dumps(event("output_text.delta", delta="a\0b\ud83dc"))
-    body = f"data: {delta}\n\n".encode() + events(ended())
-    raw = b'data: {"type":"response.output_text.delta","delta":"\xff"}\n\n'
-    deltas = await answer(upstream, "responses", raw + body)
-    assert text(deltas) == "\ufffda\ufffdb\ufffdc"

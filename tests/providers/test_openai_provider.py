@@ -1,0 +1,116 @@
+"""Which of OpenAI's APIs is used, and what a request to it looks like."""
+
+from typing import Literal
+
+import pytest
+
+from streaming.providers.base import ModelRequest, ProviderOptions
+from streaming.providers.openai import OpenAIProvider
+from streaming.providers.openai.models import DEFAULT_MODEL
+from tests.providers.openai_streams import (
+    HELLO,
+    WEATHER,
+    answer,
+    chunk,
+    chunks,
+    ended,
+    events,
+    said,
+)
+from tests.upstream import Upstream
+
+WITH_TOOLS = ModelRequest(system="", messages=HELLO.messages, tools=[WEATHER])
+
+
+async def test_responses_are_asked_for_as_the_api_wants_it(upstream: Upstream) -> None:
+    body = events(*said("Hi"), ended())
+    await answer(upstream, "responses", body, WITH_TOOLS, max_tokens=2000)
+    [request] = upstream.requests
+    assert (request.method, request.path) == ("POST", "/responses")
+    assert request.headers["authorization"] == "Bearer sk-test"
+    assert request.json == {
+        "model": DEFAULT_MODEL,
+        "stream": True,
+        "store": False,
+        "include": ["reasoning.encrypted_content"],
+        "reasoning": {"summary": "auto"},
+        "max_output_tokens": 2000,
+        "input": [
+            {
+                "type": "message",
+                "role": "user",
+                "content": [{"type": "input_text", "text": "Hello"}],
+            }
+        ],
+        "tools": [
+            {
+                "type": "function",
+                "name": "weather",
+                "description": "The weather in a city.",
+                "parameters": WEATHER.parameters,
+                "strict": False,
+            }
+        ],
+        "tool_choice": "auto",
+    }
+
+
+async def test_chat_is_asked_for_as_other_servers_know_it(upstream: Upstream) -> None:
+    body = chunks(chunk("stop", content="Hi"))
+    request = ModelRequest(system="Be brief.", messages=HELLO.messages, tools=[WEATHER])
+    await answer(upstream, "chat", body, request, model="llama", max_tokens=2000)
+    assert upstream.requests[0].path == "/chat/completions"
+    assert upstream.requests[0].json == {
+        "model": "llama",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": 2000,
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Hello"},
+        ],
+        "tools": [
+            {
+                "type": "function",
+                "function": {
+                    "name": "weather",
+                    "description": "The weather in a city.",
+                    "parameters": WEATHER.parameters,
+                },
+            }
+        ],
+        "tool_choice": "auto",
+    }
+
+
+async def test_a_server_of_ones_own_needs_no_key(upstream: Upstream) -> None:
+    body = chunks(chunk("stop", content="Hi"))
+    await answer(upstream, "chat", body, api_key="")
+    assert upstream.requests[0].headers["authorization"]
+
+
+@pytest.mark.parametrize(
+    ("base_url", "chosen", "api"),
+    [
+        ("", "", "responses"),
+        ("https://api.openai.com/v1", "", "responses"),
+        ("https://eu.api.openai.com/v1/", "", "responses"),
+        ("http://localhost:11434/v1", "", "chat"),
+        ("https://api.openai.com.example.org/v1", "", "chat"),
+        ("http://localhost:8000/v1", "responses", "responses"),
+        ("", "chat", "chat"),
+    ],
+)
+async def test_which_api_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+    base_url: str,
+    chosen: Literal["", "responses", "chat"],
+    api: str,
+) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    options = ProviderOptions(
+        name="openai", api_key="k", base_url=base_url, openai_api=chosen
+    )
+    provider = OpenAIProvider(options)
+    assert provider.api == api
+    await provider.aclose()
