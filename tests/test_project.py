@@ -10,6 +10,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import streaming
+
 ROOT = Path(__file__).resolve().parent.parent
 PIN = re.compile(r"^([\w.-]+)==([^ ;]+)", re.MULTILINE)
 PROVIDERS_WITH_A_KEY = ("ANTHROPIC", "OPENAI")
@@ -27,9 +29,9 @@ def satisfied(requirement: Requirement, locked: set[tuple[str, str]]) -> bool:
     return bool(versions) and all(v in requirement.specifier for v in versions)
 
 
-def test_the_newest_version_of_the_changelog_is_the_projects() -> None:
+def test_the_version_is_the_same_everywhere() -> None:
     versions = re.findall(r"^## \[(\d.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
-    assert versions[0] == PYPROJECT["project"]["version"]
+    assert versions[0] == PYPROJECT["project"]["version"] == streaming.__version__
 
 
 @pytest.mark.parametrize("lock", ["run", "dev"])
