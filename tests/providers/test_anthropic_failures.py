@@ -1,0 +1,248 @@
+"""The Messages API's edge failing: error answers, broken streams, a client gone."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+
+import pytest
+
+from streaming.exceptions import (
+    ProviderError,
+    ProviderIncomplete,
+    ProviderRateLimited,
+    ProviderRefusedKey,
+    ProviderTimeout,
+)
+from streaming.providers.base import Delta, ProviderOptions
+from tests.providers.anthropic_streams import (
+    HELLO,
+    STOP,
+    Event,
+    answer,
+    anthropic_at,
+    error,
+    message,
+    message_delta,
+    read,
+    sse,
+    start,
+    text,
+    text_block,
+    tool_block,
+)
+from tests.upstream import Reply, Upstream
+
+BEGUN = sse(start(), *text_block(0, "Hel"))
+SECRET = "sk-ant-secret asked about my divorce at https://api.example.com"
+
+
+def error_reply(
+    status: int,
+    kind: str,
+    *,
+    details: object = None,
+    said: str = SECRET,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    fields = {"type": kind, "message": said, "details": details}
+    body = json.dumps({"type": "error", "error": fields, "request_id": "req_1"})
+    return Reply(body.encode(), status, "application/json", headers or {})
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "expected", "retryable"),
+    [
+        (400, "invalid_request_error", ProviderError, False),
+        (401, "authentication_error", ProviderRefusedKey, False),
+        (402, "billing_error", ProviderRateLimited, False),
+        (403, "permission_error", ProviderRefusedKey, False),
+        (404, "not_found_error", ProviderError, False),
+        (408, "timeout_error", ProviderTimeout, True),
+        (409, "conflict_error", ProviderError, True),
+        (413, "request_too_large", ProviderError, False),
+        (422, "invalid_request_error", ProviderError, False),
+        (429, "rate_limit_error", ProviderRateLimited, True),
+        (500, "api_error", ProviderError, True),
+        (503, "api_error", ProviderError, True),
+        (504, "timeout_error", ProviderTimeout, True),
+        (529, "overloaded_error", ProviderError, True),
+    ],
+)
+async def test_an_error_answer_becomes_one_of_ours_and_quotes_nothing(
+    upstream: Upstream,
+    caplog: pytest.LogCaptureFixture,
+    status: int,
+    kind: str,
+    expected: type[ProviderError],
+    retryable: bool,
+) -> None:
+    with (
+        caplog.at_level(logging.INFO, "streaming"),
+        pytest.raises(ProviderError) as failure,
+    ):
+        await answer(upstream, error_reply(status, kind))
+    assert type(failure.value) is expected
+    assert failure.value.retryable is retryable
+    assert "secret" not in failure.value.message + caplog.text
+    assert "divorce" not in failure.value.message + caplog.text
+    assert "example.com" not in failure.value.message + caplog.text
+    assert str(status) in caplog.text
+
+
+async def test_a_spend_limit_is_no_rate_limit_to_wait_for(upstream: Upstream) -> None:
+    spent = {"error_code": "enforced_spend_limit_reached"}
+    reply = error_reply(429, "rate_limit_error", details=spent)
+    with pytest.raises(ProviderRateLimited, match="used up") as failure:
+        await answer(upstream, reply)
+    assert not failure.value.retryable
+
+
+async def test_a_conversation_that_is_too_long_is_called_so(upstream: Upstream) -> None:
+    said = "prompt is too long: 1000001 tokens > 1000000 maximum"
+    with pytest.raises(ProviderError, match="The conversation is too long"):
+        await answer(upstream, error_reply(400, "invalid_request_error", said=said))
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>Bad gateway</html>", b"[1]", b'"x"'])
+async def test_an_error_answer_may_have_any_body(
+    upstream: Upstream, body: bytes
+) -> None:
+    with pytest.raises(ProviderError) as failure:
+        await answer(upstream, Reply(body, 502, "text/html"))
+    assert failure.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected", "retryable"),
+    [
+        ("overloaded_error", ProviderError, True),
+        ("api_error", ProviderError, True),
+        ("an_error_of_the_future", ProviderError, True),
+        ("rate_limit_error", ProviderRateLimited, True),
+        ("billing_error", ProviderRateLimited, False),
+        ("authentication_error", ProviderRefusedKey, False),
+        ("permission_error", ProviderRefusedKey, False),
+        ("invalid_request_error", ProviderError, False),
+        ("not_found_error", ProviderError, False),
+        ("timeout_error", ProviderTimeout, True),
+    ],
+)
+async def test_an_error_in_mid_stream_has_its_kind_and_keeps_what_was_said(
+    upstream: Upstream, kind: str, expected: type[ProviderError], retryable: bool
+) -> None:
+    said: list[Delta] = []
+    with pytest.raises(ProviderError) as failure:
+        await answer(upstream, Reply(BEGUN + sse(error(kind))), into=said)
+    assert text(said) == "Hel"
+    assert type(failure.value) is expected
+    assert failure.value.retryable is retryable
+    assert "secret" not in failure.value.message
+
+
+@pytest.mark.parametrize("event", [{"type": "error"}, {"type": "error", "error": "?"}])
+async def test_an_error_event_may_lack_its_fields(
+    upstream: Upstream, event: Event
+) -> None:
+    with pytest.raises(ProviderError) as failure:
+        await answer(upstream, Reply(sse(start(), event)))
+    assert failure.value.retryable
+
+
+@pytest.mark.parametrize("end", ["cut", "reset"])
+async def test_a_connection_that_breaks_in_mid_stream_is_incomplete(
+    upstream: Upstream, end: str
+) -> None:
+    said: list[Delta] = []
+    reply = Reply(BEGUN, end="cut" if end == "cut" else "reset", delay=0.02)
+    with pytest.raises(ProviderIncomplete):
+        await answer(upstream, reply, into=said)
+    assert text(said) == "Hel"
+
+
+async def test_a_stream_cut_in_a_tool_call_never_yields_it(upstream: Upstream) -> None:
+    begun = tool_block(0, "toolu_1", "weather", '{"city": "K', stopped=False)
+    said: list[Delta] = []
+    with pytest.raises(ProviderIncomplete):
+        await answer(upstream, Reply(sse(start(), *begun), end="cut"), into=said)
+    assert not [delta for delta in said if "ToolCall" in type(delta).__name__]
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/html"])
+async def test_an_answer_that_is_no_stream_is_incomplete(
+    upstream: Upstream, content_type: str
+) -> None:
+    reply = Reply(b'{"type": "message"}', content_type=content_type)
+    with pytest.raises(ProviderIncomplete):
+        await answer(upstream, reply)
+
+
+async def test_a_broken_compression_is_an_answer_that_cannot_be_read(
+    upstream: Upstream,
+) -> None:
+    reply = Reply(BEGUN, headers={"content-encoding": "gzip"})
+    with pytest.raises(ProviderError, match="cannot be read") as failure:
+        await answer(upstream, reply)
+    assert failure.value.retryable
+
+
+async def test_nobody_at_the_address_is_told_as_such() -> None:
+    async with Upstream() as gone:
+        pass
+    with pytest.raises(ProviderError, match="cannot be reached") as failure:
+        await answer(gone)
+    assert type(failure.value) is ProviderError
+    assert failure.value.retryable
+
+
+async def test_cancelling_closes_the_connection_to_the_provider(
+    upstream: Upstream,
+) -> None:
+    upstream.reply(Reply(BEGUN, end="hang"))
+    has_spoken = asyncio.Event()
+
+    async def listen() -> None:
+        async for batch in provider.stream(HELLO):
+            if text(batch):
+                has_spoken.set()
+
+    async with anthropic_at(upstream) as provider:
+        listening = asyncio.create_task(listen())
+        await has_spoken.wait()
+        listening.cancel()
+        await asyncio.wait_for(upstream.gone.wait(), 1.0)
+        with pytest.raises(asyncio.CancelledError):
+            await listening
+
+
+async def test_leaving_the_stream_closes_the_connection(upstream: Upstream) -> None:
+    upstream.reply(Reply(BEGUN, end="hang"))
+    async with anthropic_at(upstream) as provider:
+        stream = provider.stream(HELLO)
+        await anext(stream)
+        await stream.aclose()
+        await asyncio.wait_for(upstream.gone.wait(), 1.0)
+
+
+async def test_calls_of_a_loop_share_one_connection(upstream: Upstream) -> None:
+    upstream.reply(*[Reply(message(text_block(0, "Hi")))] * 3)
+    async with anthropic_at(upstream) as provider:
+        for _ in range(3):
+            await read(provider)
+    assert upstream.connections == 1
+
+
+async def test_a_server_that_never_ends_its_answer_holds_nobody_up(
+    upstream: Upstream,
+) -> None:
+    body = sse(start(), *text_block(0, "Hi"), message_delta(), STOP)
+    async with asyncio.timeout(5):
+        deltas = await answer(upstream, Reply(body, end="hang"))
+    assert text(deltas) == "Hi"
+    await asyncio.wait_for(upstream.gone.wait(), 1.0)
+
+
+def test_options_do_not_show_the_key() -> None:
+    given = ProviderOptions(name="anthropic", api_key="sk-ant-secret")
+    assert "sk-ant-secret" not in f"{given} {given!r}"
+    assert "api_key='***'" in repr(given)

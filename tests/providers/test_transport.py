@@ -1,0 +1,269 @@
+"""What the providers share: HTTP, the events of an answer, its JSON, its failures."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import msgspec
+import pytest
+from anthropic import AnthropicError, AsyncAnthropic
+from anthropic import DefaultAioHttpClient as AnthropicHttp
+from openai import AsyncOpenAI, OpenAIError
+from openai import DefaultAioHttpClient as OpenAIHttp
+
+from streaming.exceptions import (
+    ProviderError,
+    ProviderIncomplete,
+    ProviderRateLimited,
+    ProviderTimeout,
+)
+from streaming.providers.base import Delta, ProviderOptions, TextDelta, TurnEnd
+from streaming.providers.failures import error_fields, status_error
+from streaming.providers.transport import (
+    decode,
+    http_client,
+    json_object,
+    read_answer,
+)
+from streaming.wire import sse
+from tests.upstream import Reply, Upstream
+
+OPTIONS = ProviderOptions(
+    connect_timeout=1, first_token_timeout=0.2, silence_timeout=0.2
+)
+ANY = msgspec.json.Decoder(dict[str, Any])
+
+
+class Echo:
+    """A parser to which each event is text and `end` the last one."""
+
+    done = False
+
+    def feed(self, data: bytes) -> Iterator[Delta]:
+        self.done = data == b"end"
+        if not self.done:
+            yield TextDelta(data.decode())
+
+    def finish(self) -> list[Delta]:
+        if not self.done:
+            raise ProviderIncomplete
+        return [TurnEnd("end_turn")]
+
+
+async def read(url: str, sdk: str) -> list[list[Delta]]:
+    """The batches of one answer, asked for with that vendor's SDK."""
+    if sdk == "anthropic":
+        anthropic = AsyncAnthropic(
+            api_key="key",
+            base_url=url,
+            max_retries=0,
+            http_client=http_client(AnthropicHttp, OPTIONS),
+        )
+        async with anthropic:
+            opening = anthropic.messages.with_streaming_response.create(
+                model="m", max_tokens=1, messages=[], stream=True
+            )
+            return [b async for b in read_answer(opening, Echo(), AnthropicError)]
+    openai = AsyncOpenAI(
+        api_key="key",
+        base_url=url,
+        max_retries=0,
+        http_client=http_client(OpenAIHttp, OPTIONS),
+    )
+    async with openai:
+        asking = openai.responses.with_streaming_response.create(
+            model="m", input="Hi", stream=True
+        )
+        return [b async for b in read_answer(asking, Echo(), OpenAIError)]
+
+
+both_sdks = pytest.mark.parametrize("sdk", ["anthropic", "openai"])
+
+
+# Reading an answer
+
+
+@both_sdks
+async def test_what_one_read_brings_is_one_batch(upstream: Upstream, sdk: str) -> None:
+    body = b"data: one\n\ndata: two\n\n: ping\n\ndata: three\n\ndata: end\n\n"
+    upstream.reply(Reply(body, cuts=[26], delay=0.02))
+    assert await read(upstream.url, sdk) == [
+        [TextDelta("one"), TextDelta("two")],
+        [TextDelta("three")],
+        [TurnEnd("end_turn")],
+    ]
+
+
+@both_sdks
+@pytest.mark.parametrize("body", [b"", b"data: one\n\n", b'data: one\n\ndata: {"e'])
+async def test_an_answer_without_its_end_is_incomplete(
+    upstream: Upstream, sdk: str, body: bytes
+) -> None:
+    upstream.reply(Reply(body))
+    with pytest.raises(ProviderIncomplete):
+        await read(upstream.url, sdk)
+
+
+@both_sdks
+async def test_an_event_that_grows_without_end_is_given_up(
+    upstream: Upstream, sdk: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
+    upstream.reply(Reply(b"data: " + b"x" * 2000))
+    with pytest.raises(ProviderError, match="cannot be read"):
+        await read(upstream.url, sdk)
+
+
+# Failing to get one
+
+
+@both_sdks
+async def test_a_refused_connection_is_no_timeout(sdk: str) -> None:
+    async with Upstream() as gone:
+        pass
+    with pytest.raises(ProviderError, match="cannot be reached") as failure:
+        await read(gone.url, sdk)
+    assert type(failure.value) is ProviderError
+    assert failure.value.retryable
+
+
+@both_sdks
+@pytest.mark.parametrize("said", [b"", b"hello?\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n"])
+async def test_a_server_that_speaks_no_http_cannot_be_reached(
+    sdk: str, said: bytes
+) -> None:
+    async def hang_up(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.read(1)
+        writer.write(said)
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ProviderError, match="cannot be reached") as failure:
+            await read(f"http://127.0.0.1:{port}", sdk)
+    assert failure.value.retryable
+
+
+@both_sdks
+async def test_silence_before_or_in_an_answer_is_a_timeout(
+    upstream: Upstream, sdk: str
+) -> None:
+    upstream.reply(Reply(b"data: one\n\n", end="hang"))
+    with pytest.raises(ProviderTimeout):
+        await read(upstream.url, sdk)
+
+
+@both_sdks
+@pytest.mark.parametrize("end", ["cut", "hang"])
+async def test_an_error_answer_may_break_off_itself(
+    upstream: Upstream, sdk: str, end: str
+) -> None:
+    broken = Reply(b'{"err', 500, end="cut" if end == "cut" else "hang")
+    upstream.reply(broken)
+    with pytest.raises(ProviderError) as failure:
+        await read(upstream.url, sdk)
+    assert failure.value.retryable
+
+
+# When to come back
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after": "-3"}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
+        ({"retry-after-ms": "?"}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 -0000"}, 0.0),
+    ],
+)
+@pytest.mark.parametrize("status", [408, 429, 503])
+def test_a_server_may_say_when_to_come_back(
+    status: int, headers: Mapping[str, str], expected: float | None
+) -> None:
+    assert status_error(status, {}, headers).retry_after == expected
+
+
+def test_it_may_say_so_by_a_date() -> None:
+    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    retry_after = status_error(429, {}, {"retry-after": moment}).retry_after
+    assert retry_after is not None
+    assert 58 < retry_after <= 60
+
+
+@pytest.mark.parametrize(("advice", "expected"), [("true", True), ("false", False)])
+@pytest.mark.parametrize("status", [400, 408, 429, 500])
+def test_it_may_say_whether_to_come_back_at_all(
+    status: int, advice: str, expected: bool
+) -> None:
+    error = status_error(status, {}, {"x-should-retry": advice})
+    assert error.retryable is expected
+
+
+def test_no_advice_brings_back_a_quota() -> None:
+    fields = {"type": "insufficient_quota"}
+    error = status_error(429, fields, {"x-should-retry": "true", "retry-after": "1"})
+    assert isinstance(error, ProviderRateLimited)
+    assert not error.retryable
+
+
+# Errors told inside a stream
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"error": {"type": "overloaded_error"}}, 529),
+        ({"type": "invalid_request_error"}, 400),
+        ({"error": {"code": "rate_limit_exceeded"}}, 429),
+        ({"error": {"code": 404, "message": "no such model"}}, 404),
+        ({"error": "model not found"}, 500),
+        ("out of memory", 500),
+        (None, 500),
+    ],
+)
+def test_without_a_status_the_words_tell_the_kind(body: object, status: int) -> None:
+    told = status_error(None, error_fields(body))
+    same = status_error(status, {})
+    assert type(told) is type(same)
+    assert (told.message, told.retryable) == (same.message, same.retryable)
+
+
+# JSON
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (rb'{"a": "x\u0000y"}', {"a": "x\ufffdy"}),
+        (rb'{"a": ["\ud83d"], "\udc00": 1}', {"a": ["\ufffd"], "\ufffd": 1}),
+        (rb'{"a": "\ud83d\ude00\u0000"}', {"a": "😀\ufffd"}),
+        (rb'{"a": "\\u0000"}', {"a": r"\u0000"}),
+        (b'{"a": "\x00 \x01"}', {"a": "\ufffd \x01"}),
+        (b'{"a": "\xff"}', {"a": "\ufffd"}),
+        (b'{"a": NaN, "b": [1e999]}', {"a": None, "b": [None]}),
+    ],
+)
+def test_json_that_cannot_be_stored_is_made_storable(
+    data: bytes, expected: object
+) -> None:
+    assert decode(ANY, data) == expected
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[1]", b"oops", b'{"a":' * 100_000])
+def test_what_is_no_such_json_is_an_error(data: bytes) -> None:
+    with pytest.raises(ProviderError, match="cannot be read") as failure:
+        decode(ANY, data)
+    assert failure.value.retryable
+    assert json_object(data.decode()) == {}
