@@ -225,7 +225,9 @@ async def test_leaving_the_stream_closes_the_connection(upstream: Upstream) -> N
 
 
 async def test_calls_of_a_loop_share_one_connection(upstream: Upstream) -> None:
-    upstream.reply(*[Reply(message(text_block(0, "Hi")))] * 3)
+    body = message(text_block(0, "Hi"))
+    late_end = Reply(body + b": bye\n\n", cuts=[len(body)], delay=0.05)
+    upstream.reply(late_end, late_end, late_end)
     async with anthropic_at(upstream) as provider:
         for _ in range(3):
             await read(provider)
@@ -246,3 +248,4 @@ def test_options_do_not_show_the_key() -> None:
     given = ProviderOptions(name="anthropic", api_key="sk-ant-secret")
     assert "sk-ant-secret" not in f"{given} {given!r}"
     assert "api_key='***'" in repr(given)
+    assert "api_key=''" in repr(ProviderOptions())

@@ -248,6 +248,16 @@ async def test_usage_comes_early_and_its_end_replaces_it(upstream: Upstream) -> 
     )
 
 
+@pytest.mark.parametrize("usage", [None, {}, {"input_tokens": None}])
+async def test_usage_that_is_not_told_stays_as_it_was(
+    upstream: Upstream, usage: dict[str, None] | None
+) -> None:
+    end = message_delta() | {"usage": usage}
+    body = sse(start(), *text_block(0, "Hi"), end, STOP)
+    told = turn(await answer(upstream, Reply(body))).usage
+    assert told == TokenUsage(input_tokens=10, output_tokens=1)
+
+
 # Thinking
 
 

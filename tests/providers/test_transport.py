@@ -31,7 +31,7 @@ from streaming.wire import sse
 from tests.upstream import Reply, Upstream
 
 OPTIONS = ProviderOptions(
-    connect_timeout=1, first_token_timeout=0.2, silence_timeout=0.2
+    connect_timeout=0.3, first_token_timeout=0.2, silence_timeout=0.2
 )
 ANY = msgspec.json.Decoder(dict[str, Any])
 
@@ -149,9 +149,27 @@ async def test_a_server_that_speaks_no_http_cannot_be_reached(
 
 
 @both_sdks
-async def test_silence_before_or_in_an_answer_is_a_timeout(
-    upstream: Upstream, sdk: str
-) -> None:
+async def test_a_server_that_says_nothing_at_all_is_a_timeout(sdk: str) -> None:
+    gone = asyncio.Event()
+
+    async def listen(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while await reader.read(1000):
+            pass
+        writer.close()
+        gone.set()
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ProviderTimeout) as failure:
+            await read(f"http://127.0.0.1:{port}", sdk)
+        await asyncio.wait_for(gone.wait(), 1.0)
+    assert failure.value.retryable
+
+
+@both_sdks
+async def test_silence_in_an_answer_is_a_timeout(upstream: Upstream, sdk: str) -> None:
     upstream.reply(Reply(b"data: one\n\n", end="hang"))
     with pytest.raises(ProviderTimeout):
         await read(upstream.url, sdk)
