@@ -30,9 +30,7 @@ from streaming.providers.transport import (
 from streaming.wire import sse
 from tests.upstream import Reply, Upstream
 
-OPTIONS = ProviderOptions(
-    connect_timeout=0.3, first_token_timeout=0.2, silence_timeout=0.2
-)
+OPTIONS = ProviderOptions(first_token_timeout=0.5, silence_timeout=0.5)
 ANY = msgspec.json.Decoder(dict[str, Any])
 
 
