@@ -1,0 +1,29 @@
+/** Who answers here: the agent's name, provider and model in the page's head. */
+
+import { byId } from "./dom.js";
+
+/** @typedef {import("./agent-client.js").AgentClient} AgentClient */
+
+const DEMO_NOTICE =
+  "The built-in demo model answers: offline, by rules, not a language model. " +
+  "Set ANTHROPIC_API_KEY or OPENAI_API_KEY on the server to connect a real one.";
+
+/** @param {AgentClient} client */
+export async function showAgent(client) {
+  try {
+    const { name, provider, model } = await client.metadata();
+    document.title = name;
+    byId("agent-name").textContent = name;
+    byId("agent-model").textContent = `${provider} · ${model}`;
+    if (provider === "demo") showNotice(DEMO_NOTICE);
+  } catch (/** @type {any} */ error) {
+    showNotice(`Which model answers here is not known. ${error.message}`);
+  }
+}
+
+/** @param {string} text */
+function showNotice(text) {
+  const notice = byId("agent-notice");
+  notice.textContent = text;
+  notice.hidden = false;
+}
