@@ -1,0 +1,18 @@
+"""The admin: who talked, what was said, what happened. All of it is history, to be
+read, searched and forgotten, never edited."""
+
+from django.contrib import admin
+
+from streaming import conf
+from streaming.admin.conversations import ConversationAdmin
+from streaming.admin.organizations import OrganizationAdmin
+from streaming.admin.runs import RunAdmin
+from streaming.models import Conversation, Organization, Run
+
+admin.site.site_header = f"{conf.get().name} administration"
+admin.site.site_title = conf.get().name
+admin.site.index_title = "What was asked, and what came of it"
+
+admin.site.register(Organization, OrganizationAdmin)
+admin.site.register(Conversation, ConversationAdmin)
+admin.site.register(Run, RunAdmin)

@@ -1,0 +1,51 @@
+"""Filters that stay short, however much there is to choose from."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Field, Model
+from django.http import HttpRequest
+
+from streaming.models import Organization
+
+MOST_ORGANIZATIONS = 20
+
+
+class OrganizationFilter(admin.RelatedFieldListFilter):
+    """The first organizations by name, and the one that is chosen.
+
+    The others are reached from their own page, or by searching for their id.
+    """
+
+    def field_choices(
+        self,
+        field: Any,  # noqa: ANN401  (as Django's own)
+        request: HttpRequest,
+        model_admin: "admin.ModelAdmin[Any]",
+    ) -> list[tuple[str, Any]]:
+        """At most `MOST_ORGANIZATIONS`, and the chosen one."""
+        every = Organization.objects.values_list("pk", "org_id")
+        choices = list(every[:MOST_ORGANIZATIONS])
+        chosen = [pk for pk in self.lookup_val or () if pk.isdecimal()]
+        choices += every.filter(pk__in=chosen).exclude(pk__in=dict(choices))
+        return [(str(pk), org_id) for pk, org_id in choices]
+
+
+class ValueFilter(admin.AllValuesFieldListFilter):
+    """The values that occur, except for the empty one."""
+
+    def __init__(
+        self,
+        field: "Field[Any, Any]",
+        request: HttpRequest,
+        params: dict[str, list[str]],
+        model: type[Model],
+        model_admin: "admin.ModelAdmin[Any]",
+        field_path: str,
+    ) -> None:
+        super().__init__(field, request, params, model, model_admin, field_path)
+        self.lookup_choices = self.lookup_choices.exclude(**{field_path: ""})
+
+    def has_output(self) -> bool:
+        """A filter without a choice is left out."""
+        return self.lookup_choices.exists()

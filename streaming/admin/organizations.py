@@ -1,0 +1,42 @@
+"""Organizations: how much each talked, and the way to it."""
+
+from django.db.models import Count, F, Max, QuerySet, Sum
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest
+
+from streaming.admin import display
+from streaming.admin.history import ForgettableAdmin
+from streaming.admin.queries import per_parent
+from streaming.models import Conversation, Organization, Run
+
+
+class OrganizationAdmin(ForgettableAdmin):
+    """Tenants with their numbers."""
+
+    list_display = ("org_id", "conversations", "runs", "tokens", "active", "created")
+    list_filter = ("created_at",)
+    search_fields = ("org_id",)
+    search_help_text = "By organization id"
+    fields = ("org_id", "conversations", "runs", "tokens", "active", "created")
+
+    conversation_lookup = "organization"
+
+    conversations = display.counted("conversation_count", Conversation, "organization")
+    runs = display.counted("run_count", Run, "organization")
+    tokens = display.column("spent", display.number, "tokens")
+    active = display.column("last", display.moment, "last activity")
+    created = display.column("created_at", display.moment, "created")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
+        """With the numbers of each."""
+        conversations, runs = Conversation.objects.all(), Run.objects.all()
+        spent = Sum(F("input_tokens") + F("output_tokens"))
+        queryset: QuerySet[Organization] = super().get_queryset(request)
+        return queryset.annotate(
+            conversation_count=Coalesce(
+                per_parent(conversations, "organization", Count("pk")), 0
+            ),
+            run_count=Coalesce(per_parent(runs, "organization", Count("pk")), 0),
+            spent=Coalesce(per_parent(runs, "organization", spent), 0),
+            last=per_parent(conversations, "organization", Max("updated_at")),
+        )

@@ -1,0 +1,216 @@
+"""Runs: what was asked, what came of it, and when each event happened."""
+
+from typing import Any
+
+import msgspec
+from django.contrib import admin, messages
+from django.core.paginator import Paginator
+from django.db.models import F, Model, QuerySet
+from django.db.models.functions import Substr
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
+
+from streaming.admin import display
+from streaming.admin.filters import OrganizationFilter, ValueFilter
+from streaming.admin.history import HistoryAdmin
+from streaming.admin.timeline import timeline
+from streaming.models import Run, RunStatus
+
+ROWS_PER_PAGE = 200
+MOST_CHARACTERS = 2_000
+
+
+def preformatted(text: str) -> str:
+    """Text with its line ends, cut where it grows too long for the page."""
+    if not text:
+        return display.EMPTY
+    shown = display.clip(text, MOST_CHARACTERS)
+    more = f" … {shown.hidden:,} more characters" if shown.hidden else ""
+    return format_html('<div class="run-text">{}{}</div>', shown.text, more)
+
+
+def pretty(value: object) -> str:
+    """A JSON value with indents."""
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    return preformatted(text) if value else display.EMPTY
+
+
+def yes_or_no(value: bool) -> str:
+    """A flag as a word."""
+    return "yes" if value else "no"
+
+
+def names(values: list[str]) -> str:
+    """A list of names."""
+    return ", ".join(values) or display.EMPTY
+
+
+class RunAdmin(HistoryAdmin):
+    """Runs with their outcome; each page is the timeline of its events."""
+
+    list_display = (
+        "run",
+        "state",
+        "asked",
+        "engine",
+        "tokens",
+        "took",
+        "first_token",
+    )
+    list_filter = (
+        "status",
+        ("organization", OrganizationFilter),
+        ("provider", ValueFilter),
+        ("model", ValueFilter),
+        ("stop_reason", ValueFilter),
+        ("error_code", ValueFilter),
+        "background",
+        "created_at",
+    )
+    list_select_related = ("organization", "conversation")
+    search_fields = (
+        "id",
+        "organization__org_id",
+        "conversation__conversation_id",
+        "input",
+    )
+    search_help_text = "By run id, organization id, conversation id, or what was asked"
+    actions = ("cancel_runs",)
+    fieldsets = (
+        (
+            "Request",
+            {
+                "fields": (
+                    ("organization_link", "conversation_link"),
+                    ("engine", "max_iterations", "in_background", "idempotency_key"),
+                    "question",
+                    "context_given",
+                )
+            },
+        ),
+        ("Outcome", {"fields": (("stop_reason", "error_code"), "error")}),
+        (
+            "Usage",
+            {
+                "fields": (
+                    ("input_tokens", "output_tokens", "reasoning_tokens"),
+                    ("cache_read_tokens", "cache_write_tokens"),
+                    ("llm_calls", "tool_calls", "tools"),
+                )
+            },
+        ),
+        (
+            "Times and process",
+            {
+                "classes": ("collapse",),
+                "fields": (
+                    ("created", "first_token_time", "ended", "cancel_requested"),
+                    ("last_alive", "last_read", "worker"),
+                ),
+            },
+        ),
+    )
+
+    organization_link = display.column("organization", display.link, "organization")
+    conversation_link = display.column("conversation", display.link, "conversation")
+    tokens = display.column("total", display.number, "tokens")
+    created = display.column("created_at", display.moment, "created")
+    first_token_time = display.column("first_token_at", display.moment, "first token")
+    ended = display.column("ended_at", display.moment, "ended")
+    last_alive = display.column("heartbeat_at", display.moment, "last sign of life")
+    last_read = display.column("last_reader_at", display.moment, "last listener")
+    cancel_requested = display.column(
+        "cancel_requested_at", display.moment, "told to stop"
+    )
+    in_background = display.column("background", yes_or_no, "background")
+    tools = display.column("used_tools", names, "used tools")
+    question = display.column("input", preformatted, "input")
+    context_given = display.column("context", pretty, "context")
+    error = display.column("error_message", preformatted, "error")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        """With what the list shows and sorts by, without the long texts."""
+        queryset: QuerySet[Run] = super().get_queryset(request)
+        return queryset.defer("input", "context").annotate(
+            beginning=Substr("input", 1, 120),
+            total=F("input_tokens") + F("output_tokens"),
+            waited=F("first_token_at") - F("created_at"),
+            lasted=F("ended_at") - F("created_at"),
+        )
+
+    def has_delete_permission(
+        self, request: HttpRequest, obj: Model | None = None
+    ) -> bool:
+        """A run goes with its conversation; alone it would leave a hole in it."""
+        return False
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        """Who may change runs may stop them, which is all there is to change."""
+        return request.user.has_perm("streaming.change_run")
+
+    def page_context(self, request: HttpRequest, run: Run) -> dict[str, Any]:
+        """The timeline, a page of rows at a time."""
+        drawn = timeline(run)
+        page = Paginator(drawn.rows, ROWS_PER_PAGE).get_page(request.GET.get("page"))
+        drawn.draw(page)
+        return {
+            "title": f"Run {display.short_id(run)}",
+            "timeline": drawn,
+            "page": page,
+            "facts": display.facts(run),
+            "can_cancel": drawn.running
+            and not run.cancel_requested_at
+            and self.has_cancel_permission(request),
+        }
+
+    @admin.action(description="Cancel selected runs", permissions=["cancel"])
+    def cancel_runs(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
+        """Ask the processes that own these runs to stop them, at the provider too."""
+        chosen = queryset.count()
+        running = queryset.filter(status=RunStatus.RUNNING)
+        asked = running.update(cancel_requested_at=timezone.now())
+        told = (
+            f"{asked} of {chosen} runs told to stop: each ends within about a second."
+        )
+        if asked:
+            self.message_user(request, told, messages.SUCCESS)
+        else:
+            ended = "Nothing to cancel: the selected runs had already ended."
+            self.message_user(request, ended, messages.WARNING)
+
+    @admin.display(description="run", ordering="created_at")
+    def run(self, run: Run) -> str:
+        """Enough of the id to tell runs apart and to search for, and its time."""
+        at = display.moment(run.created_at)
+        return format_html("{}<small>{}</small>", display.short_id(run), at)
+
+    @admin.display(ordering="input")
+    def asked(self, run: Any) -> str:  # noqa: ANN401  (a run with annotations)
+        """The beginning of what was asked, by whom, and where."""
+        return format_html(
+            "{}<small>{} › {}</small>",
+            run.beginning,
+            display.link(run.organization),
+            display.link(run.conversation),
+        )
+
+    @admin.display(description="status", ordering="status")
+    def state(self, run: Run) -> str:
+        """As a coloured badge."""
+        return display.status(run)
+
+    @admin.display(description="model", ordering="model")
+    def engine(self, run: Run) -> str:
+        """Who answered."""
+        return format_html("{} <small>{}</small>", run.model, run.provider)
+
+    @admin.display(description="duration", ordering="lasted")
+    def took(self, run: Run) -> str:
+        """How long it lasted, or has lasted so far."""
+        return display.took(run)
+
+    @admin.display(description="first token", ordering="waited")
+    def first_token(self, run: Run) -> str:
+        """How long it was until the model's first word."""
+        return display.first_token(run)
