@@ -1,0 +1,211 @@
+"""The API as a client meets it: the ASGI application, driven by hand.
+
+Unlike `httpx.ASGITransport` it hands over a stream as it comes, and a test can hang
+up in the middle, or stop reading.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from django.core.asgi import get_asgi_application
+
+API = "/api/v1/agent"
+SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One event of a stream, and the bytes it came as."""
+
+    raw: bytes
+    fields: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, raw: bytes) -> "Frame":
+        lines = raw.decode().split("\n")
+        pairs = (line.split(": ", 1) for line in lines if not line.startswith(":"))
+        return cls(raw, {pair[0]: pair[1] for pair in pairs})
+
+    @property
+    def id(self) -> str:
+        return self.fields.get("id", "")
+
+    @property
+    def number(self) -> int:
+        return int(self.id.rpartition(":")[2])
+
+    @property
+    def event(self) -> str:
+        return self.fields.get("event", "")
+
+    @property
+    def data(self) -> dict[str, Any]:
+        data: dict[str, Any] = json.loads(self.fields["data"])
+        return data
+
+
+@dataclass
+class Response:
+    """An answer; `chunks` are the pieces of a stream, as they were sent."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    chunks: list[bytes] = field(default_factory=list)
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.chunks)
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401
+        return json.loads(self.body)
+
+    @property
+    def frames(self) -> list[Frame]:
+        blocks = self.body.split(b"\n\n")
+        assert blocks[-1] == b"", "the last frame is not whole"
+        return [Frame.parse(b) for b in blocks[:-1] if not b.startswith(b":")]
+
+    @property
+    def events(self) -> list[str]:
+        return [frame.event for frame in self.frames]
+
+    @property
+    def text(self) -> str:
+        """All `content` of a stream."""
+        return "".join(f.data["content"] for f in self.frames if f.event == "content")
+
+
+class Stream:
+    """A request under way, and its response so far."""
+
+    def __init__(self, body: bytes) -> None:
+        self.response = Response()
+        self.changed = asyncio.Condition()
+        self.gone = asyncio.Event()
+        self.task: asyncio.Task[None]
+        self._body: bytes | None = body
+
+    async def receive(self) -> dict[str, Any]:
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.response.status = message["status"]
+            self.response.headers = {
+                name.decode().lower(): value.decode()
+                for name, value in message["headers"]
+            }
+        else:
+            self.response.chunks.append(message["body"])
+        async with self.changed:
+            self.changed.notify_all()
+        await asyncio.sleep(0)
+
+    async def until(self, event: str, count: int = 1) -> Frame:
+        """Wait for the `count`th event of a type."""
+        async with asyncio.timeout(SECONDS), self.changed:
+            while True:
+                found = [f for f in self._frames() if f.event == event]
+                if len(found) >= count:
+                    return found[count - 1]
+                await self.changed.wait()
+
+    async def end(self) -> Response:
+        """Wait for the end."""
+        async with asyncio.timeout(SECONDS):
+            await self.task
+        return self.response
+
+    async def hang_up(self) -> None:
+        """Close the connection from the client's side."""
+        self.gone.set()
+        async with asyncio.timeout(SECONDS):
+            await self.task
+
+    def _frames(self) -> list[Frame]:
+        whole, _, _ = self.response.body.rpartition(b"\n\n")
+        blocks = whole.split(b"\n\n") if whole else []
+        return [Frame.parse(b) for b in blocks if not b.startswith(b":")]
+
+
+class Api:
+    """The application."""
+
+    def __init__(self) -> None:
+        self._app = get_asgi_application()
+
+    async def get(self, path: str, **headers: str) -> Response:
+        async with self.open("GET", path, headers=headers) as stream:
+            return await stream.end()
+
+    async def delete(self, path: str) -> Response:
+        async with self.open("DELETE", path) as stream:
+            return await stream.end()
+
+    async def post(self, path: str, body: object = None, **headers: str) -> Response:
+        async with self.open("POST", path, body, headers) as stream:
+            return await stream.end()
+
+    async def run(self, input: str, **fields: object) -> Response:
+        """`POST /run`."""
+        return await self.post(f"{API}/run", {"input": input, **fields})
+
+    async def stream(self, input: str, **fields: object) -> Response:
+        """`POST /stream`, to its end."""
+        return await self.post(f"{API}/stream", {"input": input, **fields})
+
+    @asynccontextmanager
+    async def open(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Stream]:
+        """Send a request; `body` is sent as JSON unless it is bytes.
+
+        A header's name is written with underscores, as in `last_event_id="…:3"`.
+        """
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        stream = Stream(b"" if body is None else content)
+        scope = _scope(method, path, content if body is not None else b"", headers)
+        call = self._app(scope, stream.receive, stream.send)
+        stream.task = asyncio.ensure_future(call)
+        try:
+            yield stream
+        finally:
+            stream.task.cancel()
+            await asyncio.gather(stream.task, return_exceptions=True)
+
+
+def _scope(
+    method: str, path: str, body: bytes, headers: Mapping[str, str] | None
+) -> dict[str, Any]:
+    sent = {"host": "localhost", "content_length": str(len(body))}
+    if method == "POST":
+        sent["content_type"] = "application/json"
+    raw_path, _, query = path.partition("?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(raw_path),
+        "raw_path": raw_path.encode(),
+        "query_string": query.encode(),
+        "headers": [
+            (name.replace("_", "-").encode(), value.encode())
+            for name, value in {**sent, **(headers or {})}.items()
+        ],
+    }
