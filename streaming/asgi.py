@@ -119,6 +119,6 @@ class Lifecycle:
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await runs.executor().aclose()
+        await runs.aclose()
         db.close()
         await send({"type": "lifespan.shutdown.complete"})

@@ -21,7 +21,7 @@ from streaming.runs import presence, store
 from streaming.runs.executor import InProcessExecutor
 from streaming.runs.store import RunRequest
 
-__all__ = ["RunRequest", "cancel", "executor", "start", "wait_for_end"]
+__all__ = ["RunRequest", "aclose", "cancel", "executor", "start", "wait_for_end"]
 
 _executor: InProcessExecutor | None = None
 _loop: asyncio.AbstractEventLoop | None = None
@@ -34,6 +34,14 @@ def executor() -> InProcessExecutor:
     if _executor is None or _loop is not loop:
         _executor, _loop = _make_executor(), loop
     return _executor
+
+
+async def aclose() -> None:
+    """End what runs here and leave nothing open."""
+    global _executor
+    if _executor and _loop is asyncio.get_running_loop():
+        here, _executor = _executor, None
+        await here.aclose()
 
 
 async def start(request: RunRequest) -> Run:
