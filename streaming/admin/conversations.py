@@ -25,8 +25,8 @@ class ConversationAdmin(ForgettableAdmin):
     list_display = (
         "conversation",
         "organization_link",
-        "messages",
-        "runs",
+        "message_count",
+        "run_count",
         "tokens",
         "active",
     )
@@ -36,15 +36,15 @@ class ConversationAdmin(ForgettableAdmin):
     search_help_text = "By title, conversation id, organization id, or what was said"
     fields = (
         ("organization_link", "conversation_id"),
-        ("messages", "runs", "tokens"),
+        ("message_count", "run_count", "tokens"),
         ("created", "active"),
     )
 
     conversation_lookup = "pk"
 
     organization_link = display.column("organization", display.link, "organization")
-    messages = display.column("message_count", display.number, "messages")
-    runs = display.counted("run_count", Run, "conversation")
+    message_count = display.column("message_count", display.number, "messages")
+    run_count = display.counted("run_count", Run, "conversation")
     tokens = display.column("spent", display.number, "tokens")
     active = display.column("updated_at", display.moment, "last activity")
     created = display.column("created_at", display.moment, "created")

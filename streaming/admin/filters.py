@@ -26,8 +26,9 @@ class OrganizationFilter(admin.RelatedFieldListFilter):
         """At most `MOST_ORGANIZATIONS`, and the chosen one."""
         every = Organization.objects.values_list("pk", "org_id")
         choices = list(every[:MOST_ORGANIZATIONS])
-        chosen = [pk for pk in self.lookup_val or () if pk.isdecimal()]
-        choices += every.filter(pk__in=chosen).exclude(pk__in=dict(choices))
+        chosen = self.lookup_val[-1] if self.lookup_val else ""
+        if chosen.isdecimal():
+            choices += every.filter(pk=chosen).exclude(pk__in=dict(choices))
         return [(str(pk), org_id) for pk, org_id in choices]
 
 

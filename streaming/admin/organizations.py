@@ -13,16 +13,28 @@ from streaming.models import Conversation, Organization, Run
 class OrganizationAdmin(ForgettableAdmin):
     """Tenants with their numbers."""
 
-    list_display = ("org_id", "conversations", "runs", "tokens", "active", "created")
+    list_display = (
+        "org_id",
+        "conversation_count",
+        "run_count",
+        "tokens",
+        "active",
+        "created",
+    )
     list_filter = ("created_at",)
     search_fields = ("org_id",)
     search_help_text = "By organization id"
-    fields = ("org_id", "conversations", "runs", "tokens", "active", "created")
+    fields = (
+        ("org_id", "conversation_count", "run_count", "tokens"),
+        ("active", "created"),
+    )
 
     conversation_lookup = "organization"
 
-    conversations = display.counted("conversation_count", Conversation, "organization")
-    runs = display.counted("run_count", Run, "organization")
+    conversation_count = display.counted(
+        "conversation_count", Conversation, "organization"
+    )
+    run_count = display.counted("run_count", Run, "organization")
     tokens = display.column("spent", display.number, "tokens")
     active = display.column("last", display.moment, "last activity")
     created = display.column("created_at", display.moment, "created")

@@ -168,7 +168,7 @@ class RunAdmin(HistoryAdmin):
     def cancel_runs(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
         """Ask the processes that own these runs to stop them, at the provider too."""
         chosen = queryset.count()
-        running = queryset.filter(status=RunStatus.RUNNING)
+        running = queryset.filter(status=RunStatus.RUNNING, cancel_requested_at=None)
         asked = running.update(cancel_requested_at=timezone.now())
         told = (
             f"{asked} of {chosen} runs told to stop: each ends within about a second."
@@ -176,8 +176,10 @@ class RunAdmin(HistoryAdmin):
         if asked:
             self.message_user(request, told, messages.SUCCESS)
         else:
-            ended = "Nothing to cancel: the selected runs had already ended."
-            self.message_user(request, ended, messages.WARNING)
+            none = (
+                "Nothing to cancel: these runs had ended or been told to stop before."
+            )
+            self.message_user(request, none, messages.WARNING)
 
     @admin.display(description="run", ordering="created_at")
     def run(self, run: Run) -> str:

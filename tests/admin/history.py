@@ -1,0 +1,144 @@
+"""Makes history for the admin's tests: what a run leaves behind, with chosen times."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from streaming import events
+from streaming.events import BaseEvent, ToolCallInfo
+from streaming.messages import (
+    Part,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+    ToolResultPart,
+    parts_to_json,
+)
+from streaming.models import (
+    Conversation,
+    EventSegment,
+    Message,
+    Organization,
+    Run,
+    RunStatus,
+)
+from streaming.wire import native
+
+#: When the runs of these tests begin.
+START = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
+ZERO = int(START.timestamp() * 1000)
+
+
+def after(milliseconds: float) -> datetime:
+    """So long after the start."""
+    return START + timedelta(milliseconds=milliseconds)
+
+
+def make_conversation(org_id: str = "acme", title: str = "Apples") -> Conversation:
+    """A conversation without messages."""
+    organization, _ = Organization.objects.get_or_create(org_id=org_id)
+    return Conversation.objects.create(organization=organization, title=title)
+
+
+def make_run(conversation: Conversation | None = None, **values: object) -> Run:
+    """A run that was completed after 3 seconds, unless told otherwise."""
+    conversation = conversation or make_conversation()
+    usual = {
+        "status": RunStatus.COMPLETED,
+        "stop_reason": "end_turn",
+        "input": "How many apples are left?",
+        "provider": "anthropic",
+        "model": "claude-sonnet-5-5",
+        "input_tokens": 1200,
+        "output_tokens": 34,
+        "created_at": START,
+        "first_token_at": after(400),
+        "ended_at": after(3000),
+        "heartbeat_at": after(2900),
+    }
+    if values.get("status") == RunStatus.RUNNING:
+        usual |= {"ended_at": None, "stop_reason": ""}
+    return Run.objects.create(
+        organization=conversation.organization,
+        conversation=conversation,
+        **usual | values,
+    )
+
+
+def say(run: Run, role: Literal["user", "assistant", "tool"], *parts: Part) -> Message:
+    """A message of the run."""
+    return Message.objects.create(
+        conversation=run.conversation, run=run, role=role, parts=parts_to_json(parts)
+    )
+
+
+def converse(run: Run) -> None:
+    """The messages of a turn: a question, two tool calls, an answer."""
+    say(run, "user", TextPart("How many apples are left?"))
+    say(
+        run,
+        "assistant",
+        ThinkingPart("I should count them."),
+        ToolCallPart("c1", "calculator", '{"expression":"3 - 1"}'),
+        ToolCallPart("c2", "current_time", '{"timezone":"Mars"}'),
+    )
+    say(
+        run,
+        "tool",
+        ToolResultPart("c1", "calculator", "2"),
+        ToolResultPart("c2", "current_time", "No such time zone", is_error=True),
+    )
+    say(run, "assistant", TextPart("Two apples are left."))
+
+
+def log(run: Run, made: Iterable[BaseEvent], first: int = 1, flush: int = 7) -> None:
+    """Store events as segments of `flush` events each."""
+    lines = [native.encode(event).decode() for event in made]
+    EventSegment.objects.bulk_create(
+        EventSegment(
+            run=run,
+            first_id=first + at,
+            last_id=first + at + len(chunk) - 1,
+            events="\n".join(chunk),
+        )
+        for at in range(0, len(lines), flush)
+        if (chunk := lines[at : at + flush])
+    )
+
+
+def content(at: int, text: str = "word ") -> events.Content:
+    """A delta of the answer, so many milliseconds after the start."""
+    return events.Content(content=text, timestamp=ZERO + at)
+
+
+def thinking(at: int, text: str = "hm ") -> events.Thinking:
+    """A delta of reasoning."""
+    return events.Thinking(thinking_step=text, timestamp=ZERO + at)
+
+
+def tool_call(at: int, id: str, name: str = "calculator") -> events.ToolCallEvent:
+    """A tool starts."""
+    call = ToolCallInfo(id=id, name=name, arguments="{}", status="executing")
+    return events.ToolCallEvent(tool_call=call, timestamp=ZERO + at)
+
+
+def tool_result(
+    at: int, id: str, result: str = "2", name: str = "calculator", failed: bool = False
+) -> events.ToolResultEvent:
+    """It ended."""
+    status: Literal["error", "completed"] = "error" if failed else "completed"
+    call = ToolCallInfo(id=id, name=name, arguments="{}", status=status, result=result)
+    return events.ToolResultEvent(tool_call=call, timestamp=ZERO + at)
+
+
+def complete(at: int) -> events.Complete:
+    """The run ended well."""
+    usage = events.Usage(1200, 34, 1234, 0)
+    summary = events.ExecutionSummary(2, 1, at, ["calculator"], "end_turn")
+    info = events.CompleteInfo("end_turn", usage, summary)
+    return events.Complete(metadata=info, timestamp=ZERO + at)
+
+
+def done(at: int) -> events.Done:
+    """Nothing follows."""
+    return events.Done(timestamp=ZERO + at)

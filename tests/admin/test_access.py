@@ -1,0 +1,148 @@
+"""Who may see the history, and that nobody can change it."""
+
+from collections.abc import Callable
+
+import pytest
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+
+from streaming.models import Conversation, EventSegment, Message, Organization, Run
+from tests.admin.conftest import LISTS, Page, delete_url, list_url, page_url
+from tests.admin.history import (
+    content,
+    converse,
+    log,
+    make_conversation,
+    make_run,
+)
+
+pytestmark = pytest.mark.django_db
+
+Staff = Callable[..., Client]
+
+
+def everything() -> list[Model]:
+    """An organization, its conversation and the run in it, with all they hold."""
+    run = make_run()
+    converse(run)
+    log(run, [content(1), content(2)])
+    return [run.organization, run.conversation, run]
+
+
+@pytest.mark.parametrize("model", LISTS)
+def test_strangers_are_sent_to_the_login(client: Client, model: type[Model]) -> None:
+    response = client.get(list_url(model))
+    assert response.status_code == 302
+    assert reverse("admin:login") in response["Location"]
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_staff_without_permission_are_refused_lists_and_pages(
+    staff: Staff, index: int
+) -> None:
+    instance = everything()[index]
+    client = staff()
+    for url in (list_url(type(instance)), page_url(instance), delete_url(instance)):
+        assert client.get(url).status_code == 403
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_who_may_view_sees_lists_and_pages(staff: Staff, index: int) -> None:
+    instance = everything()[index]
+    client = staff(f"view_{instance._meta.model_name}")
+    assert client.get(list_url(type(instance))).status_code == 200
+    assert client.get(page_url(instance)).status_code == 200
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_nothing_can_be_added_or_changed_even_by_a_superuser(
+    admin_client: Client, index: int
+) -> None:
+    instance = everything()[index]
+    name = instance._meta.model_name
+    before = type(instance)._default_manager.filter(pk=instance.pk).values().get()
+    added = admin_client.post(reverse(f"admin:streaming_{name}_add"), {"org_id": "x"})
+    changed = admin_client.post(page_url(instance), {"org_id": "x", "title": "x"})
+    assert (added.status_code, changed.status_code) == (403, 403)
+    assert type(instance)._default_manager.filter(pk=instance.pk).values().get() == (
+        before
+    )
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_a_page_offers_no_field_to_edit(read: Page, index: int) -> None:
+    html = read(page_url(everything()[index]))
+    assert "<textarea" not in html
+    assert 'name="_save"' not in html
+
+
+@pytest.mark.parametrize("model", [Message, EventSegment])
+def test_messages_and_segments_have_no_page_of_their_own(
+    admin_client: Client, model: type[Model]
+) -> None:
+    url = f"/admin/streaming/{model._meta.model_name}/"
+    assert admin_client.get(url).status_code == 404
+
+
+def test_a_run_alone_is_not_deleted(admin_client: Client) -> None:
+    run = make_run()
+    assert admin_client.post(delete_url(run), {"post": "yes"}).status_code == 403
+    assert Run.objects.filter(pk=run.pk).exists()
+
+
+def test_deleting_a_conversation_tells_what_goes_and_forgets_all_of_it(
+    staff: Staff,
+) -> None:
+    kept = make_run(make_conversation("umbrella"))
+    organization, conversation, _ = everything()
+    client = staff("view_conversation", "delete_conversation")
+    html = client.get(delete_url(conversation)).content.decode()
+    for counted in ("Conversations: 1", "Runs: 1", "Messages: 4", "Event segments: 1"):
+        assert counted in html
+    assert client.post(delete_url(conversation), {"post": "yes"}).status_code == 302
+    assert list(Run.objects.all()) == [kept]
+    assert not Message.objects.exists()
+    assert not EventSegment.objects.exists()
+    assert Organization.objects.filter(pk=organization.pk).exists()
+
+
+def test_deleting_an_organization_forgets_its_conversations(
+    admin_client: Client,
+) -> None:
+    organization = everything()[0]
+    kept = make_conversation("umbrella")
+    admin_client.post(delete_url(organization), {"post": "yes"})
+    assert list(Conversation.objects.all()) == [kept]
+    assert not Run.objects.exists()
+
+
+def test_selected_conversations_can_be_forgotten_together(
+    admin_client: Client,
+) -> None:
+    chosen = [make_run().conversation.pk for _ in range(3)]
+    kept = make_conversation("umbrella")
+    form = {"action": "delete_selected", "_selected_action": chosen, "index": 0}
+    asked = admin_client.post(list_url(Conversation), form)
+    assert "Conversations: 3" in asked.content.decode()
+    admin_client.post(list_url(Conversation), form | {"post": "yes"})
+    assert list(Conversation.objects.all()) == [kept]
+
+
+@pytest.mark.parametrize("index", range(2))
+def test_nothing_is_forgotten_under_a_run_that_is_under_way(
+    admin_client: Client, index: int
+) -> None:
+    run = make_run(status="running")
+    instance = [run.organization, run.conversation][index]
+    html = admin_client.get(delete_url(instance)).content.decode()
+    assert f"{run}: still running" in html
+    admin_client.post(delete_url(instance), {"post": "yes"})
+    assert Run.objects.filter(pk=run.pk).exists()
+
+
+def test_who_may_not_delete_is_refused(staff: Staff) -> None:
+    conversation = make_conversation()
+    client = staff("view_conversation", "change_conversation")
+    assert client.post(delete_url(conversation), {"post": "yes"}).status_code == 403
+    assert Conversation.objects.filter(pk=conversation.pk).exists()

@@ -1,0 +1,90 @@
+"""Stopping runs from the admin."""
+
+from collections.abc import Callable
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+from django.utils import timezone
+
+from streaming.models import Run
+from tests.admin.conftest import Page, list_url, notices, page_url
+from tests.admin.history import after, make_run
+
+pytestmark = pytest.mark.django_db
+
+Staff = Callable[..., Client]
+
+
+def cancel(client: Client, *runs: Run, query: str = "") -> HttpResponse:
+    """Select runs in the list and cancel them."""
+    form = {
+        "action": "cancel_runs",
+        "_selected_action": [run.pk for run in runs],
+        "index": 0,
+    }
+    response: HttpResponse = client.post(list_url(Run) + query, form, follow=True)  # type: ignore[assignment]
+    return response
+
+
+def test_running_runs_are_asked_to_stop_and_ended_ones_left_alone(
+    admin_client: Client,
+) -> None:
+    before = timezone.now()
+    running, other = make_run(status="running"), make_run(status="running")
+    ended = make_run()
+    said = notices(cancel(admin_client, running, ended).content.decode())
+    assert "1 of 2 runs told to stop" in said
+    running.refresh_from_db()
+    assert running.cancel_requested_at
+    assert before <= running.cancel_requested_at <= timezone.now()
+    assert running.status == "running"
+    for untouched in (other, ended):
+        untouched.refresh_from_db()
+        assert untouched.cancel_requested_at is None
+
+
+def test_cancelling_only_ended_runs_says_that_there_is_nothing_to_do(
+    admin_client: Client,
+) -> None:
+    said = notices(cancel(admin_client, make_run()).content.decode())
+    assert "Nothing to cancel" in said
+
+
+def test_the_first_request_to_stop_stands(admin_client: Client) -> None:
+    run = make_run(status="running", cancel_requested_at=after(500))
+    cancel(admin_client, run)
+    run.refresh_from_db()
+    assert run.cancel_requested_at == after(500)
+
+
+def test_who_may_change_runs_may_cancel_them(staff: Staff) -> None:
+    run = make_run(status="running")
+    cancel(staff("change_run"), run)
+    run.refresh_from_db()
+    assert run.cancel_requested_at
+
+
+def test_who_may_only_view_runs_may_not_cancel_them(staff: Staff) -> None:
+    run = make_run(status="running")
+    client = staff("view_run")
+    assert "cancel_runs" not in client.get(list_url(Run)).content.decode()
+    assert "cancel_runs" not in client.get(page_url(run)).content.decode()
+    cancel(client, run)
+    run.refresh_from_db()
+    assert run.cancel_requested_at is None
+
+
+def test_a_run_is_cancelled_from_its_page(read: Page, admin_client: Client) -> None:
+    run = make_run(status="running")
+    make_run(status="running")
+    action = f'action="{list_url(Run)}?id={run.pk}"'
+    assert action in read(page_url(run))
+    html = cancel(admin_client, run, query=f"?id={run.pk}").content.decode()
+    assert "1 of 1 runs told to stop" in notices(html)
+    assert html.count('class="run-status') == 1
+    assert action not in read(page_url(run))
+
+
+def test_the_page_of_an_ended_run_offers_no_cancel(read: Page) -> None:
+    assert "cancel_runs" not in read(page_url(make_run()))

@@ -1,0 +1,253 @@
+"""The lists: what they count, find and filter, and how few queries they take."""
+
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+from django.db.models import Model
+from django.test import Client
+from django.utils import timezone
+
+from streaming.messages import TextPart, ToolCallPart, ToolResultPart
+from streaming.models import Conversation, Organization, Run
+from tests.admin.conftest import LISTS, Page, list_url, page_url
+from tests.admin.history import (
+    after,
+    converse,
+    make_conversation,
+    make_run,
+    say,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def rows(html: str) -> list[str]:
+    """The rows of a list, each as the text that is read."""
+    body = html.partition("<tbody>")[2].partition("</tbody>")[0]
+    return [
+        " ".join(unescape(re.sub(r"<[^>]+>", " ", row)).split())
+        for row in body.split("</tr>")[:-1]
+    ]
+
+
+def fill(organizations: int, conversations: int, runs: int) -> None:
+    """Some history, each run with its messages."""
+    for organization in range(organizations):
+        for _ in range(conversations):
+            conversation = make_conversation(f"org-{organization}")
+            for _ in range(runs):
+                converse(make_run(conversation))
+
+
+def test_organizations_are_counted_without_multiplying(read: Page) -> None:
+    fill(organizations=1, conversations=3, runs=2)
+    Organization.objects.create(org_id="silent")
+    first, second = rows(read(list_url(Organization)))
+    assert first.startswith("org-0 3 6 7,404 ")
+    assert second.startswith("silent 0 0 0 – ")
+
+
+def test_conversations_are_counted_without_multiplying(read: Page) -> None:
+    fill(organizations=1, conversations=1, runs=3)
+    make_conversation("silent", title="")
+    counted = rows(read(list_url(Conversation), o="1"))
+    assert " silent 0 0 0 " in counted[0]
+    assert re.match(r"Apples conv_\w+ org-0 12 3 3,702 ", counted[1])
+
+
+def test_a_run_is_told_in_one_row(read: Page) -> None:
+    run = make_run(make_conversation(title="About apples"))
+    (row,) = rows(read(list_url(Run)))
+    assert row == (
+        f"…{run.pk[-8:]} 2026-05-04 12:00:00 completed How many apples are left?"
+        " acme › About apples claude-sonnet-5-5 anthropic 1,234 3.0 s 400 ms"
+    )
+
+
+def test_a_run_under_way_tells_how_long_it_has_lasted(read: Page) -> None:
+    make_run(status="running", created_at=timezone.now(), first_token_at=None)
+    (row,) = rows(read(list_url(Run)))
+    assert " running " in row
+    assert re.search(r" \S+ m?s so far –$", row)
+
+
+def test_a_run_that_was_told_to_stop_says_so(read: Page) -> None:
+    make_run(status="running", cancel_requested_at=after(500))
+    assert " cancelling " in rows(read(list_url(Run)))[0]
+
+
+@pytest.mark.parametrize("model", LISTS)
+def test_a_list_takes_as_few_queries_for_many_rows(
+    admin_client: Client,
+    django_assert_max_num_queries: Any,  # noqa: ANN401  (pytest-django's own)
+    model: type[Model],
+) -> None:
+    fill(organizations=10, conversations=4, runs=1)
+    with django_assert_max_num_queries(12):
+        assert admin_client.get(list_url(model)).status_code == 200
+
+
+@pytest.mark.parametrize("model", LISTS)
+def test_each_column_can_be_sorted_by(read: Page, model: type[Model]) -> None:
+    fill(organizations=2, conversations=2, runs=1)
+    make_run(make_conversation("late"), status="running", first_token_at=None)
+    shown = len(rows(read(list_url(model))))
+    for column in range(1, 8):
+        for sign in ("", "-"):
+            assert len(rows(read(list_url(model), o=f"{sign}{column}"))) == shown
+
+
+def test_runs_are_sorted_by_how_long_they_took(read: Page) -> None:
+    slow, quick = make_run(ended_at=after(9000)), make_run(ended_at=after(1000))
+    listed = rows(read(list_url(Run), o="6"))
+    assert [row[1:9] for row in listed] == [quick.pk[-8:], slow.pk[-8:]]
+
+
+@pytest.mark.parametrize("model", LISTS)
+def test_an_empty_list_says_so(read: Page, model: type[Model]) -> None:
+    plural = model._meta.verbose_name_plural
+    assert f"No {plural} yet" in read(list_url(model))
+    assert f"No {plural} match" in read(list_url(model), q="nothing")
+
+
+def found(html: str) -> set[str]:
+    """The titles of the conversations in a list."""
+    return {title for title in ("Pears", "Plums") if title in html}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "pears",
+        "conv-of-pears",
+        "umbrella",
+        "ripe",
+        "RIPE fruit",
+        '"very ripe"',
+        "crème",
+        "brûlée",
+        "he said \\",
+        "weather",
+        "Lisbon",
+        "sunny",
+        "umbrella ripe",
+    ],
+)
+def test_a_conversation_is_found_by_what_it_is_about(read: Page, query: str) -> None:
+    Conversation.objects.filter(pk=make_conversation("umbrella", "Pears").pk).update(
+        conversation_id="conv-of-pears"
+    )
+    run = make_run(Conversation.objects.get(title="Pears"))
+    converse(make_run(make_conversation("acme", "Plums")))
+    say(run, "user", TextPart("A very ripe fruit? Crème brûlée, he said \\o/"))
+    say(
+        run,
+        "assistant",
+        TextPart("The weather"),
+        ToolCallPart("c", "forecast", '{"city":"Lisbon"}'),
+    )
+    say(run, "tool", ToolResultPart("c", "forecast", "sunny"))
+    query = query.replace("crème", "Crème")
+    assert found(read(list_url(Conversation), q=query)) == {"Pears"}
+
+
+@pytest.mark.parametrize("query", ["tool_call", '"type"', "ripe umbrella missing", "%"])
+def test_the_form_in_which_messages_are_stored_is_not_searched(
+    read: Page, query: str
+) -> None:
+    converse(make_run(make_conversation("acme", "Plums")))
+    assert found(read(list_url(Conversation), q=query)) == set()
+
+
+@pytest.mark.parametrize("by", ["id", "end", "org", "conversation", "input"])
+def test_a_run_is_found_by_its_ids_and_its_input(read: Page, by: str) -> None:
+    run = make_run(make_conversation("umbrella"), input="Why is the sky blue?")
+    make_run(make_conversation("acme"))
+    query = {
+        "id": run.pk,
+        "end": run.pk[-8:],
+        "org": "umbrella",
+        "conversation": run.conversation.conversation_id,
+        "input": "sky blue",
+    }[by]
+    (row,) = rows(read(list_url(Run), q=query))
+    assert run.pk[-8:] in row
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"status__exact": "failed"},
+        {"provider": "openai"},
+        {"model": "gpt-6-luna"},
+        {"stop_reason": "max_tokens"},
+        {"error_code": "provider_timeout"},
+        {"background__exact": "1"},
+        {"created_at__gte": "2026-06-01 00:00:00+00:00"},
+    ],
+)
+def test_runs_are_filtered(read: Page, query: dict[str, str]) -> None:
+    make_run()
+    run = make_run(
+        status="failed",
+        provider="openai",
+        model="gpt-6-luna",
+        stop_reason="max_tokens",
+        error_code="provider_timeout",
+        background=True,
+        created_at=after(90 * 24 * 3600 * 1000),
+    )
+    (row,) = rows(read(list_url(Run), **query))
+    assert run.pk[-8:] in row
+
+
+def test_a_filter_offers_the_values_that_occur_and_no_empty_one(read: Page) -> None:
+    make_run(error_code="")
+    html = read(list_url(Run))
+    assert "?provider=anthropic" in html
+    assert "?stop_reason=end_turn" in html
+    assert "error_code" not in html
+
+
+def test_the_filter_by_organization_stays_short(read: Page) -> None:
+    for number in range(40):
+        make_conversation(f"org-{number:02}")
+    last = Organization.objects.get(org_id="org-39")
+    offered = "organization__id__exact="
+    assert read(list_url(Conversation)).count(offered) == 20
+    html = read(list_url(Conversation), organization__id__exact=str(last.pk))
+    assert len(rows(html)) == 1
+    assert f"?{offered}{last.pk}" in html
+
+
+@pytest.mark.parametrize("value", ["x", "1 OR 1", "99999999999999999999999", ""])
+def test_a_senseless_filter_is_no_error(admin_client: Client, value: str) -> None:
+    query = {"organization__id__exact": value}
+    response = admin_client.get(list_url(Run), query, follow=True)
+    assert response.status_code == 200
+
+
+def test_organization_conversation_and_run_lead_to_each_other(read: Page) -> None:
+    run = make_run()
+    organization, conversation = run.organization, run.conversation
+    of_organization = f"?organization__id__exact={organization.pk}"
+    for html in (read(list_url(Organization)), read(page_url(organization))):
+        assert f"{list_url(Conversation)}{of_organization}" in html
+        assert f"{list_url(Run)}{of_organization}" in html
+    for html in (read(list_url(Conversation)), read(page_url(conversation))):
+        assert page_url(organization) in html
+        assert f"{list_url(Run)}?conversation__id__exact={conversation.pk}" in html
+    for html in (read(list_url(Run)), read(page_url(run))):
+        assert page_url(organization) in html
+        assert page_url(conversation) in html
+
+
+def test_the_links_of_the_counts_filter_their_lists(read: Page) -> None:
+    run = make_run(make_conversation("umbrella"))
+    make_run(make_conversation("acme"))
+    for field in ("organization", "conversation"):
+        key = str(getattr(run, f"{field}_id"))
+        (row,) = rows(read(list_url(Run), **{f"{field}__id__exact": key}))
+        assert run.pk[-8:] in row
