@@ -88,6 +88,12 @@ class Upstream:
         """Put more answers in line."""
         self._replies.extend(replies)
 
+    def reset(self) -> None:
+        """Forget what was asked and what was to be answered."""
+        self.requests.clear()
+        self._replies.clear()
+        self.gone.clear()
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]

@@ -5,8 +5,8 @@ import { byId } from "./dom.js";
 /** @typedef {import("./agent-client.js").AgentClient} AgentClient */
 
 const DEMO_NOTICE =
-  "The built-in demo model answers: offline, by rules, not a language model. " +
-  "Set ANTHROPIC_API_KEY or OPENAI_API_KEY on the server to connect a real one.";
+  "The built-in demo model answers: offline and by rules. " +
+  "To connect a real one, set ANTHROPIC_API_KEY or OPENAI_API_KEY.";
 
 /** @param {AgentClient} client */
 export async function showAgent(client) {

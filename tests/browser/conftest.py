@@ -1,0 +1,117 @@
+"""The page in a real browser, against real servers of our own.
+
+What this machine lacks a browser or Node.js for is not collected, and one line says
+so; what TEST_REQUIRE names must be there.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, async_playwright
+
+from tests import available
+from tests.browser.demo_page import DemoPage, tab
+from tests.browser.server import Server, serve, to
+from tests.upstream import Upstream
+
+NEEDED_BY = {"chromium": "test_page_*.py", "node": "test_client.py"}
+MISSING = [name for name in NEEDED_BY if not available.FINDERS[name]()]
+if lacking := available.required().intersection(MISSING):
+    raise pytest.UsageError(f"required and missing: {', '.join(sorted(lacking))}")
+
+collect_ignore_glob = [NEEDED_BY[name] for name in MISSING]
+
+CHROMIUM_ARGUMENTS = (
+    "--no-sandbox",
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PAUSE_MS = 10
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line that tells what was tested."""
+    state = f"not tested without {', '.join(MISSING)}" if MISSING else "tested"
+    terminalreporter.write_line(f"the page in a browser, its client in Node: {state}")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """One Chromium for all tests."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=available.chromium_path(), args=CHROMIUM_ARGUMENTS
+        )
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """What one person's tabs share, and nobody else's."""
+    context = await browser.new_context()
+    yield context
+    await context.close()
+
+
+@pytest.fixture(scope="session")
+def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose model is the built-in one."""
+    directory = tmp_path_factory.mktemp("demo-server")
+    environment = {"LLM_PROVIDER": "demo", "DEMO_DELAY_MS": str(PAUSE_MS)}
+    with serve(directory, **environment) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_model() -> AsyncIterator[Upstream]:
+    """The model of the servers below."""
+    async with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def model(shared_model: Upstream) -> Upstream:
+    """The same, for a test to script what it answers."""
+    shared_model.reset()
+    return shared_model
+
+
+@pytest.fixture(scope="session")
+def scripted_server(
+    shared_model: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server whose model answers what the test scripts."""
+    directory = tmp_path_factory.mktemp("scripted-server")
+    with serve(directory, **to(shared_model)) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def own_server(tmp_path: Path, model: Upstream) -> AsyncIterator[Server]:
+    """The same, for a test that does it harm."""
+    with serve(tmp_path, **to(model)) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def demo(context: BrowserContext, demo_server: Server) -> AsyncIterator[DemoPage]:
+    """The page of a server with the built-in model."""
+    async with tab(context, demo_server) as page:
+        yield page
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def scripted(
+    context: BrowserContext, scripted_server: Server
+) -> AsyncIterator[DemoPage]:
+    """The page of a server with a scripted model."""
+    async with tab(context, scripted_server) as page:
+        yield page

@@ -1,0 +1,183 @@
+"""What comes is shown: all of it, in the order it came, as text."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.demo_page import DemoPage
+from tests.providers.openai_streams import chunk, chunks, fragment
+from tests.upstream import Reply, Upstream
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
+SUM = '{"expression":"6*7"}'
+
+
+def words(*pieces: str) -> bytes:
+    """A model's answer."""
+    usage = {"prompt_tokens": 1200, "completion_tokens": 34, "total_tokens": 1234}
+    last = {"object": "chat.completion.chunk", "choices": [], "usage": usage}
+    said = (chunk(content=piece) for piece in pieces)
+    return chunks(*said, chunk("stop"), last) + b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answers"),
+    [
+        ("Explain the process of photosynthesis in simple terms.", ["demo model"]),
+        (
+            "If I have 5 apples and give away 2, then buy 3 more, how many do I have?",
+            ["6"],
+        ),
+        (
+            "Calculate the compound interest on $10,000 at 5% annual rate for 3 years.",
+            ["1,576.25"],
+        ),
+        (
+            "What is 15% of 240, and what is the square root of 144?",
+            ["36", "12"],
+        ),
+    ],
+)
+async def test_each_example_prompt_gets_its_answer(
+    demo: DemoPage, prompt: str, answers: Sequence[str]
+) -> None:
+    await demo.example(prompt).click()
+    await expect(demo.prompt).to_have_value(prompt)
+    await demo.prompt.press("Enter")
+    await demo.shows("completed")
+    for answer in answers:
+        await expect(demo.text.last).to_contain_text(answer)
+    for state in await demo.tools.all():
+        await expect(state).to_have_attribute("data-state", "completed")
+    await expect(demo.answer.locator(".summary")).to_contain_text("tokens")
+
+
+async def test_the_offline_model_is_told_from_a_real_one(
+    demo: DemoPage, scripted: DemoPage
+) -> None:
+    await expect(demo.page.get_by_role("note")).to_contain_text("demo model")
+    await expect(scripted.page.get_by_text("openai · scripted")).to_be_visible()
+    await expect(scripted.page.get_by_role("note")).to_be_hidden()
+
+
+async def test_text_appears_as_it_comes(scripted: DemoPage, model: Upstream) -> None:
+    body = words("One, ", "two, ", "three.")
+    first = body.index(b"\n\n") + 2
+    model.reply(Reply(body, cuts=[first], delay=0.5))
+    await scripted.start("Count.")
+    await expect(scripted.text).to_have_text("One, ")
+    await scripted.shows("streaming")
+    await expect(scripted.text).to_have_text("One, two, three.")
+    await scripted.shows("completed")
+
+
+async def test_thinking_tools_and_text_stand_in_the_order_they_came(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    call = fragment(SUM, id="call-1", name="calculator", index=0)
+    looking = chunks(chunk(content="Let me see. "), call, chunk("tool_calls"))
+    model.reply(
+        Reply(chunks(chunk(reasoning_content="Six times seven.")) + looking),
+        Reply(chunks(chunk(reasoning_content="So it is.")) + words("It is 42.")),
+    )
+    await scripted.run("What is 6 times 7?")
+    kinds = "element => [...element.children].map(child => child.className)"
+    parts = await scripted.answer.evaluate(kinds)
+    first, second = ["thinking", "text", "tool"], ["thinking", "text", "summary"]
+    assert parts == ["visually-hidden", *first, *second]
+    await expect(scripted.tools).to_contain_text(["calculatorDone"])
+    await expect(scripted.tools.locator("dd")).to_have_text([SUM, "42"])
+    summary = scripted.answer.locator(".summary")
+    await expect(summary).to_contain_text("2 model calls · 1 tool call")
+    await expect(summary).to_contain_text("1,200 in, 34 out")
+
+
+async def test_thinking_is_folded_until_someone_opens_it(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    thought = chunks(chunk(reasoning_content="Deeply."))
+    model.reply(Reply(thought + words("Yes.")))
+    await scripted.run("Think.")
+    thinking = scripted.answer.get_by_text("Deeply.")
+    await expect(thinking).to_be_hidden()
+    await scripted.answer.get_by_text("Thought for").click()
+    await expect(thinking).to_be_visible()
+
+
+async def test_whatever_the_model_or_a_person_writes_stays_text(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    call = fragment(HOSTILE, id="call-1", name=HOSTILE, index=0)
+    thought = chunk(reasoning_content=HOSTILE)
+    model.reply(
+        Reply(chunks(thought, call, chunk("tool_calls"))), Reply(words(HOSTILE))
+    )
+    await scripted.run(HOSTILE)
+    await expect(scripted.turns.locator(".prompt p")).to_have_text(HOSTILE)
+    await expect(scripted.text).to_have_text(HOSTILE)
+    await expect(scripted.tools.locator(".tool-name")).to_have_text(HOSTILE)
+    await expect(scripted.tools).to_have_attribute("data-state", "error")
+    for event in await scripted.events.all():
+        await event.locator("summary").click()
+    await expect(scripted.page.locator("main :is(img, script)")).to_have_count(0)
+
+
+async def test_each_event_is_listed_with_id_time_and_json(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    model.reply(Reply(words("Hi.")))
+    await scripted.run("Say hi.")
+    await expect(scripted.page.locator("#event-count")).to_have_text("4 events")
+    assert await scripted.event_types() == ["connected", "content", "complete", "done"]
+    await expect(scripted.events.locator(".event-id")).to_have_text(
+        ["–", "1", "2", "3"]
+    )
+    times = await scripted.events.locator(".event-time").all_inner_texts()
+    assert all(time.startswith("+") and time.endswith(" ms") for time in times)
+    await scripted.events.nth(1).locator("summary").click()
+    await expect(scripted.events.nth(1)).to_contain_text('"content": "Hi."')
+    await expect(scripted.events.nth(1)).to_contain_text(":1")
+
+
+async def test_thousands_of_events_leave_the_page_quick(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    number = 6000
+    model.reply(Reply(words(*(f"{i} " for i in range(number)))))
+    async with asyncio.timeout(20):
+        await scripted.run("Count.")
+    await expect(scripted.text).to_contain_text(f"{number - 2} {number - 1}")
+    await expect(scripted.events).to_have_count(5000)
+    await expect(scripted.events.last).to_contain_text("done")
+
+
+async def test_a_broken_model_is_told_and_what_came_is_kept(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    model.reply(Reply(chunks(chunk(content="Half an ans")), end="cut"))
+    await scripted.start("Go on.")
+    await scripted.shows("error")
+    await expect(scripted.text).to_have_text("Half an ans")
+    await expect(scripted.failure).to_contain_text("provider_")
+
+
+async def test_only_beginning_and_end_are_announced(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    body = words(*(f"{i} " for i in range(5)))
+    model.reply(Reply(body, chunk_size=len(body) // 4, delay=0.1))
+    await scripted.page.evaluate(
+        """() => {
+          window.announced = [];
+          const region = document.querySelector("[role=status]");
+          new MutationObserver(() => announced.push(region.textContent))
+            .observe(region, { childList: true });
+        }"""
+    )
+    await scripted.run("Count.")
+    announced = await scripted.page.evaluate("announced")
+    assert announced == ["The agent is working.", "Completed. 0 1 2 3 4 "]

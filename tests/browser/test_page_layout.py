@@ -1,0 +1,91 @@
+"""The page fits, from a phone to a wide screen, and follows the end of what comes."""
+
+import pytest
+from playwright.async_api import BrowserContext, ViewportSize, expect
+
+from tests.browser.demo_page import DemoPage
+from tests.browser.test_page_answers import words
+from tests.providers.openai_streams import chunk, chunks, fragment
+from tests.upstream import Reply, Upstream
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+PHONE = ViewportSize(width=390, height=844)
+LAPTOP = ViewportSize(width=1280, height=800)
+WIDE = ViewportSize(width=1920, height=1080)
+#: A laptop's window at 400 % zoom.
+ZOOMED = ViewportSize(width=320, height=256)
+LONG_WORD = "incomprehensibilities" * 20
+LONG_ANSWER = [f"Line {number}\n" for number in range(200)]
+
+
+@pytest.mark.parametrize(
+    "size", [PHONE, LAPTOP, WIDE, ZOOMED], ids=["phone", "laptop", "wide", "zoomed"]
+)
+async def test_nothing_is_wider_than_the_window(
+    scripted: DemoPage, model: Upstream, size: ViewportSize
+) -> None:
+    call = fragment(f'"{LONG_WORD}"', id="call-1", name=LONG_WORD[:60], index=0)
+    model.reply(
+        Reply(chunks(call, chunk("tool_calls"))),
+        Reply(words(LONG_WORD)),
+    )
+    await scripted.page.set_viewport_size(size)
+    await scripted.run(LONG_WORD)
+    assert await widest(scripted) <= size["width"]
+
+
+@pytest.mark.parametrize("size", [PHONE, WIDE], ids=["phone", "wide"])
+async def test_the_end_of_the_answer_and_the_prompt_stay_in_view(
+    scripted: DemoPage, model: Upstream, size: ViewportSize
+) -> None:
+    model.reply(Reply(words(*LONG_ANSWER)))
+    await scripted.page.set_viewport_size(size)
+    await scripted.run("Tell me all.")
+    await expect(scripted.answer.locator(".summary")).to_be_in_viewport(ratio=1)
+    await expect(scripted.prompt).to_be_in_viewport(ratio=1)
+
+
+@pytest.mark.parametrize("size", [PHONE, WIDE], ids=["phone", "wide"])
+async def test_a_reader_who_scrolled_up_is_left_alone(
+    scripted: DemoPage, model: Upstream, size: ViewportSize
+) -> None:
+    body = words(*LONG_ANSWER)
+    model.reply(Reply(body, cuts=[len(body) // 2], delay=0.5))
+    await scripted.page.set_viewport_size(size)
+    await scripted.start("Tell me all.")
+    await expect(scripted.text).to_contain_text("Line 90")
+    await scripted.text.hover(position={"x": 10, "y": 900}, force=True)
+    await scripted.page.mouse.wheel(0, -100_000)
+    await scripted.shows("completed")
+    await expect(scripted.turns.locator(".prompt")).to_be_in_viewport(ratio=1)
+
+
+async def test_dark_and_light_follow_the_system(
+    context: BrowserContext, scripted: DemoPage
+) -> None:
+    grounds = []
+    for scheme in ("light", "dark"):
+        await scripted.page.emulate_media(color_scheme=scheme)
+        script = "getComputedStyle(document.body).backgroundColor"
+        grounds.append(await scripted.page.evaluate(script))
+    assert grounds == ["rgb(245, 246, 248)", "rgb(17, 21, 27)"]
+
+
+async def test_nothing_moves_for_those_who_asked_for_stillness(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    await scripted.page.emulate_media(reduced_motion="reduce")
+    model.reply(Reply(chunks(chunk(content="So far")), end="hang"))
+    await scripted.start("Talk for ever.")
+    await expect(scripted.text).to_have_text("So far")
+    moving = await scripted.page.evaluate("document.getAnimations().length")
+    assert moving == 0
+    await scripted.stop_button.click()
+    await scripted.shows("stopped")
+
+
+async def widest(demo_page: DemoPage) -> int:
+    """How far the page reaches to the right, in px."""
+    width: int = await demo_page.page.evaluate("document.documentElement.scrollWidth")
+    return width

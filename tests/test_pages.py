@@ -1,0 +1,24 @@
+"""The demo page as it is served."""
+
+import re
+
+import pytest
+from django.test import AsyncClient
+
+INLINE = re.compile(r"<script(?![^>]* src=)|<style|\s(on\w+|style)=", re.IGNORECASE)
+
+
+async def test_the_page_allows_nothing_inline_and_nothing_from_elsewhere() -> None:
+    response = await AsyncClient().get("/")
+    policy = response.headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "require-trusted-types-for 'script'" in policy
+    assert "unsafe" not in policy and "http" not in policy
+    assert not INLINE.search(response.content.decode())
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+async def test_the_page_can_only_be_read(method: str) -> None:
+    response = await AsyncClient().generic(method, "/")
+    assert response.status_code == 405
+    assert response.headers["Allow"] == "GET, HEAD"
