@@ -37,6 +37,14 @@ LISTS = [Organization, Conversation, Run]
 
 
 @pytest.fixture
+def admin_client(db: None) -> Client:
+    """A superuser, logged in; without a password, whose hash takes its time."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    return client
+
+
+@pytest.fixture
 def read(admin_client: Client) -> Page:
     """`read(url, **query)`: the HTML of a page that must be there."""
 

@@ -1,0 +1,211 @@
+"""A conversation as its page tells it."""
+
+import re
+import time
+from html import unescape
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from streaming.admin.transcript import MOST_CHARACTERS, transcript
+from streaming.messages import (
+    OpaquePart,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from streaming.models import Conversation, Message
+from tests.admin.conftest import Page, page_url
+from tests.admin.history import (
+    converse,
+    make_conversation,
+    make_run,
+    say,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def text(html: str) -> str:
+    """The transcript as it is read."""
+    section = html.partition('<section class="transcript"')[2].partition(">")[2]
+    without_tags = re.sub(r"<[^>]+>", " ", section.partition("</section>")[0])
+    return " ".join(unescape(without_tags).split())
+
+
+def test_a_turn_is_read_from_question_to_answer(read: Page) -> None:
+    run = make_run()
+    converse(run)
+    Message.objects.update(created_at=run.created_at)
+    at = "2026-05-04 12:00:00"
+    assert text(read(page_url(run.conversation))) == (
+        f"Run …{run.pk[-8:]} completed claude-sonnet-5-5 1,234 tokens 3.0 s"
+        f" user {at} How many apples are left?"
+        f" assistant {at} Thinking I should count them."
+        ' calculator { "expression": "3 - 1" } Result 2'
+        ' current_time { "timezone": "Mars" } Error No such time zone'
+        f" assistant {at} Two apples are left."
+    )
+
+
+def test_each_run_of_a_conversation_is_linked_above_its_messages(read: Page) -> None:
+    conversation = make_conversation()
+    first, second = make_run(conversation), make_run(conversation, model="gpt-6-luna")
+    converse(first)
+    converse(second)
+    html = read(page_url(conversation))
+    order = [html.index(part) for part in (page_url(first), page_url(second))]
+    assert order == sorted(order)
+    assert html.count('<article class="transcript-run">') == 2
+
+
+def test_thinking_is_folded(read: Page) -> None:
+    run = make_run()
+    say(run, "assistant", ThinkingPart("Deep thoughts."))
+    html = read(page_url(run.conversation))
+    folded = html.partition("<details class")[2].partition("</details>")[0]
+    assert "Deep thoughts." in folded
+
+
+def test_what_only_the_provider_understands_is_named_but_not_shown(read: Page) -> None:
+    run = make_run()
+    say(
+        run,
+        "assistant",
+        ThinkingPart("", "anthropic", {"data": "c2VjcmV0"}),
+        OpaquePart("openai", {"type": "compaction", "encrypted": "c2VjcmV0"}),
+    )
+    read_text = text(read(page_url(run.conversation)))
+    assert "Thinking that the provider does not show" in read_text
+    assert "A block that only openai understands: compaction" in read_text
+    assert "c2VjcmV0" not in read_text
+
+
+def test_a_failed_run_tells_its_error(read: Page) -> None:
+    run = make_run(
+        status="failed",
+        error_code="provider_timeout",
+        error_message="The model provider did not answer in time.",
+    )
+    say(run, "user", TextPart("Hello?"))
+    told = text(read(page_url(run.conversation)))
+    assert told.endswith("provider_timeout The model provider did not answer in time.")
+
+
+@pytest.mark.parametrize(
+    ("status", "told"), [("running", "Still running"), ("cancelled", "No result")]
+)
+def test_a_call_without_result_says_so(read: Page, status: str, told: str) -> None:
+    run = make_run(status=status)
+    say(run, "assistant", ToolCallPart("c", "calculator", "{}"))
+    assert text(read(page_url(run.conversation))).endswith(f"calculator {{}} {told}")
+
+
+def test_a_result_without_a_call_is_shown_on_its_own(read: Page) -> None:
+    run = make_run()
+    say(run, "tool", ToolResultPart("c", "calculator", "2"))
+    assert "calculator Result without a call 2" in text(
+        read(page_url(run.conversation))
+    )
+
+
+def test_arguments_that_are_not_json_are_shown_as_they_are(read: Page) -> None:
+    run = make_run()
+    deep = "[" * 100_000
+    say(run, "assistant", ToolCallPart("a", "calculator", '{"expression": "3 -'))
+    say(run, "assistant", ToolCallPart("b", "calculator", deep))
+    html = read(page_url(run.conversation))
+    assert '{"expression": "3 -' in text(html)
+    assert deep[:MOST_CHARACTERS] in html
+
+
+def test_results_belong_to_the_latest_call_of_their_id() -> None:
+    run = make_run()
+    for answer in ("first", "second"):
+        say(run, "assistant", ToolCallPart("call_0", "calculator", "{}"))
+        say(run, "tool", ToolResultPart("call_0", "calculator", answer))
+    (section,) = transcript(Message.objects.all())
+    blocks = [block for entry in section.entries for block in entry.blocks]
+    assert [block.result and block.result.body.text for block in blocks] == [
+        "first",
+        "second",
+    ]
+
+
+def test_parts_of_an_unknown_form_are_shown_as_they_are_stored(read: Page) -> None:
+    run = make_run()
+    message = say(run, "assistant")
+    message.parts = [{"type": "hologram", "text": "é"}]
+    message.save()
+    assert '[{"type": "hologram", "text": "é"}]' in text(
+        read(page_url(run.conversation))
+    )
+
+
+def test_messages_without_a_run_are_shown_too(read: Page) -> None:
+    run = make_run()
+    say(run, "user", TextPart("Imported"))
+    Message.objects.update(run=None)
+    assert text(read(page_url(run.conversation))).startswith("Without a run user")
+
+
+def test_an_empty_conversation_says_so(read: Page) -> None:
+    told = text(read(page_url(make_conversation(title=""))))
+    assert told == "Nothing has been said in this conversation yet."
+
+
+def test_a_long_text_is_cut_and_shown_whole_when_asked(read: Page) -> None:
+    run = make_run()
+    message = say(run, "assistant", TextPart("a" * MOST_CHARACTERS + "THE END"))
+    say(run, "assistant", TextPart("b" * MOST_CHARACTERS + "ANOTHER END"))
+    cut = read(page_url(run.conversation))
+    assert "THE END" not in cut
+    assert "Show 7 more characters" in cut
+    link = unescape(re.findall(r'href="(\?page=1&amp;whole=[^"]+)"', cut)[0])
+    assert link == f"?page=1&whole={message.pk}#message-{message.pk}"
+    whole = read(page_url(run.conversation), page="1", whole=str(message.pk))
+    assert "THE END" in whole
+    assert "ANOTHER END" not in whole
+
+
+@pytest.mark.parametrize("query", ["x", "-1", "9" * 40, "²", ""])
+def test_senseless_page_numbers_are_no_error(read: Page, query: str) -> None:
+    run = make_run()
+    converse(run)
+    html = read(page_url(run.conversation), page=query, whole=query)
+    assert "Two apples are left." in html
+
+
+def talk(turns: int) -> Conversation:
+    """A conversation of so many turns, four messages each."""
+    conversation = make_conversation()
+    for _ in range(turns):
+        converse(make_run(conversation))
+    return conversation
+
+
+def test_a_long_conversation_is_read_page_by_page_without_losing_a_message(
+    read: Page,
+) -> None:
+    conversation = talk(125)
+    first = read(page_url(conversation))
+    second = read(page_url(conversation), page="2")
+    assert "Page 1 of 2" in first
+    assert "Page 2 of 2" in second
+    shown = re.findall(r'id="message-(\d+)"', first + second)
+    joined = Message.objects.exclude(role="tool").values_list("pk", flat=True)
+    assert [int(pk) for pk in shown] == list(joined)
+    assert (first + second).count("<h5>Result</h5>") == 125
+
+
+def test_a_long_conversation_takes_few_queries_and_little_time(
+    admin_client: Client,
+    django_assert_max_num_queries: Any,  # noqa: ANN401  (pytest-django's own)
+) -> None:
+    conversation = talk(125)
+    began = time.process_time()
+    with django_assert_max_num_queries(10):
+        assert admin_client.get(page_url(conversation)).status_code == 200
+    assert time.process_time() - began < 3
