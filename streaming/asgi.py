@@ -12,7 +12,6 @@ import itertools
 import logging
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any, cast
@@ -24,13 +23,9 @@ from django.core.asgi import get_asgi_application
 from servestatic import ServeStaticASGI
 
 from streaming import db, runs
+from streaming.limits import App, LimitedBodies, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Threads for sync code of requests (the admin). Each may hold a database connection.
 THREADS = 8
@@ -39,7 +34,7 @@ STATIC_MAX_AGE_SECONDS = 60
 
 def make_application(*, autorefresh: bool = False) -> "Lifecycle":
     """The whole application. `autorefresh`: read static files anew at each request."""
-    django = FewThreads(get_asgi_application())
+    django = FewThreads(LimitedBodies(get_asgi_application()))
     return Lifecycle(with_static_files(django, autorefresh=autorefresh))
 
 

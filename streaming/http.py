@@ -16,7 +16,6 @@ from streaming import conf, runs
 from streaming.events import ALWAYS_SENT, Connected, ConnectedInfo
 from streaming.exceptions import (
     AgentError,
-    BodyTooLarge,
     ConversationBusy,
     InternalError,
     InvalidRequest,
@@ -92,17 +91,10 @@ def error_response(error: AgentError) -> HttpResponse:
 
 
 def read_json_body(request: HttpRequest) -> bytes:
-    """The body of a JSON request. Raises what the contract asks for."""
-    limit = conf.get().max_body_bytes
+    """The body of a JSON request. Raises `UnsupportedMediaType`."""
     if request.content_type != "application/json":
         raise UnsupportedMediaType
-    length = request.META.get("CONTENT_LENGTH") or "0"
-    if int(length) > limit:
-        raise BodyTooLarge(f"The body must have at most {limit} bytes.")
-    body = request.read(limit + 1)
-    if len(body) > limit:
-        raise BodyTooLarge(f"The body must have at most {limit} bytes.")
-    return body
+    return request.read()
 
 
 class EventStream(StreamingHttpResponse):

@@ -14,6 +14,9 @@ from urllib.parse import unquote
 
 from django.core.asgi import get_asgi_application
 
+from streaming.limits import LimitedBodies
+from streaming.models import Run
+
 API = "/api/v1/agent"
 SECONDS = 20
 
@@ -106,7 +109,8 @@ class Stream:
                 for name, value in message["headers"]
             }
         else:
-            self.response.chunks.append(message["body"])
+            if body := message.get("body"):
+                self.response.chunks.append(body)
         async with self.changed:
             self.changed.notify_all()
         await asyncio.sleep(0)
@@ -142,7 +146,7 @@ class Api:
     """The application."""
 
     def __init__(self) -> None:
-        self._app = get_asgi_application()
+        self._app = LimitedBodies(get_asgi_application())
 
     async def get(self, path: str, **headers: str) -> Response:
         async with self.open("GET", path, headers=headers) as stream:
@@ -209,3 +213,10 @@ def _scope(
             for name, value in {**sent, **(headers or {})}.items()
         ],
     }
+
+
+async def all_runs_end() -> None:
+    """Wait until no run is under way."""
+    async with asyncio.timeout(SECONDS):
+        while await Run.objects.filter(status="running").aexists():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)

@@ -4,16 +4,23 @@ Alice and Bob work in organization "acme"; Charlie is outside, in "umbrella".
 """
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Protocol
 
 import pytest
 import pytest_asyncio
 from django.conf import settings
 from django.test import override_settings
 
-from streaming import db, runs
+from streaming import conf, db, runs
+from streaming.runs.executor import InProcessExecutor
 from tests.client import Api
 from tests.upstream import Upstream
+
+
+class ChangeSettings(Protocol):
+    """What `agent_settings` is."""
+
+    def __call__(self, **values: object) -> None: ...
 
 
 @pytest_asyncio.fixture
@@ -30,16 +37,8 @@ def _close_database_threads(django_db_setup: None) -> Iterator[None]:
     db.close()
 
 
-@pytest_asyncio.fixture
-async def api(transactional_db: None) -> AsyncIterator[Api]:
-    """The application as a client sees it, with what it runs ended afterwards."""
-    yield Api()
-    with override_settings(AGENT={**settings.AGENT, "drain": 0}):
-        await runs.aclose()
-
-
 @pytest.fixture
-def agent_settings() -> Iterator[Any]:
+def agent_settings() -> Iterator[ChangeSettings]:
     """Change settings of the agent: `agent_settings(history_chars=10)`."""
     changed: list[override_settings] = []
 
@@ -51,3 +50,37 @@ def agent_settings() -> Iterator[Any]:
     yield change
     for override in reversed(changed):
         override.disable()
+
+
+@pytest.fixture
+def model(upstream: Upstream, agent_settings: ChangeSettings) -> None:
+    """The agent's model is an OpenAI-compatible server: the stand-in."""
+    provider = {
+        "name": "openai",
+        "openai_api": "chat",
+        "base_url": upstream.url,
+        "api_key": "sk-test",
+        "model": "test-model",
+        "max_retries": 0,
+        "first_token_timeout": 2.0,
+        "silence_timeout": 2.0,
+    }
+    agent_settings(provider=provider, drain=0.2, event_flush_ms=20)
+
+
+@pytest_asyncio.fixture
+async def api(
+    transactional_db: None, agent_settings: ChangeSettings
+) -> AsyncIterator[Api]:
+    """The application as a client sees it, with what it runs ended afterwards."""
+    yield Api()
+    await runs.aclose()
+
+
+@pytest_asyncio.fixture
+async def other_process(api: Api) -> AsyncIterator[InProcessExecutor]:
+    """An executor that shares nothing with the application's but the database."""
+    here = runs.executor()
+    other = InProcessExecutor(here.agent, conf.get(), "other")
+    yield other
+    await other.aclose()

@@ -1,0 +1,179 @@
+"""Whatever is sent, the answer is the contract's JSON error, and nothing is kept."""
+
+import pytest
+from django.test import override_settings
+
+from streaming.models import Organization, Run
+from tests.client import API, Api
+
+BAD_BODIES = {
+    "empty": (b"", "invalid_json", "body"),
+    "not JSON": (b"{input:", "invalid_json", "body"),
+    "invalid UTF-8": (b'{"input":"\xff"}', "invalid_json", "body"),
+    "lone surrogate": (b'{"input":"\\ud800"}', "invalid_json", "body"),
+    "deep nesting": (b"[" * 100_000, "invalid_json", "body"),
+    "a list": (b"[]", "invalid_request", "body"),
+    "no input": ({}, "invalid_request", "input"),
+    "blank input": ({"input": " \n"}, "invalid_request", "input"),
+    "input of wrong type": ({"input": 5}, "invalid_request", "input"),
+    "NUL in input": ({"input": "a\0"}, "invalid_request", "input"),
+    "long input": ({"input": "a" * 100_001}, "invalid_request", "input"),
+    "empty org": ({"input": "a", "org_id": ""}, "invalid_request", "org_id"),
+    "null org": ({"input": "a", "org_id": None}, "invalid_request", "org_id"),
+    "long org": ({"input": "a", "org_id": "x" * 129}, "invalid_request", "org_id"),
+    "NUL in org": ({"input": "a", "org_id": "x\0"}, "invalid_request", "org_id"),
+    "line end in id": (
+        {"input": "a", "conversation_id": "a\nb"},
+        "invalid_request",
+        "conversation_id",
+    ),
+    "number as id": (
+        {"input": "a", "conversation_id": 7},
+        "invalid_request",
+        "conversation_id",
+    ),
+    "text as integer": (
+        {"input": "a", "max_iterations": "5"},
+        "invalid_request",
+        "max_iterations",
+    ),
+    "boolean as integer": (
+        {"input": "a", "max_iterations": True},
+        "invalid_request",
+        "max_iterations",
+    ),
+    "no iteration": (
+        {"input": "a", "max_iterations": 0},
+        "invalid_request",
+        "max_iterations",
+    ),
+    "too many iterations": (
+        {"input": "a", "max_iterations": 51},
+        "invalid_request",
+        "max_iterations",
+    ),
+    "huge number": (
+        b'{"input":"a","max_iterations":' + b"9" * 400 + b"}",
+        "invalid_request",
+        "max_iterations",
+    ),
+    "context of wrong type": (
+        {"input": "a", "context": []},
+        "invalid_request",
+        "context",
+    ),
+    "context values of wrong type": (
+        {"input": "a", "context": {"a": 1}},
+        "invalid_request",
+        "context.a",
+    ),
+    "NUL in context": (
+        {"input": "a", "context": {"a": "\0"}},
+        "invalid_request",
+        "context.a",
+    ),
+    "unknown event": (
+        {"input": "a", "events": ["contents"]},
+        "invalid_request",
+        "events.0",
+    ),
+    "background of wrong type": (
+        {"input": "a", "background": "yes"},
+        "invalid_request",
+        "background",
+    ),
+}
+
+
+@pytest.mark.parametrize("path", ["run", "stream"])
+@pytest.mark.parametrize("name", BAD_BODIES)
+async def test_a_bad_body_is_told(api: Api, path: str, name: str) -> None:
+    body, code, field = BAD_BODIES[name]
+    response = await api.post(f"{API}/{path}", body)
+    assert response.status == 400, response.body
+    assert response.headers["content-type"] == "application/json"
+    assert response.json["code"] == code
+    assert response.json["error"]
+    if code == "invalid_request":
+        assert [d["field"] for d in response.json["details"]] == [field]
+        assert all(d["message"] for d in response.json["details"])
+    assert not await Run.objects.aexists()
+    assert not await Organization.objects.aexists()
+
+
+async def test_all_faults_are_told_at_once(api: Api) -> None:
+    response = await api.post(f"{API}/run", {"org_id": "", "max_iterations": 99})
+    fields = {detail["field"] for detail in response.json["details"]}
+    assert fields == {"input", "org_id", "max_iterations"}
+
+
+async def test_a_huge_body_is_refused(api: Api) -> None:
+    response = await api.post(f"{API}/run", b'{"input":"' + b"a" * 10_000_000 + b'"}')
+    assert (response.status, response.json["code"]) == (413, "body_too_large")
+
+
+async def test_a_huge_body_of_unknown_length_is_refused(api: Api) -> None:
+    body = b'{"input":"' + b"a" * 3_000_000 + b'"}'
+    response = await api.post(f"{API}/run", body, content_length="")
+    assert (response.status, response.json["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", ""]
+)
+async def test_only_json_is_taken(api: Api, content_type: str) -> None:
+    response = await api.post(
+        f"{API}/stream", {"input": "a"}, content_type=content_type
+    )
+    assert (response.status, response.json["code"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", f"{API}/run", "POST"),
+        ("DELETE", f"{API}/stream", "POST"),
+        ("POST", f"{API}/metadata", "GET, HEAD"),
+        ("PUT", "/health", "GET, HEAD"),
+        ("POST", f"{API}/conversations", "GET, HEAD"),
+        ("PATCH", f"{API}/conversations/x", "GET, DELETE, HEAD"),
+        ("GET", f"{API}/runs/x/cancel", "POST"),
+    ],
+)
+async def test_a_wrong_method_is_told(
+    api: Api, method: str, path: str, allow: str
+) -> None:
+    async with api.open(method, path) as stream:
+        response = await stream.end()
+    assert (response.status, response.json["code"]) == (405, "method_not_allowed")
+    assert response.headers["allow"] == allow
+
+
+@pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.parametrize("path", ["/nothing", f"{API}/nothing", "/health/", "/a/b?c"])
+async def test_an_unknown_path_is_json(api: Api, path: str, debug: bool) -> None:
+    with override_settings(DEBUG=debug):
+        response = await api.get(path)
+    assert (response.status, response.json["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [("last_event_id", "nonsense"), ("last_event_id", ":5"), ("last_event_id", "a:-1")],
+)
+async def test_a_bad_last_event_id_starts_nothing(
+    api: Api, header: str, value: str
+) -> None:
+    response = await api.post(f"{API}/stream", {"input": "a"}, **{header: value})
+    assert response.status == 400
+    assert response.json["details"][0]["field"] == "Last-Event-ID"
+    assert not await Run.objects.aexists()
+
+
+@pytest.mark.parametrize(
+    "query", ["after=-1", "after=x", "events=foo", "org_id=", "org_id=%00"]
+)
+async def test_a_bad_query_is_told(api: Api, query: str) -> None:
+    response = await api.get(f"{API}/runs/x/events?{query}")
+    assert response.status == 400
+    assert response.json["details"][0]["field"].split(".")[0] == query.split("=")[0]

@@ -1,0 +1,119 @@
+"""Conversations: listed, read, forgotten."""
+
+import asyncio
+
+import pytest
+
+from streaming.models import Conversation, EventSegment, Message, Run
+from tests import chat
+from tests.client import API, Api
+from tests.upstream import Reply, Upstream
+
+pytestmark = pytest.mark.usefixtures("model")
+
+
+async def test_a_conversation_is_read_as_it_went(api: Api, upstream: Upstream) -> None:
+    upstream.reply(
+        Reply(
+            chat.thoughts("hm")
+            + chat.tool_calls(("c", "calculator", {"expression": "2+2"})).body
+        ),
+        chat.answer("4"),
+    )
+    run_id = (await api.run("2+2?", conversation_id="c/1 ä")).json["run_id"]
+    conversation = (await api.get(f"{API}/conversations/c%2F1%20%C3%A4")).json
+    assert conversation["conversation_id"] == "c/1 ä"
+    assert conversation["title"] == "2+2?"
+    assert conversation["running"] is None
+    said = [(m["role"], m["parts"], m["run_id"]) for m in conversation["messages"]]
+    call = {"id": "c", "name": "calculator"}
+    assert said == [
+        ("user", [{"type": "text", "text": "2+2?"}], run_id),
+        (
+            "assistant",
+            [
+                {"type": "thinking", "text": "hm"},
+                {"type": "tool_call", **call, "arguments": '{"expression": "2+2"}'},
+            ],
+            run_id,
+        ),
+        ("tool", [{"type": "tool_result", **call, "result": "4"}], run_id),
+        ("assistant", [{"type": "text", "text": "4"}], run_id),
+    ]
+
+
+async def test_pages_hold_each_conversation_once(api: Api, upstream: Upstream) -> None:
+    upstream.reply(*[chat.answer("x") for _ in range(5)])
+    for number in range(5):
+        await api.run("Hi", org_id="acme", conversation_id=f"c{number}")
+    found: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        path = f"{API}/conversations?org_id=acme&limit=2&cursor={cursor}"
+        page = (await api.get(path)).json
+        found += [c["conversation_id"] for c in page["conversations"]]
+        cursor = page["next_cursor"]
+    assert found == ["c4", "c3", "c2", "c1", "c0"]
+    bad = await api.get(f"{API}/conversations?cursor=nonsense")
+    assert bad.json["details"][0]["field"] == "cursor"
+
+
+async def test_forgetting_stops_the_run_and_leaves_nothing(
+    api: Api, upstream: Upstream
+) -> None:
+    upstream.reply(Reply(chat.pieces("x"), end="hang"))
+    body = {"input": "Hi", "conversation_id": "c"}
+    async with api.open("POST", f"{API}/stream", body) as stream:
+        await stream.until("content")
+        deleted = await api.delete(f"{API}/conversations/c")
+        assert (deleted.status, deleted.body) == (204, b"")
+        async with asyncio.timeout(2):
+            await upstream.gone.wait()
+        await stream.end()
+    for kept in (Conversation, Run, Message, EventSegment):
+        assert not await kept.objects.aexists()
+    assert (await api.delete(f"{API}/conversations/c")).status == 404
+
+
+async def test_charlie_sees_nothing_of_alice(api: Api, upstream: Upstream) -> None:
+    upstream.reply(chat.answer("secret"))
+    answer = (await api.run("Hi", org_id="acme", conversation_id="c")).json
+    run = f"{API}/runs/{answer['run_id']}"
+    charlie = "org_id=umbrella"
+    listed = (await api.get(f"{API}/conversations?{charlie}")).json
+    assert listed == {"conversations": [], "next_cursor": None}
+    for refused, unknown in (
+        (
+            await api.get(f"{API}/conversations/c?{charlie}"),
+            await api.get(f"{API}/conversations/d?{charlie}"),
+        ),
+        (await api.get(f"{run}?{charlie}"), await api.get(f"{API}/runs/x?{charlie}")),
+        (
+            await api.get(f"{run}/events?{charlie}"),
+            await api.get(f"{API}/runs/x/events?{charlie}"),
+        ),
+        (
+            await api.post(f"{run}/cancel?{charlie}"),
+            await api.post(f"{API}/runs/x/cancel?{charlie}"),
+        ),
+        (
+            await api.delete(f"{API}/conversations/c?{charlie}"),
+            await api.delete(f"{API}/conversations/d?{charlie}"),
+        ),
+        (
+            await api.post(
+                f"{API}/stream",
+                {"input": "Hi", "org_id": "umbrella"},
+                last_event_id=f"{answer['run_id']}:1",
+            ),
+            await api.post(
+                f"{API}/stream",
+                {"input": "Hi", "org_id": "umbrella"},
+                last_event_id="x:1",
+            ),
+        ),
+    ):
+        assert refused.status == unknown.status == 404
+        assert refused.body == unknown.body
+    bob = await api.get(f"{API}/conversations/c?org_id=acme")
+    assert bob.json["messages"][-1]["parts"][0]["text"] == "secret"

@@ -1,0 +1,253 @@
+"""A run that was started: resumed at any point, read, cancelled; one at a time."""
+
+import asyncio
+
+import pytest
+
+from streaming import runs
+from streaming.models import Message, Run
+from streaming.runs.executor import InProcessExecutor
+from tests import chat
+from tests.client import API, Api, Response, all_runs_end
+from tests.conftest import ChangeSettings
+from tests.upstream import Reply, Upstream
+
+pytestmark = pytest.mark.usefixtures("model")
+
+SLOW = 0.05
+
+
+def slow_answer(words: int = 8, delay: float = SLOW) -> Reply:
+    body = chat.pieces(*chat.many(words)) + chat.ending()
+    return Reply(body, chunk_size=len(body) // words, delay=delay)
+
+
+def logged(response: Response) -> list[bytes]:
+    """What a stream said, without what is made for each connection."""
+    return [frame.raw for frame in response.frames if frame.event != "connected"]
+
+
+async def test_resume_at_every_point_is_the_unbroken_stream(
+    api: Api, upstream: Upstream
+) -> None:
+    upstream.reply(
+        chat.tool_calls(("c", "calculator", {"expression": "1+1"})),
+        chat.answer(*chat.many(5)),
+    )
+    whole = await api.stream("Hi")
+    run_id, events = whole.headers["x-run-id"], logged(whole)
+    for cut in range(len(events)):
+        path = f"{API}/runs/{run_id}/events"
+        for response in (
+            await api.get(f"{path}?after={cut}"),
+            await api.get(path, last_event_id=f"{run_id}:{cut}"),
+            await api.post(
+                f"{API}/stream", {"input": "Hi"}, last_event_id=f"{run_id}:{cut}"
+            ),
+        ):
+            assert logged(response) == events[cut:]
+            assert response.frames[0].data["metadata"]["resumed_after"] == cut
+    assert await Run.objects.acount() == 1
+    nothing_left = await api.get(path, last_event_id=f"{run_id}:{len(events)}")
+    assert (nothing_left.status, nothing_left.body) == (204, b"")
+    again = await api.post(
+        f"{API}/stream", {"input": "Hi"}, last_event_id=f"{run_id}:{len(events)}"
+    )
+    assert again.events == ["connected"]
+
+
+async def test_readers_that_join_a_run_under_way_miss_nothing(
+    api: Api, upstream: Upstream
+) -> None:
+    upstream.reply(slow_answer())
+    async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as first:
+        await first.until("content", 3)
+        run_id = first.response.headers["x-run-id"]
+        joined = await api.get(f"{API}/runs/{run_id}/events")
+        whole = await first.end()
+    assert logged(joined) == logged(whole)
+    assert "resumed_after" not in joined.frames[0].data["metadata"]
+
+
+async def test_a_reader_in_another_process_misses_nothing(
+    api: Api, upstream: Upstream, other_process: InProcessExecutor
+) -> None:
+    upstream.reply(slow_answer())
+    async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as first:
+        await first.until("content", 2)
+        run_id = first.response.headers["x-run-id"]
+        frames = [
+            entry.frame.removesuffix(b"\n\n")
+            async for batch in other_process.follow(run_id, 0)
+            for entry in batch
+        ]
+        whole = await first.end()
+    assert frames == logged(whole)
+
+
+async def test_filters_make_no_holes_in_what_an_id_means(
+    api: Api, upstream: Upstream
+) -> None:
+    body = chat.thoughts("a", "b") + chat.pieces("c", "d") + chat.ending()
+    upstream.reply(Reply(body))
+    whole = await api.stream("Hi")
+    path = f"{API}/runs/{whole.headers['x-run-id']}/events?events=content&after="
+    assert (await api.get(f"{path}1")).text == "cd"
+    assert (await api.get(f"{path}3")).text == "d"
+
+
+async def test_cancel_reaches_the_provider_and_keeps_what_came(
+    api: Api, upstream: Upstream
+) -> None:
+    upstream.reply(Reply(chat.pieces("Hal", "lo"), end="hang"))
+    async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
+        await stream.until("content", 2)
+        run_id = stream.response.headers["x-run-id"]
+        cancelled = await api.post(f"{API}/runs/{run_id}/cancel")
+        assert cancelled.status == 202
+        async with asyncio.timeout(1):
+            await upstream.gone.wait()
+        response = await stream.end()
+    assert response.events[-2:] == ["complete", "done"]
+    metadata = response.frames[-2].data["metadata"]
+    assert metadata["stop_reason"] == "cancelled"
+    assert metadata["usage"]["output_tokens"] > 0
+    run = await Run.objects.aget()
+    assert (run.status, run.stop_reason) == ("cancelled", "cancelled")
+    message = await Message.objects.aget(role="assistant")
+    assert message.parts == [{"type": "text", "text": "Hallo"}]
+    again = await api.post(f"{API}/runs/{run_id}/cancel")
+    assert (again.status, again.json["status"]) == (200, "cancelled")
+
+
+async def test_cancel_from_another_process_is_noticed_within_a_second(
+    api: Api, upstream: Upstream
+) -> None:
+    upstream.reply(Reply(chat.pieces("x"), end="hang"))
+    async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
+        await stream.until("content")
+        run = await Run.objects.aget()
+        asked = await runs.db.write(runs.presence.request_cancel, run.id)
+        assert asked
+        async with asyncio.timeout(1):
+            await upstream.gone.wait()
+        response = await stream.end()
+    assert response.frames[-2].data["metadata"]["stop_reason"] == "cancelled"
+
+
+async def test_a_conversation_has_one_run_at_a_time(
+    api: Api, upstream: Upstream
+) -> None:
+    upstream.reply(slow_answer(), chat.answer("next"))
+    body = {"input": "Hi", "conversation_id": "c"}
+    async with api.open("POST", f"{API}/stream", body) as first:
+        await first.until("content")
+        second = await api.post(f"{API}/stream", body)
+        run_id = first.response.headers["x-run-id"]
+        assert (second.status, second.json["code"]) == (409, "conversation_busy")
+        assert second.json["run_id"] == run_id
+        await first.end()
+    assert (await api.post(f"{API}/run", body)).json["output"] == "next"
+
+
+async def test_runs_that_race_for_a_conversation_leave_one_winner(
+    api: Api, upstream: Upstream
+) -> None:
+    upstream.reply(*[slow_answer() for _ in range(8)])
+    body = {"input": "Hi", "conversation_id": "c"}
+    responses = await asyncio.gather(
+        *(api.post(f"{API}/stream", body) for _ in range(8))
+    )
+    assert sorted(r.status for r in responses) == [200, *[409] * 7]
+
+
+async def test_one_idempotency_key_is_one_run(api: Api, upstream: Upstream) -> None:
+    upstream.reply(slow_answer())
+    body = {"input": "Hi"}
+    responses = await asyncio.gather(
+        *(api.post(f"{API}/stream", body, idempotency_key="k") for _ in range(10))
+    )
+    assert len(upstream.requests) == 1
+    assert len({b"".join(logged(response)) for response in responses}) == 1
+    other = await api.post(f"{API}/stream", {"input": "Ho"}, idempotency_key="k")
+    assert (other.status, other.json["code"]) == (409, "idempotency_conflict")
+    elsewhere = await api.post(
+        f"{API}/run", {"input": "Hi", "org_id": "o"}, idempotency_key="k"
+    )
+    assert elsewhere.json.get("code") != "idempotency_conflict"
+
+
+async def test_an_abandoned_run_is_cancelled_at_the_provider(
+    api: Api, upstream: Upstream, agent_settings: ChangeSettings
+) -> None:
+    agent_settings(run_abandon=0.5)
+    upstream.reply(Reply(chat.pieces("x"), end="hang"))
+    async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
+        await stream.until("content")
+        await stream.hang_up()
+    async with asyncio.timeout(5):
+        await upstream.gone.wait()
+    await all_runs_end()
+    assert (await Run.objects.aget()).status == "cancelled"
+
+
+async def test_heartbeats_fill_the_silence(
+    api: Api, upstream: Upstream, agent_settings: ChangeSettings
+) -> None:
+    agent_settings(heartbeat=0.1)
+    upstream.reply(slow_answer(2, delay=0.5))
+    response = await api.stream("Hi")
+    assert response.body.count(b": keep-alive\n\n") >= 3
+
+
+async def test_an_orphan_is_ended_and_its_readers_are_told(
+    api: Api, upstream: Upstream
+) -> None:
+    upstream.reply(Reply(chat.pieces("Hal", "lo"), end="hang"), chat.answer("again"))
+    body = {"input": "Hi", "conversation_id": "c"}
+    async with api.open("POST", f"{API}/stream", body) as stream:
+        await stream.until("content", 2)
+        run_id = stream.response.headers["x-run-id"]
+        await runs.executor().log.flush()
+        # As if its process had died: nobody beats for it any more.
+        await Run.objects.aupdate(worker="dead", heartbeat_at="2020-01-01T00:00Z")
+        response = await stream.end()
+    assert response.events[-2:] == ["error", "done"]
+    resumed = await api.get(f"{API}/runs/{run_id}/events?after=2")
+    assert resumed.events == ["connected", "error", "done"]
+    error, done = resumed.frames[1:]
+    assert error.data["metadata"] == {"code": "interrupted", "retryable": True}
+    assert 1000 < error.number == done.number - 1
+    run = await Run.objects.aget()
+    assert (run.status, run.error_code) == ("failed", "interrupted")
+    message = await Message.objects.aget(role="assistant")
+    assert message.parts == [{"type": "text", "text": "Hallo"}]
+    assert (await api.post(f"{API}/run", body)).json["output"] == "again"
+
+
+async def test_while_draining_nothing_new_starts(api: Api, upstream: Upstream) -> None:
+    upstream.reply(Reply(chat.pieces("x"), end="hang"))
+    async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
+        await stream.until("content")
+        drain = asyncio.create_task(runs.executor().drain())
+        await asyncio.sleep(0)
+        refused = await api.post(f"{API}/run", {"input": "Hi"})
+        assert (refused.status, refused.json["code"]) == (503, "shutting_down")
+        assert refused.headers["retry-after"]
+        ready = await api.get("/ready")
+        assert (ready.status, ready.json["checks"]["draining"]) == (503, "yes")
+        response = await stream.end()
+        await drain
+    assert response.events[-2:] == ["error", "done"]
+    assert response.frames[-2].data["metadata"]["code"] == "shutting_down"
+
+
+async def test_a_run_tells_its_state(api: Api, upstream: Upstream) -> None:
+    upstream.reply(chat.answer("Hallo"))
+    run_id = (await api.stream("Hi", context={"a": "b"})).headers["x-run-id"]
+    state = (await api.get(f"{API}/runs/{run_id}")).json
+    assert state["status"] == "completed"
+    assert state["output"] == "Hallo"
+    assert state["usage"]["total_tokens"] == 15
+    assert state["created_at"] <= state["first_token_at"] <= state["ended_at"]
+    assert state["error"] is None
