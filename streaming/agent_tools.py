@@ -1,0 +1,9 @@
+"""The tools that come with the agent.
+
+Any installed app may have such a module: the tools in it are found at start.
+"""
+
+from streaming.tools.calculator import calculator
+from streaming.tools.clock import current_time
+
+__all__ = ["calculator", "current_time"]

@@ -1,0 +1,75 @@
+"""The tools of the installed apps are found at start."""
+
+import pytest
+from django.apps import apps
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test import modify_settings
+
+from streaming.apps import StreamingConfig, closing_connections
+from streaming.messages import ToolCallPart
+from streaming.tools import Toolbox, ToolContext, tool
+
+
+def installed(*names: str) -> modify_settings:
+    return modify_settings(
+        INSTALLED_APPS={"append": [f"tests.tools.{name}" for name in names]}
+    )
+
+
+def toolbox() -> Toolbox:
+    config = apps.get_app_config("streaming")
+    assert isinstance(config, StreamingConfig)
+    return config.toolbox
+
+
+def names() -> list[str]:
+    return [spec.name for spec in toolbox().specs]
+
+
+def test_the_app_has_the_built_in_tools_when_it_is_ready() -> None:
+    assert names() == ["calculator", "current_time"]
+
+
+def test_tools_of_other_apps_follow_in_the_order_of_the_apps() -> None:
+    with installed("quietapp", "exampleapp"):
+        assert names() == ["calculator", "current_time", "shout"]
+
+
+async def test_a_tool_that_was_found_can_be_called() -> None:
+    with installed("exampleapp"):
+        call = ToolCallPart("1", "shout", '{"text": "hello"}')
+        result = await toolbox().call(call, ToolContext(), timeout=5, max_chars=100)
+    assert result.result == "HELLO"
+
+
+def test_a_module_of_tools_that_is_broken_fails_loudly() -> None:
+    with (
+        pytest.raises(ZeroDivisionError, match="the module is broken"),
+        installed("brokenapp"),
+    ):
+        pytest.fail("it started")
+
+
+def test_two_tools_of_one_name_fail_and_both_are_told() -> None:
+    told = (
+        r"streaming\.tools\.calculator\.calculator and "
+        r"tests\.tools\.rivalapp\.agent_tools\.abacus"
+    )
+    with pytest.raises(ValueError, match=told), installed("rivalapp"):
+        pytest.fail("it started")
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_sync_tool_leaves_no_connection_behind() -> None:
+    used: list[BaseDatabaseWrapper] = []
+
+    @tool
+    def query() -> bool:
+        """Use the database, as a tool with models does."""
+        used.append(connections["default"])
+        connections["default"].ensure_connection()
+        return used[0].connection is not None
+
+    assert await closing_connections(query).call("", ToolContext()) == "true"
+    assert used[0].connection is None

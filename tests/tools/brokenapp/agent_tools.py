@@ -1,0 +1,3 @@
+"""Fails as a typing mistake would."""
+
+raise ZeroDivisionError("the module is broken")

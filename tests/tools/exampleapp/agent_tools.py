@@ -1,0 +1,12 @@
+"""Tools of an app: one of its own, one that it imports."""
+
+from streaming.tools import tool
+from streaming.tools.calculator import calculator
+
+__all__ = ["calculator", "shout"]
+
+
+@tool
+def shout(text: str) -> str:
+    """Say it loudly."""
+    return text.upper()

@@ -1,0 +1,1 @@
+"""An installed app with a tool whose name another app has taken."""

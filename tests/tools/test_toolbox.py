@@ -1,0 +1,224 @@
+"""Whatever the model asks of the tools, it gets a result."""
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+
+import pytest
+
+from streaming.messages import ToolCallPart, ToolResultPart
+from streaming.tools import Toolbox, ToolContext, ToolError, tool
+
+
+@tool
+def echo(text: str) -> str:
+    """Say it again."""
+    return text
+
+
+@tool
+async def divide(number: int) -> float:
+    """Divide one by it."""
+    return 1 / number
+
+
+@tool
+def refuse() -> str:
+    """Refuse."""
+    raise ToolError("The shop is closed on Sundays.")
+
+
+@tool
+def leave() -> str:
+    """End the process, as a careless function would."""
+    sys.exit(3)
+
+
+@tool
+def exhaust() -> str:
+    """Raise what no coroutine may."""
+    return next(iter(()))
+
+
+@tool
+async def time_out_itself() -> str:
+    """Wait for something of its own for too long."""
+    async with asyncio.timeout(0.01):
+        await asyncio.sleep(10)
+    return ""
+
+
+@tool
+async def cancel_itself() -> str:
+    """Wait for a task that was cancelled."""
+    task = asyncio.create_task(asyncio.sleep(10))
+    task.cancel()
+    await task
+    return ""
+
+
+@tool
+def secret() -> object:
+    """Give what has no JSON."""
+    return object()
+
+
+@tool(timeout=0.05)
+async def dawdle() -> str:
+    """Take too long."""
+    await asyncio.sleep(10)
+    return ""
+
+
+@tool(timeout=0.05)
+def dawdle_in_a_thread() -> str:
+    """Take too long, where nobody can interrupt."""
+    time.sleep(0.3)
+    return ""
+
+
+TOOLBOX = Toolbox(
+    [
+        echo,
+        divide,
+        refuse,
+        leave,
+        exhaust,
+        time_out_itself,
+        cancel_itself,
+        secret,
+        dawdle,
+        dawdle_in_a_thread,
+    ]
+)
+
+
+async def call(
+    name: str, arguments: str = "", *, timeout: float = 5, max_chars: int = 1000
+) -> ToolResultPart:
+    part = ToolCallPart("call_1", name, arguments)
+    return await TOOLBOX.call(part, ToolContext(run_id="r1"), timeout, max_chars)
+
+
+def test_the_specs_are_in_the_order_given() -> None:
+    assert [spec.name for spec in TOOLBOX.specs][:2] == ["echo", "divide"]
+
+
+def test_two_tools_of_one_name_are_refused_and_both_are_told() -> None:
+    @tool(name="echo")
+    def other(text: str) -> str:
+        """Say something else."""
+        return text
+
+    with pytest.raises(ValueError, match=r"test_toolbox\.echo and .*<locals>\.other"):
+        Toolbox([echo, other])
+
+
+async def test_a_result_goes_with_its_calls_id_and_name() -> None:
+    assert await call("divide", '{"number": 2}') == ToolResultPart(
+        "call_1", "divide", "0.5"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("nonsense", "", "There is no such tool. The tools are: echo, divide,"),
+        ("echo", '{"text": 1}', "The arguments do not fit: text: "),
+        ("echo", "{", "The arguments do not fit: arguments: Invalid JSON"),
+        ("refuse", "", "The shop is closed on Sundays."),
+        ("divide", '{"number": 0}', "The tool failed: ZeroDivisionError."),
+        ("leave", "", "The tool failed: SystemExit."),
+        ("exhaust", "", "The tool failed: RuntimeError."),
+        ("time_out_itself", "", "The tool failed: TimeoutError."),
+        ("cancel_itself", "", "The tool failed: CancelledError."),
+        ("secret", "", "The tool failed: PydanticSerializationError."),
+        ("dawdle", "", "The tool did not answer in 0.05 s."),
+        ("dawdle_in_a_thread", "", "The tool did not answer in 0.05 s."),
+    ],
+)
+async def test_whatever_goes_wrong_is_an_error_result(
+    name: str, arguments: str, told: str
+) -> None:
+    result = await call(name, arguments)
+    assert result.is_error
+    assert result.result.startswith(told)
+
+
+async def test_a_failure_is_logged_with_its_traceback_and_told_without(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.ERROR, "streaming.tools"):
+        result = await call("divide", '{"number": 0}')
+    assert "division by zero" not in result.result
+    assert "tool divide failed in run r1" in caplog.text
+    assert "ZeroDivisionError: division by zero" in caplog.text
+
+
+async def test_a_tool_without_timeout_has_the_callers() -> None:
+    @tool
+    async def sleep() -> str:
+        """Sleep."""
+        await asyncio.sleep(10)
+        return ""
+
+    part = ToolCallPart("1", "sleep", "")
+    result = await Toolbox([sleep]).call(part, ToolContext(), 0.01, 100)
+    assert result.result == "The tool did not answer in 0.01 s."
+
+
+async def test_a_call_that_is_cancelled_is_cancelled_and_its_tool_with_it() -> None:
+    ended = asyncio.Event()
+
+    @tool
+    async def wait() -> str:
+        """Wait."""
+        try:
+            await asyncio.sleep(10)
+        finally:
+            ended.set()
+        return ""
+
+    part = ToolCallPart("1", "wait", "")
+    task = asyncio.create_task(Toolbox([wait]).call(part, ToolContext(), 5, 100))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()
+
+
+async def test_a_call_of_a_thread_that_is_cancelled_does_not_wait_for_it() -> None:
+    may_end = threading.Event()
+
+    @tool
+    def hang() -> bool:
+        """Hang."""
+        return may_end.wait(10)
+
+    part = ToolCallPart("1", "hang", "")
+    task = asyncio.create_task(Toolbox([hang]).call(part, ToolContext(), 5, 100))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 1)
+    may_end.set()
+
+
+async def test_a_result_that_is_too_long_is_cut_and_says_so() -> None:
+    result = await call("echo", f'{{"text": "{"x" * 5000}"}}', max_chars=1000)
+    assert result.result == "x" * 1000 + "\n[Cut: the first 1,000 of 5,000 characters.]"
+    assert not result.is_error
+
+
+async def test_what_cannot_be_stored_is_replaced() -> None:
+    @tool
+    def garble() -> str:
+        """Give what a database refuses."""
+        return "a\0b\ud800c"
+
+    part = ToolCallPart("1", "garble", "")
+    result = await Toolbox([garble]).call(part, ToolContext(), 5, 100)
+    assert result.result == "a\ufffdb\ufffdc"
