@@ -173,7 +173,7 @@ def _percentages_and_roots(question: str) -> Plan | None:
 
 
 WORDS = {"divided by": "/", "divide": "", "times": "*", "plus": "+", "minus": "-"}
-EXPRESSION = re.compile(r"[-(]*\d[\d.,]*(?:\s*(?:\*\*|[-+*/^%()]|\d[\d.,]*|by))*[\d)%]")
+EXPRESSION = re.compile(r"[-(]*\d[\d.,]*(?:\s*(?:[-+*/^%()]|\d[\d.,]*))*\s*[\d)%]")
 
 
 def _arithmetic(question: str) -> Plan | None:

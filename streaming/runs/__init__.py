@@ -7,6 +7,7 @@ import asyncio
 import os
 import secrets
 import socket
+from typing import cast
 
 from django.apps import apps
 from django.db import IntegrityError
@@ -91,9 +92,10 @@ async def wait_for_end(run: Run) -> None:
 
 def _make_executor() -> InProcessExecutor:
     options = conf.get()
+    app = cast(StreamingConfig, apps.get_app_config(StreamingConfig.name))
     agent = Agent(
         provider=make_provider(options.provider),
-        toolbox=apps.get_app_config(StreamingConfig.name).toolbox,
+        toolbox=app.toolbox,
         system_prompt=options.system_prompt,
         tool_timeout=options.tool_timeout,
         max_tool_result_chars=options.max_tool_result_chars,

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from streaming import runs
+from streaming import db, runs
 from streaming.models import Message, Run
+from streaming.runs import presence
 from streaming.runs.executor import InProcessExecutor
 from tests import chat
 from tests.client import API, Api, Response, all_runs_end
@@ -127,7 +128,7 @@ async def test_cancel_from_another_process_is_noticed_within_a_second(
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content")
         run = await Run.objects.aget()
-        asked = await runs.db.write(runs.presence.request_cancel, run.id)
+        asked = await db.write(presence.request_cancel, run.id)
         assert asked
         async with asyncio.timeout(1):
             await upstream.gone.wait()
