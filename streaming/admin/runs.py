@@ -95,8 +95,7 @@ class RunAdmin(HistoryAdmin):
             {
                 "fields": (
                     ("input_tokens", "output_tokens", "reasoning_tokens"),
-                    ("cache_read_tokens", "cache_write_tokens"),
-                    ("llm_calls", "tool_calls", "tools"),
+                    ("cache_read_tokens", "cache_write_tokens", "tools"),
                 )
             },
         ),

@@ -5,7 +5,7 @@ Times are in milliseconds since the run was created.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -25,6 +25,7 @@ from streaming.events import (
 from streaming.models import EventSegment, Run, RunStatus
 
 MOST_CHARACTERS = 300
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _decoder = msgspec.json.Decoder(Event)
 
@@ -47,7 +48,7 @@ class Row:
     is_error: bool = False
     #: How long nothing had come before it.
     gap: int = 0
-    #: How many ids before it were never used: the server had died.
+    #: How many ids are missing before it, as after a crash of the server.
     lost: int = 0
     #: Of a tool call: how long until its result.
     took: int | None = None
@@ -116,7 +117,7 @@ class Timeline:
 
     def _place(self, row: Row) -> None:
         last = self.rows[-1] if self.rows else None
-        row.lost = row.first_id - (last.last_id if last else 0) - 1
+        row.lost = max(row.first_id - (last.last_id if last else 0) - 1, 0)
         row.gap = max(row.start - (last.end if last else 0), 0)
         if last and row.is_delta and row.kind == last.kind and not row.lost:
             last.absorb(row)
@@ -200,4 +201,4 @@ def _outcome(event: Complete) -> str:
 
 
 def _milliseconds(at: datetime) -> int:
-    return int(at.timestamp() * 1000)
+    return (at - EPOCH) // timedelta(milliseconds=1)

@@ -215,6 +215,9 @@ def test_the_page_shows_all_of_a_run(read: Page) -> None:
         " end_turn: 1,234 tokens, 2 model calls, 1 tool calls",
         "2,990 ms done 7",
     ]
+    assert ("7 events in 6 rows, 3,000 ms, the first token after 400 ms.") in " ".join(
+        html.split()
+    )
     assert '<svg class="event-bar" viewBox="0 0 3000 1"' in html
     assert '<rect x="500" width="350" height="1"/>' in html
     assert "style=" not in html.partition('<section class="timeline"')[2]

@@ -139,9 +139,9 @@ def test_parts_of_an_unknown_form_are_shown_as_they_are_stored(read: Page) -> No
     message = say(run, "assistant")
     message.parts = [{"type": "hologram", "text": "é"}]
     message.save()
-    assert '[{"type": "hologram", "text": "é"}]' in text(
-        read(page_url(run.conversation))
-    )
+    told = text(read(page_url(run.conversation)))
+    assert '"type": "hologram"' in told
+    assert '"text": "é"' in told
 
 
 def test_messages_without_a_run_are_shown_too(read: Page) -> None:
