@@ -4,7 +4,6 @@ Uvicorn runs in the thread of Django's auto-reloader, so that a stream leaves as
 made and a saved file restarts the server.
 """
 
-import atexit
 import os
 import socket
 import threading
@@ -16,7 +15,7 @@ from django.db import connections
 from django.utils import autoreload
 
 from streaming import conf
-from streaming.asgi import Lifecycle, make_application
+from streaming.asgi import make_application
 from streaming.providers import make_provider
 
 STOP_SECONDS = 3
@@ -33,6 +32,16 @@ class Command(runserver.Command):
     port: str
     use_ipv6: bool
 
+    _thread: threading.Thread | None = None
+
+    def run(self, **options: object) -> None:
+        """Serve until a signal or a changed file; readers are told of the end."""
+        try:
+            super().run(**options)
+        finally:
+            # Not at exit: by then Python has ended the threads that write.
+            self._stop()
+
     def inner_run(self, *args: object, **options: object) -> None:
         """Check, bind, tell, serve."""
         autoreload.raise_last_exception()
@@ -42,15 +51,18 @@ class Command(runserver.Command):
         connections.close_all()
         # In development nobody waits for runs to end.
         settings.AGENT["drain"] = 0
-        application = make_application(autorefresh=True)
+        self._application = make_application(autorefresh=True)
         config = uvicorn.Config(
-            application, log_config=None, lifespan="on", timeout_graceful_shutdown=1
+            self._application,
+            log_config=None,
+            lifespan="on",
+            timeout_graceful_shutdown=1,
         )
-        server = uvicorn.Server(config)
+        self._server = uvicorn.Server(config)
         listener = self._bind()
-        self._stop_at_exit(server, application)
+        self._thread = threading.current_thread()
         self._tell()
-        server.run(sockets=[listener])
+        self._server.run(sockets=[listener])
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if self.use_ipv6 else socket.AF_INET
@@ -61,19 +73,12 @@ class Command(runserver.Command):
             # sys.exit would only end the reloader's thread.
             os._exit(1)
 
-    @staticmethod
-    def _stop_at_exit(server: uvicorn.Server, application: Lifecycle) -> None:
-        """Uvicorn sees no signal in a daemon thread: end it when the process ends."""
-        thread = threading.current_thread()
-        if thread is threading.main_thread():
-            return
-
-        def stop() -> None:
-            application.begin_shutdown()
-            server.should_exit = True
-            thread.join(STOP_SECONDS)
-
-        atexit.register(stop)
+    def _stop(self) -> None:
+        """End the server in the reloader's thread, where it sees no signal."""
+        if self._thread and self._thread is not threading.current_thread():
+            self._application.begin_shutdown()
+            self._server.should_exit = True
+            self._thread.join(STOP_SECONDS)
 
     def _tell(self) -> None:
         options = conf.get()
