@@ -22,7 +22,7 @@ from django.contrib.staticfiles.finders import get_finders
 from django.core.asgi import get_asgi_application
 from servestatic import ServeStaticASGI
 
-from streaming import db, runs
+from streaming import conf, db, runs
 from streaming.limits import App, LimitedBodies, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
@@ -32,10 +32,15 @@ THREADS = 8
 STATIC_MAX_AGE_SECONDS = 60
 
 
-def make_application(*, autorefresh: bool = False) -> "Lifecycle":
-    """The whole application. `autorefresh`: read static files anew at each request."""
+def make_application(*, development: bool = False) -> "Lifecycle":
+    """The whole application.
+
+    In development static files are read anew at each request, and at the end nobody
+    waits for runs.
+    """
     django = FewThreads(LimitedBodies(get_asgi_application()))
-    return Lifecycle(with_static_files(django, autorefresh=autorefresh))
+    app = with_static_files(django, autorefresh=development)
+    return Lifecycle(app, 0.0 if development else conf.get().drain)
 
 
 def with_static_files(app: App, *, autorefresh: bool) -> App:
@@ -70,8 +75,9 @@ class FewThreads:
 class Lifecycle:
     """Starts with the server, drains at its first signal, leaves nothing open."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, drain_seconds: float) -> None:
         self._app = app
+        self._drain_seconds = drain_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining: asyncio.Task[None] | None = None
 
@@ -108,7 +114,8 @@ class Lifecycle:
 
     def _drain(self) -> None:
         if self._draining is None:
-            self._draining = asyncio.create_task(runs.executor().drain())
+            drain = runs.executor().drain(self._drain_seconds)
+            self._draining = asyncio.create_task(drain)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -1,13 +1,15 @@
 /** The list of all events as they came: id, time, type, and their JSON on demand. */
 
 import { element } from "./dom.js";
-import { count, milliseconds, prettyJson } from "./format.js";
+import { count, milliseconds, number, prettyJson } from "./format.js";
 import { onNextFrame } from "./frames.js";
 
 /** @typedef {import("./agent-client.js").AgentEvent} AgentEvent */
 
 /** Older events leave the list. */
 const CAPACITY = 5000;
+/** In a flood the page must still answer. */
+const PER_FRAME = 200;
 const PREVIEW_CHARS = 120;
 /** So near to the end, in px, a reader counts as being there. */
 const NEAR = 40;
@@ -50,8 +52,9 @@ export class EventLog {
 
   #flush = () => {
     const atEnd = this.#isAtEnd();
-    this.#list.append(...this.#waiting.slice(-CAPACITY).map(entryOf));
-    this.#waiting = [];
+    this.#waiting.splice(0, this.#waiting.length - CAPACITY);
+    this.#list.append(...this.#waiting.splice(0, PER_FRAME).map(entryOf));
+    if (this.#waiting.length) onNextFrame(this.#flush);
     while (this.#list.childElementCount > CAPACITY) this.#list.firstChild?.remove();
     this.#showCount();
     if (atEnd) this.#list.scrollTop = this.#list.scrollHeight;
@@ -63,9 +66,9 @@ export class EventLog {
   }
 
   #showCount() {
-    const hidden = this.#total - this.#list.childElementCount;
-    const older = hidden > 0 ? `, the last ${CAPACITY} shown` : "";
-    this.#counter.textContent = this.#total ? count(this.#total, "event") + older : "none yet";
+    const events = this.#total ? count(this.#total, "event") : "none yet";
+    const older = this.#total > CAPACITY ? `, the last ${number(CAPACITY)} shown` : "";
+    this.#counter.textContent = events + older;
   }
 }
 

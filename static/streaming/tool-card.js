@@ -20,6 +20,8 @@ const LABELS = {
   unfinished: "Not finished",
 };
 
+const LONG = { chars: 600, lines: 12 };
+
 export class ToolCard {
   #state = element("span", "tool-state");
   #exchange = element("dl", "tool-exchange");
@@ -70,7 +72,16 @@ export class ToolCard {
    * @param {string} text
    */
   #add(term, text) {
-    const detail = element("dd", "", element("pre", "", text));
-    this.#exchange.append(element("dt", "", term), detail);
+    const shown = element("pre", "", text);
+    if (isLong(text)) {
+      shown.className = "long";
+      shown.tabIndex = 0; // it scrolls, which must not take a mouse
+    }
+    this.#exchange.append(element("dt", "", term), element("dd", "", shown));
   }
+}
+
+/** @param {string} text */
+function isLong(text) {
+  return text.length > LONG.chars || text.split("\n").length > LONG.lines;
 }

@@ -103,7 +103,7 @@ def _word_problem(question: str) -> Plan | None:
         f"This is a problem of having, giving and getting. In order: {expression}. "
         "The calculator shall work it out.",
         lambda results: (
-            f"You have **{_said(results[0])}** {start['thing']}: "
+            f"You have {_said(results[0])} {start['thing']}: "
             f"{expression} = {_said(results[0])}."
         ),
         [("calculator", {"expression": expression})],
@@ -131,7 +131,7 @@ def _compound_interest(question: str) -> Plan | None:
         f"periods. Principal {amount}, rate {percent}%, {_number(years[1])} years, "
         f"compounded {times} times a year. I need the total and the interest.",
         lambda results: (
-            f"The compound interest is **{_money(results[1])}**.\n\n"
+            f"The compound interest is {_money(results[1])}.\n\n"
             f"After {_number(years[1])} years at {percent}% the {_grouped(amount)} "
             f"have grown to {_money(results[0])}."
         ),
@@ -165,7 +165,7 @@ def _percentages_and_roots(question: str) -> Plan | None:
         f"{len(found)} calculation(s) that do not depend on each other: "
         f"{'; '.join(expressions)}. I ask for all of them at once.",
         lambda results: "\n".join(
-            f"- {match[0]}: **{_said(result)}**"
+            f"- {match[0]}: {_said(result)}"
             for match, result in zip(found, results, strict=False)
         ),
         [("calculator", {"expression": e}) for e in expressions],
@@ -192,7 +192,7 @@ def _arithmetic(question: str) -> Plan | None:
         lambda results: (
             f"{expression} gives {_said(results[0])}."
             if results[0].is_error
-            else f"{expression} = **{_said(results[0])}**"
+            else f"{expression} = {_said(results[0])}"
         ),
         [("calculator", {"expression": expression})],
     )

@@ -64,13 +64,13 @@ class InProcessExecutor:
                 async for batch in batches:
                     yield batch
 
-    async def drain(self) -> None:
-        """Take no more runs, let those under way end in time, then stop them."""
+    async def drain(self, seconds: float) -> None:
+        """Take no more runs, give those under way some time, then stop them."""
         if not self.draining:
             self.draining = True
             self.log.release()
             if self._tasks:
-                await asyncio.wait(self._tasks, timeout=self._conf.drain)
+                await asyncio.wait(self._tasks, timeout=seconds)
             for execution in list(self._executions.values()):
                 execution.stop(ShuttingDown())
             if self._tasks:
@@ -78,7 +78,7 @@ class InProcessExecutor:
 
     async def aclose(self) -> None:
         """Drain, and leave nothing open."""
-        await self.drain()
+        await self.drain(self._conf.drain)
         await self._pulse.aclose()
         await self.log.aclose()
         await self.agent.provider.aclose()

@@ -230,7 +230,7 @@ async def test_while_draining_nothing_new_starts(api: Api, upstream: Upstream) -
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content")
-        drain = asyncio.create_task(runs.executor().drain())
+        drain = asyncio.create_task(runs.executor().drain(0.2))
         await asyncio.sleep(0)
         refused = await api.post(f"{API}/run", {"input": "Hi"})
         assert (refused.status, refused.json["code"]) == (503, "shutting_down")

@@ -49,9 +49,7 @@ class Command(runserver.Command):
             self.check(display_num_errors=False)
         self.check_migrations()
         connections.close_all()
-        # In development nobody waits for runs to end.
-        settings.AGENT["drain"] = 0
-        self._application = make_application(autorefresh=True)
+        self._application = make_application(development=True)
         config = uvicorn.Config(
             self._application,
             log_config=None,
