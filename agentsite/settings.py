@@ -200,7 +200,6 @@ AGENT: dict[str, Any] = {
     "tool_timeout": env.seconds("AGENT_TOOL_TIMEOUT_SECONDS", 30),
     "max_tool_result_chars": env.integer("AGENT_MAX_TOOL_RESULT_CHARS", 100_000),
     "heartbeat": env.seconds("STREAM_HEARTBEAT_SECONDS", 15, minimum=0.05),
-    "send_timeout": env.seconds("STREAM_SEND_TIMEOUT_SECONDS", 60, minimum=0.05),
     "event_flush_ms": env.integer("EVENT_FLUSH_MS", 200, minimum=1),
     "run_abandon": env.seconds("RUN_ABANDON_SECONDS", 60),
     "run_lease": env.seconds("RUN_LEASE_SECONDS", 15, minimum=1),

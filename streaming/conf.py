@@ -27,7 +27,6 @@ class AgentConf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tool_timeout: float = 30.0
     max_tool_result_chars: int = 100_000
     heartbeat: float = 15.0
-    send_timeout: float = 60.0
     event_flush_ms: int = 200
     run_abandon: float = 60.0
     run_lease: float = 15.0

@@ -1,0 +1,238 @@
+"""The event log against a simple model: whatever is appended is followed, once, in
+order, from any number on, in this process and in another."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from functools import partial
+
+import pytest
+import pytest_asyncio
+from django.db import DatabaseError, connection
+from django.test.utils import CaptureQueriesContext
+
+from streaming import db
+from streaming.event_log import Entry, LocalLog, segments, tail
+from streaming.events import Content, Done, Event
+from streaming.models import Conversation, EventSegment, Organization, Run
+
+WORKER = "this"
+FLUSH = 0.02
+
+
+def make_run(worker: str = WORKER) -> Run:
+    organization, _ = Organization.objects.get_or_create(org_id="acme")
+    conversation = Conversation.objects.create(organization=organization)
+    return Run.objects.create(
+        organization=organization,
+        conversation=conversation,
+        input="x",
+        provider="demo",
+        model="demo",
+        worker=worker,
+    )
+
+
+def words(*numbers: int) -> list[Event]:
+    return [Content(content=str(number), timestamp=number) for number in numbers]
+
+
+def commit() -> None:
+    """Nothing else belongs to the end of these runs."""
+
+
+Log = Callable[[], LocalLog]
+
+
+@pytest_asyncio.fixture
+async def make_log(transactional_db: None) -> AsyncIterator[Log]:
+    made: list[LocalLog] = []
+
+    def make() -> LocalLog:
+        made.append(LocalLog(WORKER, FLUSH, lost.append))
+        return made[-1]
+
+    lost: list[str] = []
+    yield make
+    for log in made:
+        await log.aclose()
+
+
+async def read(log: LocalLog, run_id: str, after: int = 0) -> list[Entry]:
+    async with asyncio.timeout(20):
+        return [
+            entry
+            async for batch in log.follow(run_id, after, heartbeat=60)
+            for entry in batch
+        ]
+
+
+async def test_a_log_is_read_from_any_number_on(make_log: Log) -> None:
+    here, elsewhere = make_log(), make_log()
+    run = await db.write(make_run)
+    here.open(run.id)
+    readers = [
+        asyncio.create_task(read(log, run.id, after))
+        for log in (here, elsewhere)
+        for after in range(12)
+    ]
+    for number in range(1, 10):
+        here.append(run.id, words(number))
+        await asyncio.sleep(FLUSH / 2)
+    await here.close(run.id, [*words(10), Done(timestamp=11)], commit)
+    whole = await read(make_log(), run.id)
+    assert [entry.number for entry in whole] == list(range(1, 12))
+    assert whole[-1].is_last
+    for index, found in enumerate(await asyncio.gather(*readers)):
+        assert found == whole[index % 12 :]
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_readers_that_come_and_go_see_each_event_once(
+    make_log: Log, seed: int
+) -> None:
+    chance = random.Random(seed)
+    here, elsewhere = make_log(), make_log()
+    run = await db.write(make_run)
+    here.open(run.id)
+
+    async def come_and_go(log: LocalLog) -> list[Entry]:
+        seen: list[Entry] = []
+        while not (seen and seen[-1].is_last):
+            after = seen[-1].number if seen else 0
+            stay = chance.randint(1, 30)
+            async with aclosing(log.follow(run.id, after, heartbeat=60)) as batches:
+                async for batch in batches:
+                    seen += batch
+                    stay -= 1
+                    await asyncio.sleep(chance.random() * FLUSH)
+                    if not stay:
+                        break
+        return seen
+
+    readers = [
+        asyncio.create_task(come_and_go(chance.choice((here, elsewhere))))
+        for _ in range(20)
+    ]
+    number = 0
+    while number < 300:
+        count = chance.randint(1, 10)
+        here.append(run.id, words(*range(number + 1, number + count + 1)))
+        number += count
+        await asyncio.sleep(chance.random() * FLUSH / 4)
+    await here.close(run.id, [Done()], commit)
+    async with asyncio.timeout(30):
+        all_seen = await asyncio.gather(*readers)
+    for seen in all_seen:
+        assert [entry.number for entry in seen] == list(range(1, number + 2))
+        assert seen == all_seen[0]
+
+
+async def test_a_reader_far_behind_reads_the_database(
+    make_log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "KEEP", 5)
+    log = make_log()
+    run = await db.write(make_run)
+    log.open(run.id)
+    slow = log.follow(run.id, 0, heartbeat=60)
+    log.append(run.id, words(1))
+    first = await anext(slow)
+    for number in range(2, 200):
+        log.append(run.id, words(number))
+        if number % 20 == 0:
+            await log.flush()
+    await log.close(run.id, [Done()], commit)
+    async with aclosing(slow):
+        rest = [entry async for batch in slow for entry in batch]
+    assert [e.number for e in [*first, *rest]] == list(range(1, 201))
+
+
+async def test_all_runs_of_a_process_share_one_transaction(make_log: Log) -> None:
+    log = make_log()
+    runs = [await db.write(make_run) for _ in range(10)]
+    for run in runs:
+        log.open(run.id)
+        log.append(run.id, words(1, 2, 3))
+
+    def count_queries() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            segments.save(
+                [
+                    segments.Segment(run.id, log._writing[run.id].pending)
+                    for run in runs
+                ],
+                WORKER,
+            )
+        return len(queries)
+
+    assert await db.write(count_queries) == 2
+    assert await EventSegment.objects.acount() == 10
+
+
+async def test_a_writer_that_lost_its_run_writes_no_more(make_log: Log) -> None:
+    lost: list[str] = []
+    log = LocalLog(WORKER, FLUSH, lost.append)
+    run = await db.write(make_run)
+    log.open(run.id)
+    await Run.objects.aupdate(worker="another")
+    log.append(run.id, words(1))
+    await log.flush()
+    assert lost == [run.id]
+    assert not await EventSegment.objects.aexists()
+    log.abandon(run.id, [])
+    await log.aclose()
+
+
+async def test_an_end_that_cannot_be_kept_is_not_shown(make_log: Log) -> None:
+    log = make_log()
+    run = await db.write(make_run)
+    log.open(run.id)
+    log.append(run.id, words(1))
+    reader = asyncio.create_task(read(log, run.id))
+
+    def fail() -> None:
+        raise DatabaseError("away")
+
+    with pytest.raises(DatabaseError):
+        await log.close(run.id, [Done()], fail)
+    assert not reader.done()
+    await log.close(run.id, [Done(timestamp=5)], commit)
+    entries = await reader
+    assert [entry.number for entry in entries] == [1, 2]
+    assert await db.read(partial(segments.load, run.id, 0)) == entries
+
+
+async def test_silence_is_told_by_an_empty_batch(make_log: Log) -> None:
+    here, elsewhere = make_log(), make_log()
+    run = await db.write(make_run)
+    here.open(run.id)
+    for log in (here, elsewhere):
+        async with aclosing(log.follow(run.id, 0, heartbeat=0.02)) as batches:
+            assert await anext(batches) == []
+    here.abandon(run.id, [])
+
+
+async def test_a_number_beyond_the_end_ends_at_once(make_log: Log) -> None:
+    log = make_log()
+    run = await db.write(make_run)
+    log.open(run.id)
+    await log.close(run.id, [Done()], commit)
+    assert await read(log, run.id, 1) == []
+    assert await read(log, run.id, 1_000_000) == []
+
+
+async def test_readers_of_other_processes_are_let_go_at_shutdown(
+    make_log: Log,
+) -> None:
+    here, elsewhere = make_log(), make_log()
+    run = await db.write(make_run)
+    here.open(run.id)
+    here.append(run.id, words(1))
+    await here.flush()
+    reader = asyncio.create_task(read(elsewhere, run.id))
+    await asyncio.sleep(FLUSH * 4)
+    elsewhere.release()
+    assert [entry.number for entry in await reader] == [1]
+    here.abandon(run.id, [])

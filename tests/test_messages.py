@@ -1,0 +1,62 @@
+"""What goes into the model is always a history that providers accept."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.messages import (
+    Message,
+    Part,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+    answer_open_calls,
+    newest_turns,
+    parts_from_json,
+    parts_to_json,
+    user_message,
+)
+
+
+@st.composite
+def turns(draw: st.DrawFn) -> list[Message]:
+    """A question, and the model's calls and answers, cut off anywhere."""
+    turn = [user_message(draw(st.text(max_size=20)))]
+    for index in range(draw(st.integers(0, 3))):
+        ids = [f"{index}-{n}" for n in range(draw(st.integers(0, 3)))]
+        said: list[Part] = [TextPart("x"), *(ToolCallPart(i, "t", "{}") for i in ids)]
+        turn.append(Message("assistant", said))
+        if done := draw(st.lists(st.sampled_from(ids), unique=True)) if ids else []:
+            turn.append(Message("tool", [ToolResultPart(i, "t", "r") for i in done]))
+    return turn
+
+
+HISTORIES = st.lists(turns(), max_size=5).map(lambda found: sum(found, []))
+
+
+@given(HISTORIES)
+def test_every_call_is_answered_right_after_it(history: list[Message]) -> None:
+    answered = answer_open_calls(history)
+    for message, following in zip(answered, [*answered[1:], None], strict=True):
+        if asked := [call.id for call in message.tool_calls]:
+            assert following is not None
+            assert following.role == "tool"
+            results = [p.id for p in following.parts if isinstance(p, ToolResultPart)]
+            assert sorted(results) == sorted(asked)
+    assert answer_open_calls(answered) == answered
+    kept = [message for message in answered if message.role != "tool"]
+    assert kept == [message for message in history if message.role != "tool"]
+
+
+@given(HISTORIES, st.integers(0, 2000))
+def test_only_whole_turns_are_kept(history: list[Message], budget: int) -> None:
+    kept = newest_turns(reversed(history), budget)
+    assert kept == history[len(history) - len(kept) :]
+    if history:
+        assert kept
+        assert kept[0].role == "user"
+
+
+@given(HISTORIES)
+def test_parts_survive_the_database(history: list[Message]) -> None:
+    for message in history:
+        assert parts_from_json(parts_to_json(message.parts)) == message.parts
