@@ -169,6 +169,8 @@ async def test_all_runs_of_a_process_share_one_transaction(make_log: Log) -> Non
 
     assert await db.write(count_queries) == 2
     assert await EventSegment.objects.acount() == 10
+    for run in runs:
+        log.abandon(run.id, [])
 
 
 async def test_a_writer_that_lost_its_run_writes_no_more(make_log: Log) -> None:

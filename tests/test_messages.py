@@ -36,7 +36,7 @@ HISTORIES = st.lists(turns(), max_size=5).map(lambda found: sum(found, []))
 @given(HISTORIES)
 def test_every_call_is_answered_right_after_it(history: list[Message]) -> None:
     answered = answer_open_calls(history)
-    for message, following in zip(answered, [*answered[1:], None], strict=True):
+    for message, following in zip(answered, [*answered, None][1:], strict=True):
         if asked := [call.id for call in message.tool_calls]:
             assert following is not None
             assert following.role == "tool"
