@@ -8,7 +8,9 @@ from typing import Protocol
 
 import pytest
 import pytest_asyncio
+from asgiref.sync import SyncToAsync
 from django.conf import settings
+from django.db import connections
 from django.test import override_settings
 
 from streaming import conf, db, runs
@@ -35,6 +37,8 @@ def _close_database_threads(django_db_setup: None) -> Iterator[None]:
     """PostgreSQL drops no database that somebody is connected to."""
     yield
     db.close()
+    # The thread that Django's async ORM calls of the tests themselves ran on.
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
 @pytest.fixture
