@@ -2,7 +2,7 @@
 
 Each of Django's middleware costs the API two thread hops and gives it nothing: it has
 no session, no CSRF cookie, no frame. They are subclassed rather than wrapped so that
-Django's system checks still recognise them.
+the admin's system checks still recognise them.
 """
 
 from collections.abc import Awaitable

@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 
 from agentsite import env
+from streaming.providers.base import THINKING_WORDS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "data")))
@@ -63,6 +64,9 @@ MIDDLEWARE = [
     "agentsite.middleware.PageMessageMiddleware",
     "agentsite.middleware.PageFrameOptionsMiddleware",
 ]
+
+# These look for Django's own classes by name; subclasses of them stand above.
+SILENCED_SYSTEM_CHECKS = ["security.W001", "security.W002", "security.W003"]
 
 TEMPLATES = [
     {
@@ -150,6 +154,16 @@ if HTTPS:
     CSRF_COOKIE_SECURE = True
 
 
+def _thinking() -> str:
+    value = env.text("LLM_THINKING", "auto")
+    if value not in THINKING_WORDS and not value.isdecimal():
+        words = ", ".join(THINKING_WORDS)
+        raise ImproperlyConfigured(
+            f"LLM_THINKING={value!r}: expected {words} or a number of tokens."
+        )
+    return value
+
+
 def _provider() -> dict[str, Any]:
     """Which model answers: as named, else by the key that is there, else offline."""
     keys = {
@@ -173,7 +187,7 @@ def _provider() -> dict[str, Any]:
         "base_url": base_url,
         "openai_api": env.choice("OPENAI_API", apis, "") if name == "openai" else "",
         "max_tokens": env.integer("LLM_MAX_TOKENS", 8192, minimum=1),
-        "thinking": env.text("LLM_THINKING", "auto"),
+        "thinking": _thinking(),
         "connect_timeout": env.seconds("LLM_CONNECT_TIMEOUT_SECONDS", 10),
         "first_token_timeout": env.seconds("LLM_FIRST_TOKEN_TIMEOUT_SECONDS", 120),
         "silence_timeout": env.seconds("LLM_SILENCE_TIMEOUT_SECONDS", 120),

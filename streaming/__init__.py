@@ -6,7 +6,7 @@ The path of a request, from the top down; imports point down only:
     views, admin      HTTP in, HTTP out
     http, schemas     event-stream responses, JSON errors, typed request bodies
     runs              the life of a run: start, follow, cancel, drain, recover
-    agent             the loop: model call -> tool calls -> model call
+    agent, turn       the loop: model call -> tool calls -> model call
     event_log         every event of a run, numbered; followed from any number on
     models, conf, db  what is kept; the typed settings; the way to the database
     providers, tools  the model's side, the world's side

@@ -14,39 +14,28 @@ from dataclasses import dataclass, field
 import msgspec
 
 from streaming.events import (
-    Content,
     Event,
     ExecutionSummary,
     StopReason,
-    Thinking,
     ToolCallEvent,
     ToolCallInfo,
     ToolResultEvent,
     Usage,
-    now_ms,
 )
 from streaming.messages import (
     Message,
-    OpaquePart,
     Part,
-    TextPart,
-    ThinkingPart,
     ToolCallPart,
     ToolResultPart,
 )
 from streaming.providers.base import (
-    Delta,
     ModelRequest,
     Provider,
-    TextDelta,
-    ThinkingDelta,
-    ThinkingEnd,
     TokenUsage,
-    TurnEnd,
-    TurnStopReason,
 )
 from streaming.tools.base import ToolContext
 from streaming.tools.toolbox import Toolbox
+from streaming.turn import Turn
 
 logger = logging.getLogger(__name__)
 
@@ -54,71 +43,6 @@ logger = logging.getLogger(__name__)
 CHARS_PER_TOKEN = 4
 
 Checkpoint = Callable[[Message], Awaitable[None]]
-
-
-class Turn:
-    """One answer of the model, joined from its deltas."""
-
-    def __init__(self) -> None:
-        self.stop_reason: TurnStopReason | None = None
-        self.usage = TokenUsage()
-        self._parts: list[Part] = []
-        self._pieces: list[str] = []
-        self._open: type[TextPart | ThinkingPart] = TextPart
-
-    def add(self, batch: Sequence[Delta]) -> list[Event]:
-        """Take in a batch of deltas; return the events that clients see of it."""
-        events: list[Event] = []
-        now = now_ms()
-        for delta in batch:
-            match delta:
-                case TextDelta(text):
-                    self._extend(TextPart, text)
-                    events.append(Content(content=text, timestamp=now))
-                case ThinkingDelta(text):
-                    self._extend(ThinkingPart, text)
-                    events.append(Thinking(thinking_step=text, timestamp=now))
-                case ThinkingEnd(provider, opaque):
-                    self._end_thinking(provider, opaque)
-                case ToolCallPart() | OpaquePart():
-                    self._close()
-                    self._parts.append(delta)
-                case TokenUsage():
-                    self.usage = delta
-                case TurnEnd(stop_reason):
-                    self.stop_reason = stop_reason
-        return events
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether the model wants another call."""
-        if self.stop_reason == "pause_turn":
-            return bool(self.message.parts)
-        return self.stop_reason == "tool_use" and bool(self.message.tool_calls)
-
-    @property
-    def message(self) -> Message:
-        """What the model has said so far."""
-        self._close()
-        return Message("assistant", list(self._parts))
-
-    def _extend(self, kind: type[TextPart | ThinkingPart], text: str) -> None:
-        if kind is not self._open:
-            self._close()
-            self._open = kind
-        self._pieces.append(text)
-
-    def _end_thinking(self, provider: str, opaque: dict[str, object]) -> None:
-        text = "".join(self._pieces) if self._open is ThinkingPart else ""
-        if self._open is ThinkingPart:
-            self._pieces.clear()
-        self._close()
-        self._parts.append(ThinkingPart(text, provider, opaque))
-
-    def _close(self) -> None:
-        if text := "".join(self._pieces):
-            self._parts.append(self._open(text))
-        self._pieces.clear()
 
 
 @dataclass
@@ -210,6 +134,13 @@ class Agent:
     ) -> AsyncGenerator[list[Event]]:
         """One model call. Whatever ends it, what was said and used is kept."""
         progress.llm_calls += 1
+        logger.debug(
+            "model call: %d messages, %d tools to %s %s",
+            len(request.messages),
+            len(request.tools) if request.allow_tools else 0,
+            self.provider.name,
+            self.provider.model,
+        )
         started = time.monotonic()
         try:
             async with aclosing(self.provider.stream(request)) as batches:
@@ -225,7 +156,7 @@ class Agent:
             used = turn.usage if turn.stop_reason else _estimate(request, turn)
             progress.usage = _sum(progress.usage, used)
             logger.debug(
-                "model call: %s in %.0f ms, %s",
+                "model call ended: %s in %.0f ms, %s",
                 turn.stop_reason or "cut short",
                 (time.monotonic() - started) * 1000,
                 used,

@@ -9,8 +9,6 @@
   x UnsupportedMediaType       415  unsupported_media_type
   x ConversationBusy           409  conversation_busy (with the run to join)
   x IdempotencyConflict        409  idempotency_conflict
-  x TooManyStreams             429  too_many_streams
-  x RateLimited                429  rate_limited
   x InternalError              500  internal_error
   x ShuttingDown               503  shutting_down
   x Interrupted                503  interrupted
@@ -123,22 +121,6 @@ class IdempotencyConflict(AgentError):
 
     code = "idempotency_conflict"
     status = 409
-
-
-class TooManyStreams(AgentError):
-    """This server has as many open streams as it allows."""
-
-    code = "too_many_streams"
-    status = 429
-    retryable = True
-
-
-class RateLimited(AgentError):
-    """This organization has as many runs under way as it may."""
-
-    code = "rate_limited"
-    status = 429
-    retryable = True
 
 
 class InternalError(AgentError):

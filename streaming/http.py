@@ -84,7 +84,7 @@ def error_response(error: AgentError) -> HttpResponse:
     response = json_response(body, error.status)
     if isinstance(error, MethodNotAllowed):
         response["Allow"] = ", ".join(error.allowed)
-    if error.status in (429, 503) or error.retry_after is not None:
+    if error.status == 503 or error.retry_after is not None:
         seconds = error.retry_after or RETRY_AFTER_SECONDS
         response["Retry-After"] = str(math.ceil(seconds))
     return response

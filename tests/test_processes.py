@@ -235,6 +235,7 @@ def test_after_kill_9_the_stream_goes_on_where_it_was(make: Start) -> None:
     [
         ({"LLM_PROVIDER": "anthropic"}, "ANTHROPIC_API_KEY is not set"),
         ({"LLM_PROVIDER": "gemini"}, "LLM_PROVIDER='gemini': expected one of"),
+        ({"LLM_THINKING": "hard"}, "LLM_THINKING='hard': expected auto"),
         ({"PORT": "many"}, "PORT='many': expected a whole number"),
         ({"DATABASE_URL": "nonsense"}, "DATABASE_URL"),
     ],

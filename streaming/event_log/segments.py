@@ -74,6 +74,27 @@ def newest(run_id: str) -> Entry | None:
     return list(_entries(run_id, *row))[-1] if row else None
 
 
+class _Said(msgspec.Struct):
+    content: str = ""
+
+
+def unsaved_text(run_id: str) -> str:
+    """The answer under way: what was said since the last tool.
+
+    All that was said before a tool is in a message; this is not before the run ends.
+    """
+    said: list[str] = []
+    after = 0
+    while entries := load(run_id, after):
+        for entry in entries:
+            if entry.type in ("tool_call", "tool_result"):
+                said.clear()
+            elif entry.type == "content":
+                said.append(msgspec.json.decode(entry.data, type=_Said).content)
+        after = entries[-1].number
+    return "".join(said)
+
+
 def _owned(run_ids: Collection[str], worker: str) -> set[str]:
     owned = Run.objects.filter(id__in=run_ids, worker=worker, status=RunStatus.RUNNING)
     return set(owned.values_list("id", flat=True))

@@ -1,7 +1,7 @@
 """What a model provider is to the agent: a request in, batches of deltas out.
 
 A batch is what one read of the provider's connection brought, so that whoever waits
-is woken once for it. The agent joins the deltas into parts (see `agent.Turn`); a
+is woken once for it. The agent joins the deltas into parts (see `turn.Turn`); a
 provider keeps no text of its own.
 """
 

@@ -31,11 +31,6 @@ class InProcessExecutor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._pulse = Pulse(self._executions, self.log, conf, worker)
 
-    @property
-    def running(self) -> int:
-        """How many runs are under way here."""
-        return len(self._executions)
-
     def submit(self, run: Run, history: Sequence[Message]) -> None:
         """Start a run that was just created for this worker."""
         execution = Execution(run, history, self.agent, self.log)

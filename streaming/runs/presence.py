@@ -78,25 +78,10 @@ def _interrupt(run: Run) -> bool:
     return bool(ended)
 
 
-class _Said(msgspec.Struct):
-    type: str
-    content: str = ""
-
-
 def _keep_partial_answer(run: Run) -> None:
-    """Save the text that followed the last tool: no message of it was saved yet."""
-    said: list[str] = []
-    after = 0
-    while entries := segments.load(run.id, after):
-        for entry in entries:
-            if entry.type in ("tool_call", "tool_result"):
-                said.clear()
-            elif entry.type == "content":
-                said.append(msgspec.json.decode(entry.data, type=_Said).content)
-        after = entries[-1].number
-    if text := "".join(said):
-        message = Message("assistant", [TextPart(text)])
-        save_messages(run, [message])
+    """Save the text that no message has yet."""
+    if text := segments.unsaved_text(run.id):
+        save_messages(run, [Message("assistant", [TextPart(text)])])
 
 
 def _close_log(run: Run, error: Interrupted) -> None:

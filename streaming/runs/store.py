@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from streaming.agent import Progress
+from streaming.event_log import segments
 from streaming.exceptions import (
     AgentError,
     ConversationBusy,
@@ -145,7 +146,9 @@ def load_history(conversation: Conversation, max_chars: int) -> list[Message]:
 
 
 def load_output(run: Run) -> str:
-    """The text of a run's newest answer."""
+    """The text of a run's newest answer, as far as it is durable."""
+    if run.status == RunStatus.RUNNING and (text := segments.unsaved_text(run.id)):
+        return text
     rows = MessageRow.objects.filter(run=run, role="assistant").order_by("-id")
     parts = rows.values_list("parts", flat=True).first()
     return Message("assistant", parts_from_json(parts)).text if parts else ""

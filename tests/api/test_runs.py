@@ -243,6 +243,19 @@ async def test_while_draining_nothing_new_starts(api: Api, upstream: Upstream) -
     assert response.frames[-2].data["metadata"]["code"] == "shutting_down"
 
 
+async def test_a_run_under_way_tells_what_it_has_said(
+    api: Api, upstream: Upstream
+) -> None:
+    upstream.reply(Reply(chat.pieces("Hal", "lo"), end="hang"))
+    async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
+        await stream.until("content", 2)
+        await runs.executor().log.flush()
+        run_id = stream.response.headers["x-run-id"]
+        state = (await api.get(f"{API}/runs/{run_id}")).json
+    assert (state["status"], state["output"]) == ("running", "Hallo")
+    assert state["ended_at"] is None
+
+
 async def test_a_run_tells_its_state(api: Api, upstream: Upstream) -> None:
     upstream.reply(chat.answer("Hallo"))
     run_id = (await api.stream("Hi", context={"a": "b"})).headers["x-run-id"]

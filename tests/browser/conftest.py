@@ -16,7 +16,7 @@ from tests.browser.demo_page import DemoPage, tab
 from tests.browser.server import Server, serve, to
 from tests.upstream import Upstream
 
-NEEDED_BY = {"chromium": "test_page_*.py", "node": "test_client.py"}
+NEEDED_BY = {"chromium": "test_page_*.py", "node": "test_modules.py"}
 MISSING = [name for name in NEEDED_BY if not available.FINDERS[name]()]
 if lacking := available.required().intersection(MISSING):
     raise pytest.UsageError(f"required and missing: {', '.join(sorted(lacking))}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from streaming.agent import Turn
+from streaming.turn import Turn
 from streaming.messages import ToolSpec, user_message
 from streaming.providers import make_provider
 from streaming.providers.base import (

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from streaming.agent import Turn
+from streaming.turn import Turn
 from streaming.messages import Message, Part, ToolSpec, user_message
 from streaming.providers.base import (
     Delta,
