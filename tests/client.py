@@ -188,8 +188,7 @@ class Api:
         try:
             yield stream
         finally:
-            stream.task.cancel()
-            await asyncio.gather(stream.task, return_exceptions=True)
+            await stream.hang_up()
 
 
 def _scope(
