@@ -70,7 +70,9 @@ def nginx(directory: Path, app_port: int) -> Iterator[str]:
 
 
 @contextmanager
-def app(directory: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def app(
+    directory: Path, port: int, **variables: str
+) -> Iterator[subprocess.Popen[bytes]]:
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "DJANGO_SETTINGS_MODULE": "agentsite.settings",
@@ -78,6 +80,7 @@ def app(directory: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         "DATABASE_URL": "",
         "DEMO_DELAY_MS": str(PAUSE_MS),
         "PORT": str(port),
+        **variables,
     }
     with subprocess.Popen(container_command(), cwd=ROOT, env=environment) as process:
         try:
@@ -156,3 +159,20 @@ def test_sigterm_ends_the_container_although_a_stream_is_open(tmp_path: Path) ->
         process.send_signal(signal.SIGTERM)
         assert list(lines)
         assert process.wait(timeout=30) in (0, -signal.SIGTERM)
+
+
+def test_behind_tls_pages_have_what_silenced_checks_ask_for(tmp_path: Path) -> None:
+    port = free_port()
+    login = f"http://127.0.0.1:{port}/admin/login/"
+    tls = {"X-Forwarded-Proto": "https"}
+    with app(tmp_path, port, HTTPS="true"):
+        plain, page = httpx.get(login), httpx.get(login, headers=tls)
+        forged = httpx.post(login, headers=tls, data={"username": "mallory"})
+    assert plain.status_code == 301
+    assert plain.headers["location"].startswith("https://")
+    assert page.status_code == 200
+    assert page.headers["strict-transport-security"].startswith("max-age=31536000")
+    assert page.headers["x-frame-options"] == "DENY"
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert "secure" in page.headers["set-cookie"].lower()
+    assert forged.status_code == 403
