@@ -4,12 +4,14 @@
 const due = new Set();
 
 /**
- * Run `task` in the next animation frame; a task that is already due runs once.
+ * Run `task` in the next animation frame, after those that were asked for before it.
+ * A task that is already due runs once, at its new place.
  *
  * @param {() => void} task
  */
 export function onNextFrame(task) {
   if (due.size === 0) requestAnimationFrame(runDue);
+  due.delete(task);
   due.add(task);
 }
 

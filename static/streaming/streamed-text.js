@@ -12,11 +12,6 @@ export class StreamedText {
     onNextFrame(this.#flush);
   }
 
-  /** All of it, what waits for its frame included. */
-  get text() {
-    return this.node.data + this.#waiting;
-  }
-
   #flush = () => {
     this.node.appendData(this.#waiting);
     this.#waiting = "";

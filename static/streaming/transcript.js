@@ -10,6 +10,7 @@ export class Transcript {
   #list;
   #frame;
   #following = true;
+  #position = 0;
 
   /**
    * On a wide screen the list scrolls, on a narrow one the document does, and the
@@ -21,8 +22,7 @@ export class Transcript {
   constructor(list, frame) {
     this.#list = list;
     this.#frame = frame;
-    const onScroll = () => (this.#following = this.#isAtEnd());
-    document.addEventListener("scroll", onScroll, { capture: true, passive: true });
+    document.addEventListener("scroll", this.#onScroll, { capture: true, passive: true });
   }
 
   /**
@@ -52,6 +52,14 @@ export class Transcript {
     if (this.#frame.getBoundingClientRect().bottom > innerHeight) {
       this.#frame.scrollIntoView({ block: "end" });
     }
+  };
+
+  /** Only who goes up leaves the end; what comes in meanwhile moves it away too. */
+  #onScroll = () => {
+    const position = this.#list.scrollTop + scrollY;
+    if (this.#isAtEnd()) this.#following = true;
+    else if (position < this.#position) this.#following = false;
+    this.#position = position;
   };
 
   #isAtEnd() {

@@ -2,7 +2,7 @@
 
 import { element } from "./dom.js";
 import { count, duration, number } from "./format.js";
-import { StreamedText } from "./streamed-text.js";
+import { StreamedMarkdown } from "./streamed-markdown.js";
 import { ThinkingFold } from "./thinking-fold.js";
 import { ToolCard } from "./tool-card.js";
 
@@ -17,8 +17,8 @@ const STOP_NOTES = new Map([
 ]);
 
 class TextPart {
-  #text = new StreamedText();
-  element = element("p", "text", this.#text.node);
+  #text = new StreamedMarkdown();
+  element = this.#text.element;
 
   /** @param {string} text */
   append(text) {

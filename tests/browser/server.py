@@ -16,6 +16,7 @@ from tests.upstream import Upstream
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
+LOG_CHARS = 4000
 #: What the tests' own settings put there; the server reads its environment afresh.
 NOT_INHERITED = ("DATABASE_URL", "DJANGO_SETTINGS_MODULE", "TEST_DATABASE_URL")
 
@@ -75,9 +76,14 @@ def _free_port() -> int:
 def _wait_until_ready(server: Server, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.process.poll() is None:
-        try:
-            if httpx.get(f"{server.url}/ready").is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise RuntimeError(f"the server did not start:\n{log.read_text()}")
+        if _is_ready(server):
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"the server did not start:\n{log.read_text()[-LOG_CHARS:]}")
+
+
+def _is_ready(server: Server) -> bool:
+    try:
+        return httpx.get(f"{server.url}/ready").is_success
+    except httpx.TransportError:
+        return False

@@ -15,6 +15,7 @@ LAPTOP = ViewportSize(width=1280, height=800)
 WIDE = ViewportSize(width=1920, height=1080)
 #: A laptop's window at 400 % zoom.
 ZOOMED = ViewportSize(width=320, height=256)
+SCROLLBAR = 16
 LONG_WORD = "incomprehensibilities" * 20
 LONG_ANSWER = [f"Line {number}\n" for number in range(200)]
 
@@ -33,6 +34,20 @@ async def test_nothing_is_wider_than_the_window(
     await scripted.page.set_viewport_size(size)
     await scripted.run(LONG_WORD)
     assert await widest(scripted) <= size["width"]
+
+
+@pytest.mark.parametrize("size", [PHONE, LAPTOP, WIDE], ids=["phone", "laptop", "wide"])
+async def test_the_answer_is_as_wide_as_the_prompt_below_it(
+    scripted: DemoPage, model: Upstream, size: ViewportSize
+) -> None:
+    model.reply(Reply(words(*LONG_ANSWER)))
+    await scripted.page.set_viewport_size(size)
+    await scripted.run("Tell me all.")
+    above = await scripted.answer.bounding_box()
+    below = await scripted.page.locator("#composer").bounding_box()
+    assert above and below
+    assert abs(above["x"] - below["x"]) <= SCROLLBAR
+    assert abs(above["width"] - below["width"]) <= SCROLLBAR
 
 
 @pytest.mark.parametrize("size", [PHONE, WIDE], ids=["phone", "wide"])
