@@ -67,10 +67,12 @@ class Execution:
         if self._stopped:
             self._work.cancel()
         await asyncio.wait([self._work])
-        if self._lost:
-            self._end_as_lost()
-        else:
+        try:
             await self._finish()
+        except Exception:
+            # Whatever is wrong, readers must not wait for ever.
+            logger.exception("run not stored", extra={"run_id": self.run.id})
+            self._end_unstored(InternalError())
         self._report()
 
     def stop(self, error: AgentError | None = None) -> None:
@@ -141,27 +143,30 @@ class Execution:
     async def _finish(self) -> None:
         """Write the end; while the database is away, try again for a while."""
         deadline = time.monotonic() + DATABASE_PATIENCE_SECONDS
-        while True:
-            commit = partial(
-                store.finish_run,
-                self.run,
-                self._progress,
-                self._progress.messages[self._saved :],
-                self._error,
-            )
+        while not self._lost:
             try:
-                return await self._log.close(self.run.id, self._last_events(), commit)
+                return await self._close_log()
             except LostRun:
-                return self._end_as_lost()
+                self._lost = True
             except Error:
                 if time.monotonic() > deadline:
-                    logger.exception("run not stored", extra={"run_id": self.run.id})
-                    self._error = InternalError("The database is away.")
-                    return self._log.abandon(self.run.id, self._last_events())
+                    raise
                 await asyncio.sleep(0.25)
+        self._end_unstored(Interrupted())
 
-    def _end_as_lost(self) -> None:
-        self._error = Interrupted()
+    async def _close_log(self) -> None:
+        commit = partial(
+            store.finish_run,
+            self.run,
+            self._progress,
+            self._progress.messages[self._saved :],
+            self._error,
+        )
+        await self._log.close(self.run.id, self._last_events(), commit)
+
+    def _end_unstored(self, error: AgentError) -> None:
+        """Tell this process's readers; whoever ends the run for good tells the rest."""
+        self._error = error
         self._log.abandon(self.run.id, self._last_events())
 
     def _last_events(self) -> list[Event]:
