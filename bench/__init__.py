@@ -1,0 +1,1 @@
+"""What a delta costs: our stream beside a ceiling and a naive peer, in one run."""
