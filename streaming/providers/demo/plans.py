@@ -7,7 +7,6 @@ At each model call the plan is made anew and is sent the results that the histor
 
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
-from itertools import chain
 from uuid import uuid4
 
 import msgspec
@@ -60,19 +59,6 @@ class Question(msgspec.Struct, frozen=True):
         """What was said before, oldest first."""
         return [message.text for message in self.earlier if message.role == "user"]
 
-    @property
-    def earlier_number(self) -> str:
-        """The newest number that the calculator gave before; empty if it gave none."""
-        parts = chain.from_iterable(message.parts for message in self.earlier)
-        numbers = [
-            part.result
-            for part in parts
-            if isinstance(part, ToolResultPart)
-            and part.name == "calculator"
-            and not part.is_error
-        ]
-        return numbers[-1] if numbers else ""
-
 
 #: A plan for a question, if it is one for this rule.
 Rule = Callable[[Question], Plan | None]
@@ -124,7 +110,7 @@ def _read(messages: Sequence[Message]) -> tuple[Question, list[Results]]:
     asked = max((i for i, m in enumerate(messages) if m.role == "user"), default=-1)
     if asked < 0:
         return Question(""), []
-    question = Question(messages[asked].text, messages[:asked])
+    question = Question(messages[asked].text.strip(), messages[:asked])
     since = messages[asked + 1 :]
     answered = {
         part.id: part
@@ -133,7 +119,11 @@ def _read(messages: Sequence[Message]) -> tuple[Question, list[Results]]:
         if isinstance(part, ToolResultPart)
     }
     steps = [message.tool_calls for message in since if message.tool_calls]
-    return question, [[answered[call.id] for call in calls] for calls in steps]
+    return question, [
+        [answered[call.id] for call in calls]
+        for calls in steps
+        if all(call.id in answered for call in calls)
+    ]
 
 
 def _part(call: Call) -> ToolCallPart:

@@ -2,12 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from itertools import accumulate
 from math import ceil
 
 import msgspec
 
 from streaming.exceptions import ProviderError
+from streaming.messages import ToolCallPart
 from streaming.providers.base import (
     Delta,
     ModelRequest,
@@ -25,6 +27,7 @@ CHARS_PER_TOKEN = 4
 BATCH = 16
 
 WORD = re.compile(r"\s*\S+|\s+$")
+Word = TextDelta | ThinkingDelta
 
 
 class DemoProvider:
@@ -39,32 +42,50 @@ class DemoProvider:
         self._max_chars = options.max_tokens * CHARS_PER_TOKEN
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta]]:
-        """Answer what was said last; see `Provider.stream`."""
+        """Answer what was said last. See `Provider`; a token is taken for 4 letters."""
         turn = next_turn(request, RULES)
-        asked = _tokens(msgspec.json.encode(request))
+        asked = _tokens([msgspec.json.encode(request).decode()])
         yield [TokenUsage(input_tokens=asked)]
         await asyncio.sleep(turn.reply.pause)
-        words, is_whole = self._words(turn)
+        wanted = self._words(turn)
+        words = self._allowed(wanted)
         size = 1 if self._delay else BATCH
         for start in range(0, len(words), size):
-            yield words[start : start + size]
+            yield [*words[start : start + size]]
             await asyncio.sleep(self._delay)
         if turn.reply.fails:
             raise ProviderError("The demo model failed, as it was asked to.")
-        ending = _ending(turn) if is_whole else [TurnEnd("max_tokens")]
-        yield [_usage(asked, [*words, *ending]), *ending]
+        if len(words) < len(wanted):
+            yield [_usage(asked, words), TurnEnd("max_tokens")]
+        else:
+            usage = _usage(asked, words, turn.calls)
+            yield [*turn.calls, usage, TurnEnd(turn.reply.stop_reason)]
 
     async def aclose(self) -> None:
         """Nothing is open."""
 
-    def _words(self, turn: Turn) -> tuple[list[Delta], bool]:
-        """What fits into the tokens allowed, and whether that is all."""
+    def _words(self, turn: Turn) -> list[Word]:
         thought = turn.reply.thought if self._thinks else ""
-        words: list[Delta] = [ThinkingDelta(word) for word in WORD.findall(thought)]
-        words += [TextDelta(word) for word in WORD.findall(turn.reply.text)]
-        left = self._max_chars
-        for index, word in enumerate(words):
-            left -= len(msgspec.json.encode(word))
-            if left < 0:
-                return words[:index], False
-        return words, True
+        thinking = [ThinkingDelta(word) for word in WORD.findall(thought)]
+        return [*thinking, *map(TextDelta, WORD.findall(turn.reply.text))]
+
+    def _allowed(self, words: list[Word]) -> list[Word]:
+        """The words up to the limit of tokens."""
+        ends = accumulate(len(word.text) for word in words)
+        return words[: sum(end <= self._max_chars for end in ends)]
+
+
+def _tokens(texts: Iterable[str]) -> int:
+    return ceil(sum(map(len, texts)) / CHARS_PER_TOKEN)
+
+
+def _usage(
+    asked: int, words: Sequence[Word], calls: Sequence[ToolCallPart] = ()
+) -> TokenUsage:
+    said = [*(word.text for word in words), *(call.arguments for call in calls)]
+    thoughts = (word.text for word in words if isinstance(word, ThinkingDelta))
+    return TokenUsage(
+        input_tokens=asked,
+        output_tokens=_tokens(said),
+        reasoning_tokens=_tokens(thoughts),
+    )
