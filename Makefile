@@ -13,8 +13,9 @@ compile := $(py) -m uv pip compile pyproject.toml --extra postgres --quiet \
 # Stamps: the environment holds what these lock files say.
 run_stamp := $(VENV)/.run
 dev_stamp := $(VENV)/.dev
+bench_stamp := $(VENV)/.bench
 
-.PHONY: help run test check format dev lock upgrade clean
+.PHONY: help run test check bench format dev lock upgrade clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +45,10 @@ check: $(dev_stamp) ## formatting, lint, types, migrations, deployment, imports,
 	  echo "node --check $$file"; node --input-type=module --check < $$file || exit 1; \
 	done
 
+bench: $(bench_stamp) ## what a delta costs, beside a ceiling and a peer: a minute or two
+	@$(py) -m bench.run
+	@$(py) -m bench.run --pace-ms 10
+
 format: $(dev_stamp) ## format the code, and mend what ruff can mend
 	$(py) -m ruff check --fix .
 	$(py) -m ruff format .
@@ -54,6 +59,8 @@ lock: $(dev_stamp) ## bring requirements/ in step with pyproject.toml
 	$(compile) $(UPGRADE) --output-file requirements/run.txt
 	$(compile) $(UPGRADE) --group dev --constraints requirements/run.txt \
 	  --output-file requirements/dev.txt
+	$(compile) $(UPGRADE) --group bench --constraints requirements/run.txt \
+	  --output-file requirements/bench.txt
 
 upgrade: ## the same, with the newest versions
 	@$(MAKE) lock UPGRADE=--upgrade
@@ -87,3 +94,8 @@ $(dev_stamp): $(py) requirements/dev.txt
 	@echo "Installing the locked packages and the developers' tools: some 30 seconds."
 	@$(pip) --requirement requirements/dev.txt
 	@touch $(run_stamp) $@
+
+$(bench_stamp): $(run_stamp) requirements/bench.txt
+	@echo "Installing the locked packages of the measurements' peers."
+	@$(pip) --requirement requirements/bench.txt
+	@touch $@

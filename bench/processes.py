@@ -60,7 +60,7 @@ def serving(
 def _environment(own: Mapping[str, str]) -> dict[str, str]:
     """Nothing inherited that could change what is measured."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return kept | own
+    return {**kept, **own}
 
 
 def _free_port() -> int:
