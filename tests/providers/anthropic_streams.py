@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from streaming.turn import Turn
 from streaming.messages import ToolSpec, user_message
 from streaming.providers import make_provider
 from streaming.providers.base import (
@@ -18,6 +17,7 @@ from streaming.providers.base import (
     TextDelta,
     ThinkingDelta,
 )
+from streaming.turn import Turn
 from tests.upstream import Reply, Upstream
 
 Event = dict[str, Any]

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from streaming.turn import Turn
 from streaming.messages import Message, Part, ToolSpec, user_message
 from streaming.providers.base import (
     Delta,
@@ -17,6 +16,7 @@ from streaming.providers.base import (
     ThinkingDelta,
 )
 from streaming.providers.openai import OpenAIProvider
+from streaming.turn import Turn
 from tests.upstream import Reply, Upstream
 
 Api = Literal["responses", "chat"]
