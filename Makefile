@@ -29,7 +29,8 @@ test: $(dev_stamp) ## run the tests: on SQLite, and on PostgreSQL where one answ
 	@TEST_DATABASE_URL= $(py) -m pytest --cov --cov-report=
 	@url=`$(py) -m tests.available postgres` || exit 0; \
 	  echo "Again, on PostgreSQL:"; TEST_DATABASE_URL=$$url \
-	  $(py) -m pytest --cov --cov-report= --cov-append -m "not browser"
+	  $(py) -m pytest --cov --cov-report= --cov-append -m "not browser" \
+	  --ignore=tests/providers --ignore=tests/tools
 	@echo "Coverage, by branches too: `$(py) -m coverage report --format=total` %"
 
 check: $(dev_stamp) ## formatting, lint, types, migrations, deployment, imports, JavaScript
