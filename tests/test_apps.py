@@ -7,7 +7,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import modify_settings
 
 from streaming.apps import StreamingConfig, closing_connections
-from streaming.messages import ToolCallPart
+from streaming.messages import ToolCallPart, ToolResultPart
 from streaming.tools import Toolbox, ToolContext, tool
 
 
@@ -33,14 +33,15 @@ def test_the_app_has_the_built_in_tools_when_it_is_ready() -> None:
 
 def test_tools_of_other_apps_follow_in_the_order_of_the_apps() -> None:
     with installed("quietapp", "exampleapp"):
-        assert names() == ["calculator", "current_time", "shout"]
+        assert names() == ["calculator", "current_time", "shout", "whisper"]
 
 
-async def test_a_tool_that_was_found_can_be_called() -> None:
+@pytest.mark.parametrize(("name", "result"), [("shout", "HI"), ("whisper", "hi")])
+async def test_a_tool_that_was_found_can_be_called(name: str, result: str) -> None:
+    call = ToolCallPart("1", name, '{"text": "Hi"}')
     with installed("exampleapp"):
-        call = ToolCallPart("1", "shout", '{"text": "hello"}')
-        result = await toolbox().call(call, ToolContext(), timeout=5, max_chars=100)
-    assert result.result == "HELLO"
+        answer = await toolbox().call(call, ToolContext(), timeout=5, max_chars=100)
+    assert answer == ToolResultPart("1", name, result)
 
 
 def test_a_module_of_tools_that_is_broken_fails_loudly() -> None:

@@ -121,3 +121,14 @@ async def test_calls_that_hang_cost_their_own_tool_only_and_not_for_ever() -> No
     may_end.set()
     assert await asyncio.gather(*hanging) == ["ended"] * 64
     assert await hang.call("", CONTEXT) == "ended"
+
+
+async def test_a_thread_that_cannot_start_does_not_count_as_one_that_hangs() -> None:
+    usual = threading.stack_size(1 << 60)
+    try:
+        for _ in range(70):
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                await where.call("", CONTEXT)
+    finally:
+        threading.stack_size(usual)
+    assert await where.call("", CONTEXT)

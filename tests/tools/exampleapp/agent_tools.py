@@ -3,10 +3,16 @@
 from streaming.tools import tool
 from streaming.tools.calculator import calculator
 
-__all__ = ["calculator", "shout"]
+__all__ = ["calculator", "shout", "whisper"]
 
 
 @tool
 def shout(text: str) -> str:
     """Say it loudly."""
     return text.upper()
+
+
+@tool
+async def whisper(text: str) -> str:
+    """Say it softly."""
+    return text.lower()
