@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from django.conf import settings
+from django.test import override_settings
 
 from streaming.models import Conversation, Message, Run
 from tests import chat
@@ -219,3 +221,19 @@ async def test_conversations_are_named_when_the_client_does_not(
     told = response.frames[0].data["metadata"]["conversation_id"]
     conversation = await Conversation.objects.aget()
     assert (conversation.conversation_id, conversation.title) == (told, "What is it?")
+
+
+async def test_a_site_that_compresses_does_not_compress_streams(
+    api: Api, upstream: Upstream
+) -> None:
+    upstream.reply(chat.answer("Hello", " world"))
+    gzip = ["django.middleware.gzip.GZipMiddleware", *settings.MIDDLEWARE]
+    with override_settings(MIDDLEWARE=gzip):
+        site = Api()
+    response = await site.post(
+        f"{API}/stream", {"input": "Hi"}, accept_encoding="gzip, br"
+    )
+    assert "content-encoding" not in response.headers
+    assert response.text == "Hello world"
+    metadata = await site.get(f"{API}/metadata", accept_encoding="gzip")
+    assert metadata.headers["content-encoding"] == "gzip"
