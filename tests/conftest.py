@@ -6,6 +6,7 @@ Alice and Bob work in organization "acme"; Charlie is outside, in "umbrella".
 from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
 
+import hypothesis
 import pytest
 import pytest_asyncio
 from asgiref.sync import SyncToAsync
@@ -17,6 +18,15 @@ from streaming import conf, db, runs
 from streaming.runs.executor import InProcessExecutor
 from tests.client import Api
 from tests.upstream import Upstream
+
+# A slow machine is no fault of the code.
+hypothesis.settings.register_profile(
+    "patient",
+    parent=hypothesis.settings(),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("patient")
 
 
 class ChangeSettings(Protocol):
