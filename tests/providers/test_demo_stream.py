@@ -4,6 +4,8 @@ import asyncio
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from streaming.exceptions import ProviderError
 from streaming.messages import user_message
@@ -17,7 +19,7 @@ from streaming.providers.base import (
     TurnEnd,
 )
 from streaming.providers.demo import DemoProvider
-from tests.providers.demo_conversation import TOOLBOX, Answer, sort
+from tests.providers.demo_conversation import TOOLBOX, Answer, Conversation, sort
 
 NO_DELAY = ProviderOptions(demo_delay=0)
 
@@ -174,3 +176,19 @@ async def test_no_question_takes_the_event_loop_for_long(question: str) -> None:
     started = time.perf_counter()
     await anext(DemoProvider(NO_DELAY).stream(request(question)))
     assert time.perf_counter() - started < 0.3
+
+
+VOCABULARY = (
+    "what is and then times plus 2 10,000 % of ( ) + - it that square root sum half "
+    "I have apples give away buy how many compound interest $5 at 3% for years time "
+    "in Tokyo my name Ada count to stream words ? . , @ \0 \u2028 ²"
+)
+WORDS = st.sampled_from(VOCABULARY.split(" "))
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(WORDS, max_size=12).map(" ".join), min_size=1, max_size=3))
+async def test_whatever_is_said_gets_an_answer(questions: list[str]) -> None:
+    chat = Conversation(NO_DELAY)
+    for question in questions:
+        assert await chat.ask(question)

@@ -5,6 +5,7 @@ that are nothing but arithmetic. PREVIOUS stands in them for the result before.
 """
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 PREVIOUS = "@"
@@ -38,9 +39,20 @@ _NUMERAL = re.compile(
     rf"\b(?:{'|'.join(sorted(_NUMERALS, key=len, reverse=True))})\b", re.IGNORECASE
 )
 
-_VALUE = rf"(\(.+?\)|-?{NUMBER}[%!]?|{PREVIOUS}|pi|e\b)"
+_ONE = rf"(?:\(.+?\)|-?{NUMBER}[%!]?|{PREVIOUS}|pi|e\b)"
+_VALUE = f"({_ONE})"
+_SEVERAL = rf"({_ONE}(?:(?:,|,? and) {_ONE})+)"
+
+
+def _joined(found: re.Match[str]) -> str:
+    """The sum, product or average of several values."""
+    values = re.split(r",? and |, ", found[2])
+    joined = f"({(' * ' if found[1] == 'product' else ' + ').join(values)})"
+    return f"({joined} / {len(values)})" if found[1] == "average" else joined
+
+
 #: Tried in this order, each all over the text.
-_SIGNS = [
+_SIGNS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(pattern, re.IGNORECASE), signs)
     for pattern, signs in (
         (rf"[$€£]\s*(?={NUMBER})", ""),
@@ -49,10 +61,8 @@ _SIGNS = [
         (rf"\b(?:the )?square root of {_VALUE}", r"sqrt(\1)"),
         (rf"\b(?:the )?cube root of {_VALUE}", r"\1 ** (1/3)"),
         (rf"\b(?:the )?factorial of {_VALUE}", r"factorial(\1)"),
-        (rf"\b(?:the )?sum of {_VALUE} and {_VALUE}", r"(\1 + \2)"),
+        (rf"\b(?:the )?(sum|product|average) of {_SEVERAL}", _joined),
         (rf"\b(?:the )?difference (?:of|between) {_VALUE} and {_VALUE}", r"(\1 - \2)"),
-        (rf"\b(?:the )?product of {_VALUE} and {_VALUE}", r"(\1 * \2)"),
-        (rf"\b(?:the )?average of {_VALUE} and {_VALUE}", r"((\1 + \2) / 2)"),
         (rf"\bdivide {_VALUE} by {_VALUE}", r"\1 / \2"),
         (rf"\bmultiply {_VALUE} (?:by|with) {_VALUE}", r"\1 * \2"),
         (rf"\badd {_VALUE} (?:and|to) {_VALUE}", r"\2 + \1"),
@@ -82,7 +92,7 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _TRAIL = re.compile(r"(?:\s|=|\b(?:equals?|please|again)\b)+$", re.IGNORECASE)
-#: Each alternative starts with a character of its own, so that this is read in one go.
+#: At each character one alternative fits at most, so that this is read in one go.
 _EXPRESSION = re.compile(
     rf"""(?: \d(?:e[-+]?(?=\d))? | [.,](?=\d) | ,\s | {PREVIOUS} | \s
       | [-+*/%^()!×÷·−√π²³] | (?<=[\d\s])x(?=[\d\s]) | \b(?:pi|e|of)\b | \b(?:sqrt

@@ -27,10 +27,11 @@ EVENT = re.compile(
     + r""" ) (?: \s (?:more\s)? (?P<noun> [a-z]{3,}s)\b )?""",
     re.VERBOSE | re.IGNORECASE,
 )
+PRONOUNS = {"He", "She", "They", "We", "You", "It", "Then"}
 #: What these rules do not follow; rather no answer than a wrong one.
 UNCLEAR = re.compile(
-    r"\b(?:each|every|per|half|third|quarter|twice|thrice|times|double[sd]?|some|equally)"
-    r"\b|%",
+    r"\b(?:each|every|per|half|third|quarter|twice|thrice|times|double[sd]?|some|equally|"
+    r"back)\b|%",
     re.IGNORECASE,
 )
 
@@ -38,7 +39,7 @@ UNCLEAR = re.compile(
 def word_problem(question: Question) -> Plan | None:
     """If I have 5 apples and give away 2, then buy 3 more, how many do I have?"""
     text = with_digits(question.text)
-    if not ASKED.search(text) or UNCLEAR.search(text):
+    if not ASKED.search(text) or UNCLEAR.search(text) or len(_persons(text)) > 1:
         return None
     events = list(EVENT.finditer(ASKED.sub("", text)))
     nouns = {event["noun"].lower() for event in events if event["noun"]}
@@ -48,6 +49,13 @@ def word_problem(question: Question) -> Plan | None:
         return None
     subject = "You have" if re.search(r"\bI\b", text) else "That makes"
     return _word_problem(expression, subject, "".join(nouns))
+
+
+def _persons(text: str) -> set[str]:
+    """Who has, gets or gives away, by name or "I"; pronouns are taken for the same."""
+    verbs = (e for e in EVENT.finditer(text) if not e["number"] and " me" not in e[0])
+    words = (text[: verb.start()].split()[-1:] for verb in verbs)
+    return {name for [name] in filter(None, words) if name[0].isupper()} - PRONOUNS
 
 
 def _in_order(events: Sequence[re.Match[str]]) -> str:
