@@ -33,7 +33,8 @@ a = 1
 b = "**"
 ```
 * the
-* end **of it"""
+* end **of it
+- all"""
 
 #: Draws it whole, then in pieces of each size, each piece in a frame of its own.
 DRAW_MARKDOWN = """async ([source, sizes]) => {
@@ -50,6 +51,16 @@ DRAW_MARKDOWN = """async ([source, sizes]) => {
     drawn.push(markdown.element.innerHTML);
   }
   return drawn;
+}"""
+
+#: Following the end must come after the writing that moves it.
+DO_IN_ONE_FRAME = """async () => {
+  const { onNextFrame } = await import("/static/streaming/frames.js");
+  const done = [];
+  const follow = () => done.push("follow");
+  for (const task of [follow, () => done.push("write"), follow]) onNextFrame(task);
+  await new Promise(requestAnimationFrame);
+  return done.join(", ");
 }"""
 
 
@@ -141,6 +152,12 @@ async def test_markdown_is_drawn_the_same_however_it_is_cut(scripted: DemoPage) 
     assert "&lt;b&gt;" in drawn[0]
 
 
+async def test_what_is_asked_for_again_is_done_last_and_once(
+    scripted: DemoPage,
+) -> None:
+    assert await scripted.page.evaluate(DO_IN_ONE_FRAME) == "write, follow"
+
+
 async def test_thinking_is_folded_until_someone_opens_it(
     scripted: DemoPage, model: Upstream
 ) -> None:
@@ -196,7 +213,7 @@ async def test_thousands_of_events_leave_the_page_quick(
     async with asyncio.timeout(20):
         await scripted.run("Count.")
     await expect(scripted.text).to_contain_text(f"{number - 2} {number - 1}")
-    await expect(scripted.events).to_have_count(5000)
+    await expect(scripted.events).to_have_count(5000, timeout=60_000)
     await expect(scripted.events.last).to_contain_text("done")
 
 
