@@ -12,6 +12,9 @@ from streaming.tools import ToolError
 from streaming.tools.calculator import calculator, evaluate
 from streaming.tools.exact import MAX_DIGITS
 
+#: Not a measure of speed: what is not bounded takes minutes, or all memory.
+HANGS_AFTER_SECONDS = 10
+
 
 @pytest.mark.parametrize(
     ("expression", "result"),
@@ -197,7 +200,7 @@ def test_an_attack_is_an_error_at_once(attack: str) -> None:
     started = time.perf_counter()
     with pytest.raises(ToolError) as caught:
         calculator(attack)
-    assert time.perf_counter() - started < 0.5
+    assert time.perf_counter() - started < HANGS_AFTER_SECONDS
     assert len(str(caught.value)) < 400
 
 
@@ -214,7 +217,7 @@ def test_an_attack_is_an_error_at_once(attack: str) -> None:
 def test_the_costliest_of_what_is_allowed_is_quick(expression: str) -> None:
     started = time.perf_counter()
     calculator(expression)
-    assert time.perf_counter() - started < 0.5
+    assert time.perf_counter() - started < HANGS_AFTER_SECONDS
 
 
 def expressions() -> st.SearchStrategy[str]:
