@@ -120,7 +120,7 @@ class Agent:
                 async for events in batches:
                     yield events
             if is_last or not turn.goes_on:
-                progress.stop_reason = _stop_reason(turn)
+                progress.stop_reason = _stop_reason(turn, is_last)
                 return
             await checkpoint(progress.messages[-1])
             if calls := turn.message.tool_calls:
@@ -204,13 +204,15 @@ class Agent:
         )
 
 
-def _stop_reason(turn: Turn) -> StopReason:
-    """Why a run ended whose last turn this was."""
+def _stop_reason(turn: Turn, is_last: bool) -> StopReason:
+    """Why a run ended with this turn, the last that it may have or not."""
     match turn.stop_reason:
         case "max_tokens" | "refusal" as reason:
             return reason
+        case "tool_use" | "pause_turn" if is_last:
+            return "max_iterations"
         case _:
-            return "max_iterations" if turn.goes_on else "end_turn"
+            return "end_turn"
 
 
 def _without_calls(message: Message) -> Message:
