@@ -9,3 +9,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("streaming.urls")),
 ]
+
+handler400 = "streaming.views.status.bad_request"
+handler500 = "streaming.views.status.server_error"

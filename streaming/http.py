@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any, Concatenate, ParamSpec
 
 import msgspec
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
@@ -17,6 +18,7 @@ from streaming.events import ALWAYS_SENT, Connected, ConnectedInfo
 from streaming.exceptions import (
     AgentError,
     ConversationBusy,
+    FieldError,
     InternalError,
     InvalidRequest,
     MethodNotAllowed,
@@ -35,8 +37,11 @@ RETRY_MS = 1000
 RETRY_AFTER_SECONDS = 5
 
 
-def endpoint(*methods: str) -> Callable[[View[P]], View[P]]:
+def endpoint(*methods: str, any_host: bool = False) -> Callable[[View[P]], View[P]]:
     """Make a view an API endpoint: its methods, and every error as JSON.
+
+    Only `ALLOWED_HOSTS` are served, or another site could point its own name here and
+    read what its visitors' browsers get; `any_host` is for probes, which use addresses.
 
     No CSRF token is asked for, since no cookie gives any right here and a JSON body
     cannot come from another site's form.
@@ -50,11 +55,15 @@ def endpoint(*methods: str) -> Callable[[View[P]], View[P]]:
             request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs
         ) -> HttpResponseBase:
             try:
+                if not any_host:
+                    request.get_host()
                 if request.method not in allowed:
                     raise MethodNotAllowed(request.method or "", allowed)
                 return await view(request, *args, **kwargs)
             except AgentError as error:
                 return error_response(error)
+            except DisallowedHost:
+                return error_response(unknown_host())
             except Exception:
                 logger.exception("%s %s failed", request.method, request.path)
                 return error_response(InternalError())
@@ -62,6 +71,12 @@ def endpoint(*methods: str) -> Callable[[View[P]], View[P]]:
         return call
 
     return decorate
+
+
+def unknown_host() -> InvalidRequest:
+    """The error of a request for a host name that is not ours."""
+    message = "is not a name of this server (ALLOWED_HOSTS lists them)"
+    return InvalidRequest([FieldError("Host", message)])
 
 
 def json_response(data: object, status: int = 200) -> HttpResponse:

@@ -2,26 +2,27 @@
 
 import time
 
+from django.core.exceptions import DisallowedHost
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from streaming import conf, db, runs
-from streaming.exceptions import NotFound
-from streaming.http import endpoint, json_response
+from streaming.exceptions import FieldError, InternalError, InvalidRequest, NotFound
+from streaming.http import endpoint, error_response, json_response, unknown_host
 
 OK = "ok"
 
 
-@endpoint("GET")
+@endpoint("GET", any_host=True)
 async def health(request: HttpRequest) -> HttpResponseBase:
     """Liveness: no database, no provider."""
     now = int(time.time())
     return json_response({"status": "healthy", "agent": conf.get().name, "time": now})
 
 
-@endpoint("GET")
+@endpoint("GET", any_host=True)
 async def ready(request: HttpRequest) -> HttpResponseBase:
     """Readiness: each thing that a run needs, with its state."""
     here = runs.executor()
@@ -44,6 +45,18 @@ async def ready(request: HttpRequest) -> HttpResponseBase:
 async def not_found(request: HttpRequest, path: str = "") -> HttpResponseBase:
     """Whatever else is asked for: JSON here too, also with DEBUG."""
     raise NotFound(f"There is nothing at /{path[:200]}.")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """What Django itself refuses, before any view: most often the host name."""
+    if isinstance(exception, DisallowedHost):
+        return error_response(unknown_host())
+    return error_response(InvalidRequest([FieldError("request", "is not valid")]))
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    """What went wrong outside the API; the cause is in the log."""
+    return error_response(InternalError())
 
 
 def _migrations() -> str:

@@ -177,3 +177,15 @@ async def test_a_bad_query_is_told(api: Api, query: str) -> None:
     response = await api.get(f"{API}/runs/x/events?{query}")
     assert response.status == 400
     assert response.json["details"][0]["field"].split(".")[0] == query.split("=")[0]
+
+
+@pytest.mark.parametrize("path", ["/", f"{API}/metadata", f"{API}/runs/x"])
+async def test_a_foreign_host_name_is_refused(api: Api, path: str) -> None:
+    response = await api.get(path, host="evil.example")
+    assert (response.status, response.json["code"]) == (400, "invalid_request")
+    assert response.json["details"][0]["field"] == "Host"
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+async def test_probes_may_use_any_address(api: Api, path: str) -> None:
+    assert (await api.get(path, host="10.1.2.3:8080")).status == 200
