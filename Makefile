@@ -31,7 +31,7 @@ test: $(dev_stamp) ## run the tests: on SQLite, and on PostgreSQL where one answ
 	  echo "Again, on PostgreSQL:"; TEST_DATABASE_URL=$$url \
 	  $(py) -m pytest --cov --cov-report= --cov-append -m "not browser" \
 	  --ignore=tests/providers --ignore=tests/tools
-	@echo "Coverage, by branches too: `$(py) -m coverage report --format=total` %"
+	@printf "Coverage in %%, branches too: " && $(py) -m coverage report --format=total
 
 check: $(dev_stamp) ## formatting, lint, types, migrations, deployment, imports, JavaScript
 	$(py) -m ruff format --check .
@@ -67,7 +67,7 @@ upgrade: ## the same, with the newest versions
 	@$(MAKE) lock UPGRADE=--upgrade
 
 clean: ## remove the environment and what tools left behind (not data/)
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 define can_make_environments
