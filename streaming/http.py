@@ -3,12 +3,13 @@
 import functools
 import logging
 import math
+import time
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine
 from contextlib import aclosing
 from typing import Any, Concatenate, ParamSpec
 
 import msgspec
-from django.core.exceptions import DisallowedHost
+from django.core.exceptions import DisallowedHost, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
@@ -64,6 +65,9 @@ def endpoint(*methods: str, any_host: bool = False) -> Callable[[View[P]], View[
                 return error_response(error)
             except DisallowedHost:
                 return error_response(unknown_host())
+            except SuspiciousOperation:
+                detail = FieldError("request", "has too many or too large parts")
+                return error_response(InvalidRequest([detail]))
             except Exception:
                 logger.exception("%s %s failed", request.method, request.path)
                 return error_response(InternalError())
@@ -145,12 +149,17 @@ async def follow(
     """
     yield _connected(run, after if resumed else None)
     types = None if only is None else ALWAYS_SENT | set(only)
+    heartbeat, sent_at = conf.get().heartbeat, time.monotonic()
     async with aclosing(runs.executor().follow(run.id, after)) as batches:
         async for batch in batches:
-            if not batch:
-                yield sse.KEEP_ALIVE
-            elif frames := [e.frame for e in batch if not types or e.type in types]:
-                yield b"".join(frames)
+            if frames := [e.frame for e in batch if not types or e.type in types]:
+                chunk = b"".join(frames)
+            elif not batch or time.monotonic() - sent_at >= heartbeat:
+                chunk = sse.KEEP_ALIVE
+            else:
+                continue  # all filtered out, and not silent for long
+            sent_at = time.monotonic()
+            yield chunk
 
 
 def _connected(run: Run, resumed_after: int | None) -> bytes:

@@ -18,13 +18,13 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class LimitedBodies:
-    """Answers 413 to a body of the API that is larger than `max_body_bytes`."""
+    """Answers 413 to a body that is larger than `max_body_bytes`."""
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/api/"):
+        if scope["type"] != "http":
             return await self._app(scope, receive, send)
         limit = conf.get().max_body_bytes
         error = BodyTooLarge(f"The body must have at most {limit} bytes.")

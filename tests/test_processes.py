@@ -203,6 +203,23 @@ def test_a_signal_lets_runs_end_in_time_then_stops_them(
     assert server.ends_within(5)
 
 
+def test_a_run_that_nobody_follows_is_ended_and_kept_too(make: Start) -> None:
+    server = make(*UVICORN, DEMO_DELAY_MS="20", DRAIN_SECONDS="1")
+    server.start()
+    ids = []
+    for prompt in ("count to 10", LONG):
+        with stream(server, prompt, background=True) as reader:
+            reader.until("content")
+            ids.append(reader.response.headers["X-Run-Id"])
+    server.send(signal.SIGTERM)
+    assert server.ends_within(5)
+    server.start()
+    runs = [httpx.get(f"{server.url}{API}/runs/{id}").json() for id in ids]
+    assert runs[0]["status"] == "completed"
+    assert runs[1]["error"]["code"] == "shutting_down"
+    assert runs[1]["output"].startswith("1 2 3")
+
+
 def test_after_kill_9_the_stream_goes_on_where_it_was(make: Start) -> None:
     server = make(*UVICORN, DEMO_DELAY_MS="5", RUN_LEASE_SECONDS="1")
     server.start()

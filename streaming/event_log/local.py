@@ -174,6 +174,9 @@ class LocalLog:
             if mirror := self._mirrors.get(run_id):
                 mirror.tail.extend(entries)
                 mirror.tail.forget(entries[-1].number)
+        for run_id in await db.read(segments.gone, list(positions)):
+            if mirror := self._mirrors.get(run_id):
+                mirror.tail.release()
 
     def _join(self, run_id: str, after: int) -> _Mirror:
         mirror = self._mirrors.setdefault(run_id, _Mirror(after))

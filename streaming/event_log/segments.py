@@ -67,6 +67,12 @@ def load_new(positions: dict[str, int]) -> dict[str, list[Entry]]:
     return found
 
 
+def gone(run_ids: Collection[str]) -> set[str]:
+    """Those of the runs that were deleted."""
+    kept = Run.objects.filter(id__in=run_ids).values_list("id", flat=True)
+    return set(run_ids) - set(kept)
+
+
 def newest(run_id: str) -> Entry | None:
     """A run's newest durable entry."""
     rows = EventSegment.objects.filter(run_id=run_id).order_by("-first_id")

@@ -26,6 +26,7 @@ __all__ = ["RunRequest", "aclose", "cancel", "executor", "start", "wait_for_end"
 
 _executor: InProcessExecutor | None = None
 _loop: asyncio.AbstractEventLoop | None = None
+_starting: set[asyncio.Task[Run]] = set()
 
 
 def executor() -> InProcessExecutor:
@@ -49,11 +50,20 @@ async def start(request: RunRequest) -> Run:
     """Start a run, or join the one that the request's idempotency key names.
 
     When this returns, the run and the user's message are durable. Raises
-    `ShuttingDown`, `ConversationBusy` or `IdempotencyConflict`.
+    `ShuttingDown`, `ConversationBusy` or `IdempotencyConflict`. A caller that is
+    cancelled meanwhile has started the run all the same.
     """
-    here = executor()
-    if here.draining:
+    if executor().draining:
         raise ShuttingDown
+    # A task of its own: what is created must also be run, whoever hangs up.
+    task = asyncio.create_task(_start(request))
+    _starting.add(task)
+    task.add_done_callback(_started)
+    return await asyncio.shield(task)
+
+
+async def _start(request: RunRequest) -> Run:
+    here = executor()
     provider = here.agent.provider
 
     async def create() -> store.Created:
@@ -73,6 +83,12 @@ async def start(request: RunRequest) -> Run:
     if created.history is not None:
         here.submit(created.run, created.history)
     return created.run
+
+
+def _started(task: asyncio.Task[Run]) -> None:
+    _starting.discard(task)
+    if not task.cancelled():
+        task.exception()  # told to the caller, unless it has gone
 
 
 async def cancel(run: Run) -> bool:

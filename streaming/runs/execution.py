@@ -67,6 +67,7 @@ class Execution:
         if self._stopped:
             self._work.cancel()
         await asyncio.wait([self._work])
+        self._stopped = True  # what comes now comes too late to change the end
         try:
             await self._finish()
         except Exception:
@@ -147,12 +148,13 @@ class Execution:
             try:
                 return await self._close_log()
             except LostRun:
-                self._lost = True
+                break
             except Error:
                 if time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(0.25)
-        self._end_unstored(Interrupted())
+        cancelled = self._progress.stop_reason == "cancelled" and not self._lost
+        self._end_unstored(None if cancelled else Interrupted())
 
     async def _close_log(self) -> None:
         commit = partial(
@@ -164,7 +166,7 @@ class Execution:
         )
         await self._log.close(self.run.id, self._last_events(), commit)
 
-    def _end_unstored(self, error: AgentError) -> None:
+    def _end_unstored(self, error: AgentError | None) -> None:
         """Tell this process's readers; whoever ends the run for good tells the rest."""
         self._error = error
         self._log.abandon(self.run.id, self._last_events())

@@ -24,7 +24,7 @@ class InProcessExecutor:
     def __init__(self, agent: Agent, conf: AgentConf, worker: str) -> None:
         self.agent = agent
         self.worker = worker
-        self.draining = False
+        self._drain_task: asyncio.Task[None] | None = None
         self.log = LocalLog(worker, conf.event_flush_ms / 1000, self._lose)
         self._conf = conf
         self._executions: dict[str, Execution] = {}
@@ -39,6 +39,8 @@ class InProcessExecutor:
         task = asyncio.create_task(self._execute(execution), context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if self.draining:  # it was being created when that began
+            execution.stop(ShuttingDown())
 
     def stop(self, run_id: str) -> bool:
         """Cancel a run that is under way here; false when none is."""
@@ -59,24 +61,37 @@ class InProcessExecutor:
                 async for batch in batches:
                     yield batch
 
+    @property
+    def draining(self) -> bool:
+        """Whether no more runs are taken."""
+        return self._drain_task is not None
+
     async def drain(self, seconds: float) -> None:
-        """Take no more runs, give those under way some time, then stop them."""
-        if not self.draining:
-            self.draining = True
-            self.log.release()
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=seconds)
-            for execution in list(self._executions.values()):
-                execution.stop(ShuttingDown())
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+        """Take no more runs, give those under way some time, then stop them.
+
+        The first call sets the time; each returns when all runs have ended.
+        """
+        if self._drain_task is None:
+            self._drain_task = asyncio.create_task(self._drain(seconds))
+        await asyncio.shield(self._drain_task)
 
     async def aclose(self) -> None:
         """Drain, and leave nothing open."""
         await self.drain(self._conf.drain)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
         await self._pulse.aclose()
         await self.log.aclose()
         await self.agent.provider.aclose()
+
+    async def _drain(self, seconds: float) -> None:
+        self.log.release()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        for execution in list(self._executions.values()):
+            execution.stop(ShuttingDown())
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
 
     async def _execute(self, execution: Execution) -> None:
         try:

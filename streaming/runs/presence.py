@@ -14,7 +14,7 @@ from streaming.events import Done, ErrorEvent, ErrorInfo
 from streaming.exceptions import Interrupted
 from streaming.messages import Message, TextPart
 from streaming.models import Run, RunStatus
-from streaming.runs.store import save_messages
+from streaming.runs.store import save_messages, saved_answer
 from streaming.wire import native
 
 #: How far ids leap over a crash: beyond all that a dead process may have shown its
@@ -80,7 +80,8 @@ def _interrupt(run: Run) -> bool:
 
 def _keep_partial_answer(run: Run) -> None:
     """Save the text that no message has yet."""
-    if text := segments.unsaved_text(run.id):
+    said = segments.unsaved_text(run.id)
+    if text := said.removeprefix(saved_answer(run)):
         save_messages(run, [Message("assistant", [TextPart(text)])])
 
 

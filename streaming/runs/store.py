@@ -129,8 +129,9 @@ def _title(text: str) -> str:
 def get_run(run_id: str, org_id: str) -> Run:
     """A run of an organization. Raises `NotFound`."""
     runs = Run.objects.select_related("organization", "conversation")
-    run = runs.filter(id=run_id, organization__org_id=org_id).first()
-    if run is None:
+    # PostgreSQL takes no NUL, not even to look for.
+    run = runs.filter(id=run_id.replace("\0", ""), organization__org_id=org_id).first()
+    if run is None or run.id != run_id:
         raise NotFound("There is no such run in this organization.")
     return run
 
@@ -149,9 +150,20 @@ def load_output(run: Run) -> str:
     """The text of a run's newest answer, as far as it is durable."""
     if run.status == RunStatus.RUNNING and (text := segments.unsaved_text(run.id)):
         return text
-    rows = MessageRow.objects.filter(run=run, role="assistant").order_by("-id")
-    parts = rows.values_list("parts", flat=True).first()
-    return Message("assistant", parts_from_json(parts)).text if parts else ""
+    return saved_answer(run)
+
+
+def saved_answer(run: Run) -> str:
+    """The text of the newest answer in messages; it may have been paused between."""
+    rows = MessageRow.objects.filter(run=run).order_by("-id")
+    newest_first = rows.values_list("role", "parts").iterator(chunk_size=HISTORY_CHUNK)
+    said: list[str] = []
+    for role, parts in newest_first:
+        if role == "assistant":
+            said.append(Message("assistant", parts_from_json(parts)).text)
+        elif said or role == "user":
+            break
+    return "".join(reversed(said))
 
 
 def checkpoint(run: Run, message: Message) -> None:

@@ -7,7 +7,7 @@ from django.http.response import HttpResponseBase
 
 from streaming import __version__, conf, db, runs
 from streaming.events import EVENT_TYPES
-from streaming.exceptions import from_code
+from streaming.exceptions import InternalError, ShuttingDown, from_code
 from streaming.http import (
     EventStream,
     endpoint,
@@ -16,7 +16,7 @@ from streaming.http import (
     json_response,
     read_json_body,
 )
-from streaming.models import Run
+from streaming.models import Run, RunStatus
 from streaming.runs import store
 from streaming.schemas import (
     MAX_ITERATIONS,
@@ -42,6 +42,9 @@ async def run(request: HttpRequest) -> HttpResponseBase:
     started = await _start(request, parse_body(read_json_body(request)))
     await runs.wait_for_end(started)
     ended, output = await db.read(_load_ended, started)
+    if ended.status == RunStatus.RUNNING:
+        # Let go before the end: by our own shutdown, or by a database that is away.
+        raise ShuttingDown if runs.executor().draining else InternalError
     if ended.error_code:
         response = error_response(from_code(ended.error_code, ended.error_message))
     else:

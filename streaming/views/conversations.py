@@ -1,8 +1,7 @@
 """Conversations of an organization: list, read, forget."""
 
 import base64
-import binascii
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import Q
@@ -15,6 +14,8 @@ from streaming.http import endpoint, json_response
 from streaming.models import Conversation, RunStatus
 from streaming.schemas import OrgQuery, PageQuery, parse_query
 from streaming.views import payloads
+
+NO_CONVERSATION = "There is no such conversation in this organization."
 
 
 @endpoint("GET")
@@ -72,11 +73,13 @@ def _delete(org_id: str, conversation_id: str) -> list[str]:
 
 
 def _get(org_id: str, conversation_id: str) -> Conversation:
+    if "\0" in conversation_id:  # PostgreSQL takes none, not even to look for
+        raise NotFound(NO_CONVERSATION)
     found = Conversation.objects.filter(
         organization__org_id=org_id, conversation_id=conversation_id
     ).first()
     if found is None:
-        raise NotFound("There is no such conversation in this organization.")
+        raise NotFound(NO_CONVERSATION)
     return found
 
 
@@ -88,7 +91,7 @@ def _cursor(row: Conversation) -> str:
 def _read_cursor(cursor: str) -> tuple[datetime, int]:
     try:
         time, pk = base64.urlsafe_b64decode(cursor.encode()).decode().split("|")
-        return datetime.fromisoformat(time), int(pk)
-    except (ValueError, binascii.Error):
+        return datetime.fromisoformat(time).astimezone(UTC), int(pk[:18])
+    except (ValueError, OverflowError):
         message = "must be a next_cursor of an earlier page"
         raise InvalidRequest([FieldError("cursor", message)]) from None

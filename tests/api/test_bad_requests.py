@@ -1,5 +1,7 @@
 """Whatever is sent, the answer is the contract's JSON error, and nothing is kept."""
 
+import base64
+
 import pytest
 from django.test import override_settings
 
@@ -150,7 +152,9 @@ async def test_a_wrong_method_is_told(
 
 
 @pytest.mark.parametrize("debug", [True, False])
-@pytest.mark.parametrize("path", ["/nothing", f"{API}/nothing", "/health/", "/a/b?c"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", f"{API}/nothing", "/health/", "/a/b?c", "/x%0Ay"]
+)
 async def test_an_unknown_path_is_json(api: Api, path: str, debug: bool) -> None:
     with override_settings(DEBUG=debug):
         response = await api.get(path)
@@ -189,3 +193,31 @@ async def test_a_foreign_host_name_is_refused(api: Api, path: str) -> None:
 @pytest.mark.parametrize("path", ["/health", "/ready"])
 async def test_probes_may_use_any_address(api: Api, path: str) -> None:
     assert (await api.get(path, host="10.1.2.3:8080")).status == 200
+
+
+async def test_too_many_fields_are_refused(api: Api) -> None:
+    query = "&".join(f"a{number}=1" for number in range(2000))
+    response = await api.get(f"{API}/runs/x?{query}")
+    assert (response.status, response.json["code"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "text", ["0001-01-01T00:00:00+23:00|1", "2020-01-01|x", "2020-01-01T00:00|9", "|"]
+)
+async def test_any_cursor_is_answered(api: Api, text: str) -> None:
+    cursor = base64.urlsafe_b64encode(text.encode()).decode()
+    response = await api.get(f"{API}/conversations?cursor={cursor}")
+    assert response.status in (200, 400)
+
+
+@pytest.mark.parametrize(
+    "path", ["runs/a%00b", "runs/a%00b/events", "conversations/%00"]
+)
+async def test_a_nul_in_an_id_is_not_found(api: Api, path: str) -> None:
+    response = await api.get(f"{API}/{path}")
+    assert (response.status, response.json["code"]) == (404, "not_found")
+
+
+async def test_a_huge_body_is_refused_everywhere(api: Api) -> None:
+    response = await api.post("/health", b"a" * 3_000_000)
+    assert response.status == 413

@@ -1,6 +1,7 @@
 """A run that was started: resumed at any point, read, cancelled; one at a time."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -265,3 +266,78 @@ async def test_a_run_tells_its_state(api: Api, upstream: Upstream) -> None:
     assert state["usage"]["total_tokens"] == 15
     assert state["created_at"] <= state["first_token_at"] <= state["ended_at"]
     assert state["error"] is None
+
+
+async def test_a_filtered_stream_is_not_silent_either(
+    api: Api, upstream: Upstream, agent_settings: ChangeSettings
+) -> None:
+    agent_settings(heartbeat=0.1)
+    body = chat.thoughts(*chat.many(20)) + chat.pieces("x") + chat.ending()
+    upstream.reply(Reply(body, chunk_size=len(body) // 20, delay=0.05))
+    response = await api.stream("Hi", events=["content"])
+    assert response.events == ["connected", "content", "complete", "done"]
+    assert response.body.count(b": keep-alive\n\n") >= 3
+
+
+async def test_a_deleted_conversation_ends_its_readers_everywhere(
+    api: Api, upstream: Upstream, other_process: InProcessExecutor
+) -> None:
+    upstream.reply(Reply(chat.pieces("x"), end="hang"))
+    body = {"input": "Hi", "conversation_id": "c"}
+    async with api.open("POST", f"{API}/stream", body) as stream:
+        await stream.until("content")
+        run_id = stream.response.headers["x-run-id"]
+
+        async def read_elsewhere() -> None:
+            async for _ in other_process.follow(run_id, 0):
+                pass
+
+        elsewhere = asyncio.create_task(read_elsewhere())
+        await asyncio.sleep(0.1)
+        await api.delete(f"{API}/conversations/c")
+        response = await stream.end()
+        async with asyncio.timeout(5):
+            await elsewhere
+    assert response.frames[-2].data["metadata"]["stop_reason"] == "cancelled"
+
+
+async def test_a_client_that_hangs_up_at_once_has_started_its_run(
+    api: Api, upstream: Upstream
+) -> None:
+    upstream.reply(chat.answer("Hallo"))
+    runs.executor()
+    busy = asyncio.create_task(db.write(time.sleep, 0.3))
+    await asyncio.sleep(0.05)
+    async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
+        await asyncio.sleep(0.05)
+        await stream.hang_up()
+    await busy
+    assert (await api.run("Hi", conversation_id="other")).status == 502
+    await all_runs_end()
+    assert await Run.objects.filter(status="completed").acount() == 1
+
+
+async def test_an_answer_cut_by_our_shutdown_is_no_answer(
+    api: Api, upstream: Upstream, other_process: InProcessExecutor
+) -> None:
+    upstream.reply(Reply(chat.pieces("x"), end="hang"))
+    body = {"input": "Hi"}
+    async with api.open(
+        "POST", f"{API}/stream", body, {"idempotency_key": "k"}
+    ) as stream:
+        await stream.until("content")
+        # As if the run were another process's: here it is known from the database.
+        here = runs.executor()
+        executions, here._executions = here._executions, {}
+        writing, here.log._writing = here.log._writing, {}
+        async with api.open(
+            "POST", f"{API}/run", body, {"idempotency_key": "k"}
+        ) as joined:
+            await asyncio.sleep(0.2)
+            drain = asyncio.create_task(here.drain(5))
+            response = await joined.end()
+        here._executions, here.log._writing = executions, writing
+        assert (response.status, response.json["code"]) == (503, "shutting_down")
+        here.stop(stream.response.headers["x-run-id"])
+        await stream.end()
+        await drain
