@@ -31,7 +31,8 @@ test: $(dev_stamp) ## run the tests: on SQLite, and on PostgreSQL where one answ
 	  echo "Again, on PostgreSQL:"; TEST_DATABASE_URL=$$url \
 	  $(py) -m pytest --cov --cov-report= --cov-append -m "not browser" \
 	  --ignore=tests/providers --ignore=tests/tools
-	@printf "Coverage in %%, branches too: " && $(py) -m coverage report --format=total
+	@printf "Coverage in %%, branches too: "
+	@$(py) -m coverage report --format=total --fail-under=90
 
 check: $(dev_stamp) ## formatting, lint, types, migrations, deployment, imports, JavaScript
 	$(py) -m ruff format --check .
