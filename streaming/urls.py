@@ -22,5 +22,5 @@ urlpatterns = [
         conversations.detail,
         name="conversation-detail",
     ),
-    re_path(r"(?s)^(?P<path>.*)$", status.not_found, name="not-found"),
+    re_path(r"^(?P<path>[\s\S]*)$", status.not_found, name="not-found"),
 ]
