@@ -8,7 +8,7 @@ py := $(VENV)/bin/python
 pip := $(py) -m pip install --quiet --disable-pip-version-check --require-hashes
 compile := $(py) -m uv pip compile pyproject.toml --extra postgres --quiet \
   --universal --python-version 3.11 --fork-strategy requires-python \
-  --generate-hashes --custom-compile-command "make lock"
+  --generate-hashes --no-strip-extras --custom-compile-command "make lock"
 
 # Stamps: the environment holds what these lock files say.
 run_stamp := $(VENV)/.run
