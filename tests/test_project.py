@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 import streaming
 
 ROOT = Path(__file__).resolve().parent.parent
-PIN = re.compile(r"^([\w.-]+)==([^ ;]+)", re.MULTILINE)
+PIN = re.compile(r"^([\w.-]+)(?:\[.+\])?==([^ ;]+)", re.MULTILINE)
 PROVIDERS_WITH_A_KEY = ("ANTHROPIC", "OPENAI")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -51,7 +51,7 @@ def test_what_is_tested_and_measured_is_what_runs() -> None:
 
 def test_every_locked_package_has_its_hashes() -> None:
     for path in (ROOT / "requirements").glob("*.txt"):
-        unhashed = re.findall(r"^[\w.-]+==(?:(?!\\\n).)*\n", path.read_text(), re.M)
+        unhashed = re.findall(r"^[\w.-]+(?:\[.+\])?==(?:(?!\\\n).)*\n", path.read_text(), re.M)
         assert unhashed == []
 
 
