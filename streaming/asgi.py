@@ -23,13 +23,15 @@ from django.core.asgi import get_asgi_application
 from servestatic import ServeStaticASGI
 
 from streaming import conf, db, runs
-from streaming.limits import App, LimitedBodies, Receive, Scope, Send
+from streaming.limits import App, Connections, LimitedBodies, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
 #: Threads for sync code of requests (the admin). Each may hold a database connection.
 THREADS = 8
 STATIC_MAX_AGE_SECONDS = 60
+#: What clients may take, once no run is under way any more, to read what is left.
+LINGER_SECONDS = 1.0
 
 
 def make_application(*, development: bool = False) -> "Lifecycle":
@@ -39,7 +41,7 @@ def make_application(*, development: bool = False) -> "Lifecycle":
     waits for runs.
     """
     django = FewThreads(LimitedBodies(get_asgi_application()))
-    app = with_static_files(django, autorefresh=development)
+    app = Connections(with_static_files(django, autorefresh=development))
     return Lifecycle(app, 0.0 if development else conf.get().drain)
 
 
@@ -75,7 +77,7 @@ class FewThreads:
 class Lifecycle:
     """Starts with the server, drains at its first signal, leaves nothing open."""
 
-    def __init__(self, app: App, drain_seconds: float) -> None:
+    def __init__(self, app: Connections, drain_seconds: float) -> None:
         self._app = app
         self._drain_seconds = drain_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -92,7 +94,7 @@ class Lifecycle:
     def begin_shutdown(self) -> None:
         """Start draining; may be called from any thread."""
         if self._loop:
-            self._loop.call_soon_threadsafe(self._drain)
+            self._loop.call_soon_threadsafe(self._begin_draining)
 
     def _start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -112,10 +114,15 @@ class Lifecycle:
 
         signal.signal(number, handle)
 
-    def _drain(self) -> None:
+    def _begin_draining(self) -> None:
         if self._draining is None:
-            drain = runs.executor().drain(self._drain_seconds)
-            self._draining = asyncio.create_task(drain)
+            self._draining = asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        """End the runs, then what still waits for a client: servers wait for ever."""
+        await runs.executor().drain(self._drain_seconds)
+        await asyncio.sleep(LINGER_SECONDS)
+        self._app.abort()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -27,6 +27,11 @@ class AgentConf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tool_timeout: float = 30.0
     max_tool_result_chars: int = 100_000
     heartbeat: float = 15.0
+    send_timeout: float = 30.0
+    #: Of one process; 0: no limit.
+    max_open_streams: int = 2_000
+    #: Under way at once; 0: no limit.
+    max_runs_per_org: int = 0
     event_flush_ms: int = 200
     run_abandon: float = 60.0
     run_lease: float = 15.0

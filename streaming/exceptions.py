@@ -9,6 +9,8 @@
   x UnsupportedMediaType       415  unsupported_media_type
   x ConversationBusy           409  conversation_busy (with the run to join)
   x IdempotencyConflict        409  idempotency_conflict
+  x RateLimited                429  rate_limited
+  x TooManyStreams             429  too_many_streams
   x InternalError              500  internal_error
   x ShuttingDown               503  shutting_down
   x Interrupted                503  interrupted
@@ -121,6 +123,22 @@ class IdempotencyConflict(AgentError):
 
     code = "idempotency_conflict"
     status = 409
+
+
+class RateLimited(AgentError):
+    """This organization has as many runs under way as it may."""
+
+    code = "rate_limited"
+    status = 429
+    retryable = True
+
+
+class TooManyStreams(AgentError):
+    """As many streams are open here as this server holds."""
+
+    code = "too_many_streams"
+    status = 429
+    retryable = True
 
 
 class InternalError(AgentError):

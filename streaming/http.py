@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
-from streaming import conf, runs
+from streaming import conf, limits, runs
 from streaming.events import ALWAYS_SENT, Connected, ConnectedInfo
 from streaming.exceptions import (
     AgentError,
@@ -103,7 +103,7 @@ def error_response(error: AgentError) -> HttpResponse:
     response = json_response(body, error.status)
     if isinstance(error, MethodNotAllowed):
         response["Allow"] = ", ".join(error.allowed)
-    if error.status == 503 or error.retry_after is not None:
+    if error.status in (429, 503) or error.retry_after is not None:
         seconds = error.retry_after or RETRY_AFTER_SECONDS
         response["Retry-After"] = str(math.ceil(seconds))
     return response
@@ -114,6 +114,11 @@ def read_json_body(request: HttpRequest) -> bytes:
     if request.content_type != "application/json":
         raise UnsupportedMediaType
     return request.read()
+
+
+def hold_stream(request: HttpRequest) -> None:
+    """Count a request as an open stream until it ends. Raises `TooManyStreams`."""
+    limits.hold_stream(getattr(request, "scope", {}))
 
 
 class EventStream(StreamingHttpResponse):

@@ -1,20 +1,100 @@
-"""How much a client may send: checked while it comes, before Django keeps it.
+"""How much one client may take: of a body, of streams, of everybody's patience.
 
-Django puts a body of any size into a temporary file before a view sees the request.
+All of it is ASGI around Django, which puts a body of any size into a temporary file
+before a view sees the request, and waits for ever for a client that does not read.
 """
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from streaming import conf
-from streaming.exceptions import BodyTooLarge
+from streaming.exceptions import BodyTooLarge, TooManyStreams
+
+logger = logging.getLogger(__name__)
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+#: Where a request's connection stands in its ASGI scope.
+CONNECTION = "streaming.connection"
+
+
+class Connections:
+    """The requests under way: how many are streams, and who holds them up."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._open: set[Connection] = set()
+        self.streams = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        connection = Connection(self, send)
+        self._open.add(connection)
+        try:
+            await self._app({**scope, CONNECTION: connection}, receive, connection.send)
+        finally:
+            self._open.discard(connection)
+            self.streams -= connection.is_stream
+
+    def abort(self) -> None:
+        """Let go every client whose answer has not ended (at shutdown)."""
+        for connection in self._open:
+            connection.abort()
+
+
+class Connection:
+    """One request's way to its client."""
+
+    def __init__(self, connections: Connections, send: Send) -> None:
+        self.is_stream = False
+        self._connections = connections
+        self._send = send
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        """Send, and let a client go that takes nothing for `send_timeout` seconds."""
+        try:
+            async with asyncio.timeout(conf.get().send_timeout):
+                await self._send(message)
+        except TimeoutError:
+            logger.info("a client that does not read is let go")
+            if not self.abort():
+                raise
+
+    def hold_stream(self) -> None:
+        """Count as an open stream until the end. Raises `TooManyStreams`."""
+        limit = conf.get().max_open_streams
+        if limit and self._connections.streams >= limit:
+            raise TooManyStreams
+        self._connections.streams += 1
+        self.is_stream = True
+
+    def abort(self) -> bool:
+        """Drop the connection with all that waits to be sent; false where we cannot.
+
+        ASGI has no word for it. A server that is told of a failure sends first what it
+        holds, which a client that does not read never lets it. Uvicorn's `send` belongs
+        to an object that has the transport.
+        """
+        server = getattr(self._send, "__self__", None)
+        abort = getattr(getattr(server, "transport", None), "abort", None)
+        if abort:
+            abort()
+        return abort is not None
+
+
+def hold_stream(scope: Scope) -> None:
+    """Count a request as an open stream until it ends. Raises `TooManyStreams`."""
+    if connection := scope.get(CONNECTION):
+        connection.hold_stream()
 
 
 class LimitedBodies:

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from django.core.asgi import get_asgi_application
 
-from streaming.limits import LimitedBodies
+from streaming.limits import Connections, LimitedBodies
 from streaming.models import Run
 
 API = "/api/v1/agent"
@@ -146,7 +146,7 @@ class Api:
     """The application."""
 
     def __init__(self) -> None:
-        self._app = LimitedBodies(get_asgi_application())
+        self._app = Connections(LimitedBodies(get_asgi_application()))
 
     async def get(self, path: str, **headers: str) -> Response:
         async with self.open("GET", path, headers=headers) as stream:

@@ -51,7 +51,9 @@ def test_what_is_tested_and_measured_is_what_runs() -> None:
 
 def test_every_locked_package_has_its_hashes() -> None:
     for path in (ROOT / "requirements").glob("*.txt"):
-        unhashed = re.findall(r"^[\w.-]+(?:\[.+\])?==(?:(?!\\\n).)*\n", path.read_text(), re.M)
+        unhashed = re.findall(
+            r"^[\w.-]+(?:\[.+\])?==(?:(?!\\\n).)*\n", path.read_text(), re.M
+        )
         assert unhashed == []
 
 

@@ -49,9 +49,9 @@ async def aclose() -> None:
 async def start(request: RunRequest) -> Run:
     """Start a run, or join the one that the request's idempotency key names.
 
-    When this returns, the run and the user's message are durable. Raises
-    `ShuttingDown`, `ConversationBusy` or `IdempotencyConflict`. A caller that is
-    cancelled meanwhile has started the run all the same.
+    When this returns, the run and the user's message are durable. A caller that is
+    cancelled meanwhile has started the run all the same. Raises `ShuttingDown`,
+    `ConversationBusy`, `IdempotencyConflict` or `RateLimited`.
     """
     if executor().draining:
         raise ShuttingDown
@@ -74,6 +74,7 @@ async def _start(request: RunRequest) -> Run:
             provider=provider.name,
             model=provider.model,
             history_chars=conf.get().history_chars,
+            max_runs_per_org=conf.get().max_runs_per_org,
         )
 
     try:

@@ -15,6 +15,7 @@ from streaming.exceptions import (
     ConversationBusy,
     IdempotencyConflict,
     NotFound,
+    RateLimited,
 )
 from streaming.messages import (
     Message,
@@ -69,12 +70,18 @@ class Created(msgspec.Struct, frozen=True):
 
 
 def create_run(
-    request: RunRequest, *, worker: str, provider: str, model: str, history_chars: int
+    request: RunRequest,
+    *,
+    worker: str,
+    provider: str,
+    model: str,
+    history_chars: int,
+    max_runs_per_org: int = 0,
 ) -> Created:
     """A new run in its conversation, or the one that the idempotency key names.
 
-    Raises `ConversationBusy`, `IdempotencyConflict`, or IntegrityError when two
-    requests race (call again: the second then sees the first).
+    Raises `ConversationBusy`, `IdempotencyConflict`, `RateLimited`, or IntegrityError
+    when two requests race (call again: the second then sees the first).
     """
     organization, _ = Organization.objects.get_or_create(org_id=request.org_id)
     if earlier := _same_request(organization, request):
@@ -86,6 +93,8 @@ def create_run(
     )
     if busy := conversation.runs.filter(status=RunStatus.RUNNING).first():
         raise ConversationBusy(busy.id)
+    if max_runs_per_org:
+        _check_limit(organization, max_runs_per_org)
     run = Run.objects.create(
         organization=organization,
         conversation=conversation,
@@ -119,6 +128,13 @@ def _same_request(organization: Organization, request: RunRequest) -> Run | None
     if run.request_hash != request.request_hash:
         raise IdempotencyConflict
     return run
+
+
+def _check_limit(organization: Organization, max_runs: int) -> None:
+    # Locked, so that two processes do not both take the last place.
+    Organization.objects.select_for_update().get(pk=organization.pk)
+    if organization.runs.filter(status=RunStatus.RUNNING).count() >= max_runs:
+        raise RateLimited
 
 
 def _title(text: str) -> str:

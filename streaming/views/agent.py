@@ -13,6 +13,7 @@ from streaming.http import (
     endpoint,
     error_response,
     follow,
+    hold_stream,
     json_response,
     read_json_body,
 )
@@ -57,6 +58,7 @@ async def run(request: HttpRequest) -> HttpResponseBase:
 async def stream(request: HttpRequest) -> HttpResponseBase:
     """Run, streamed; or, with a Last-Event-ID, go on with the stream of a run."""
     body = parse_body(read_json_body(request))
+    hold_stream(request)
     if last_event_id := request.headers.get("Last-Event-ID"):
         run_id, after = parse_last_event_id(last_event_id)
         resumed = await db.read(store.get_run, run_id, body.org_id)
@@ -104,5 +106,7 @@ def _metadata() -> dict[str, Any]:
             "max_input_chars": options.max_input_chars,
             "max_body_bytes": options.max_body_bytes,
             "max_iterations": MAX_ITERATIONS,
+            "max_open_streams": options.max_open_streams or None,
+            "max_runs_per_org": options.max_runs_per_org or None,
         },
     }

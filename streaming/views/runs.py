@@ -6,7 +6,7 @@ from django.http.response import HttpResponseBase
 from streaming import db, runs
 from streaming.event_log import segments
 from streaming.exceptions import FieldError, InvalidRequest
-from streaming.http import EventStream, endpoint, follow, json_response
+from streaming.http import EventStream, endpoint, follow, hold_stream, json_response
 from streaming.models import Run, RunStatus
 from streaming.runs import store
 from streaming.schemas import (
@@ -35,6 +35,7 @@ async def events(request: HttpRequest, run_id: str) -> HttpResponseBase:
         newest = await db.read(segments.newest, run.id)
         if newest is None or newest.number <= (after or 0):
             return HttpResponse(status=204)
+    hold_stream(request)
     resumed = after is not None
     frames = follow(run, after or 0, query.events, resumed=resumed)
     return EventStream(frames, run.id)
