@@ -15,6 +15,7 @@ from streaming.runs import RunRequest
 MAX_IDEMPOTENCY_KEY = 255
 MAX_EVENT_NUMBER = 2**31 - 1
 MAX_ITERATIONS = 50
+MAX_SEARCH = 200
 
 Q = TypeVar("Q", bound=BaseModel)
 
@@ -93,6 +94,7 @@ class PageQuery(OrgQuery):
 
     limit: Annotated[int, Field(ge=1, le=100)] = 20
     cursor: str = ""
+    search: Annotated[Text, Field(max_length=MAX_SEARCH)] = ""
 
 
 def parse_body(body: bytes) -> RunBody:

@@ -1,17 +1,19 @@
 """Conversations of an organization: list, read, forget."""
 
 import base64
+import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from streaming import db, runs
 from streaming.exceptions import FieldError, InvalidRequest, NotFound
 from streaming.http import endpoint, json_response
-from streaming.models import Conversation, RunStatus
+from streaming.models import Conversation, Run, RunStatus
 from streaming.schemas import OrgQuery, PageQuery, parse_query
 from streaming.views import payloads
 
@@ -39,6 +41,8 @@ async def detail(request: HttpRequest, conversation_id: str) -> HttpResponseBase
 
 def _page(query: PageQuery) -> dict[str, Any]:
     rows = Conversation.objects.filter(organization__org_id=query.org_id)
+    if text := query.search.strip():
+        rows = _matching(rows, text)
     if query.cursor:
         updated_at, pk = _read_cursor(query.cursor)
         rows = rows.filter(
@@ -47,20 +51,37 @@ def _page(query: PageQuery) -> dict[str, Any]:
     found = list(rows.order_by("-updated_at", "-id")[: query.limit + 1])
     page = found[: query.limit]
     return {
-        "conversations": [payloads.conversation_summary(row) for row in page],
+        "conversations": _summaries(page),
         "next_cursor": _cursor(page[-1]) if len(found) > len(page) else None,
     }
 
 
 def _read(org_id: str, conversation_id: str) -> dict[str, Any]:
     conversation = _get(org_id, conversation_id)
-    running = conversation.runs.filter(status=RunStatus.RUNNING).first()
+    [summary] = _summaries([conversation])
     messages = conversation.messages.order_by("id")
-    return payloads.conversation_summary(conversation) | {
+    return summary | {
         "org_id": org_id,
-        "running": running.id if running else None,
         "messages": [payloads.message(row) for row in messages],
     }
+
+
+def _matching(rows: QuerySet[Conversation], text: str) -> QuerySet[Conversation]:
+    """Those whose title or whole first input has the text, in whatever case.
+
+    By regular expression, since SQLite's LIKE knows no case but that of ASCII.
+    """
+    first = Run.objects.filter(conversation=OuterRef("pk")).order_by("created_at", "id")
+    pattern = re.escape(text)
+    return rows.annotate(first_input=Subquery(first.values("input")[:1])).filter(
+        Q(title__iregex=pattern) | Q(first_input__iregex=pattern)
+    )
+
+
+def _summaries(rows: Sequence[Conversation]) -> list[dict[str, Any]]:
+    under_way = Run.objects.filter(conversation__in=rows, status=RunStatus.RUNNING)
+    active = dict(under_way.values_list("conversation_id", "id"))
+    return [payloads.conversation_summary(row, active.get(row.pk)) for row in rows]
 
 
 def _delete(org_id: str, conversation_id: str) -> list[str]:

@@ -60,11 +60,14 @@ def usage(run: Run) -> dict[str, int]:
     }
 
 
-def conversation_summary(conversation: Conversation) -> dict[str, Any]:
-    """A conversation in a list."""
+def conversation_summary(
+    conversation: Conversation, active_run_id: str | None
+) -> dict[str, Any]:
+    """A conversation in a list, with its run under way."""
     return {
         "conversation_id": conversation.conversation_id,
         "title": conversation.title,
+        "active_run_id": active_run_id,
         "created_at": time(conversation.created_at),
         "updated_at": time(conversation.updated_at),
     }

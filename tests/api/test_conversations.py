@@ -1,10 +1,16 @@
 """Conversations: listed, read, forgotten."""
 
 import asyncio
+from urllib.parse import urlencode
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from streaming import db
 from streaming.models import Conversation, EventSegment, Message, Run
+from streaming.schemas import PageQuery
+from streaming.views import conversations
 from tests import chat
 from tests.client import API, Api
 from tests.upstream import Reply, Upstream
@@ -24,7 +30,7 @@ async def test_a_conversation_is_read_as_it_went(api: Api, upstream: Upstream) -
     conversation = (await api.get(f"{API}/conversations/c%2F1%20%C3%A4")).json
     assert conversation["conversation_id"] == "c/1 ä"
     assert conversation["title"] == "2+2?"
-    assert conversation["running"] is None
+    assert conversation["active_run_id"] is None
     said = [(m["role"], m["parts"], m["run_id"]) for m in conversation["messages"]]
     call = {"id": "c", "name": "calculator"}
     assert said == [
@@ -56,6 +62,86 @@ async def test_pages_hold_each_conversation_once(api: Api, upstream: Upstream) -
     assert found == ["c4", "c3", "c2", "c1", "c0"]
     bad = await api.get(f"{API}/conversations?cursor=nonsense")
     assert bad.json["details"][0]["field"] == "cursor"
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("leaf", ["green"]),
+        ("GRÜN", ["green"]),
+        (" grün ", ["green"]),
+        ("needle", ["long"]),
+        ("50% (net", ["sum"]),
+        ("_", []),
+        ("%", ["sum"]),
+        ("nothing like it", []),
+        ("", ["sum", "long", "green"]),
+    ],
+)
+async def test_search_finds_what_was_first_asked_in_whatever_case(
+    api: Api, upstream: Upstream, search: str, found: list[str]
+) -> None:
+    prompts = {
+        "green": "Why is a Leaf grün?",
+        "long": f"{'hay ' * 100}Needle",
+        "sum": "Add 50% (net).",
+    }
+    upstream.reply(*[chat.answer("leaf needle") for _ in range(4)])
+    for conversation_id, prompt in prompts.items():
+        await api.run(prompt, org_id="acme", conversation_id=conversation_id)
+    await api.run(" ".join(prompts.values()), org_id="umbrella")
+    query = urlencode({"org_id": "acme", "search": search})
+    page = (await api.get(f"{API}/conversations?{query}")).json
+    assert [c["conversation_id"] for c in page["conversations"]] == found
+
+
+@pytest.mark.parametrize("search", ["x" * 201, "\0"])
+async def test_an_impossible_search_is_explained(api: Api, search: str) -> None:
+    query = urlencode({"search": search})
+    refused = await api.get(f"{API}/conversations?{query}")
+    assert refused.status == 400
+    assert refused.json["details"][0]["field"] == "search"
+
+
+async def test_the_run_under_way_is_told_until_it_ends(
+    api: Api, upstream: Upstream
+) -> None:
+    upstream.reply(chat.answer("x"), Reply(chat.pieces("x"), end="hang"))
+    await api.run("Hi", conversation_id="idle")
+    body = {"input": "Hi", "conversation_id": "busy"}
+
+    async def told() -> list[str | None]:
+        listed = (await api.get(f"{API}/conversations")).json["conversations"]
+        read = (await api.get(f"{API}/conversations/busy")).json
+        active = {c["conversation_id"]: c["active_run_id"] for c in listed}
+        assert active["busy"] == read["active_run_id"]
+        return [active["idle"], active["busy"]]
+
+    async with api.open("POST", f"{API}/stream", body) as stream:
+        connected = await stream.until("connected")
+        run_id = connected.data["metadata"]["run_id"]
+        assert await told() == [None, run_id]
+        await api.post(f"{API}/runs/{run_id}/cancel")
+        await stream.end()
+        assert await told() == [None, None]
+
+
+@pytest.mark.parametrize("search", ["", "hi"])
+async def test_a_longer_list_takes_no_more_queries(
+    api: Api, upstream: Upstream, search: str
+) -> None:
+    upstream.reply(*[chat.answer("x") for _ in range(6)])
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            conversations._page(PageQuery(org_id="acme", search=search))
+        return len(captured)
+
+    await api.run("Hi", org_id="acme")
+    few = await db.read(queries)
+    for _ in range(5):
+        await api.run("Hi", org_id="acme")
+    assert await db.read(queries) == few
 
 
 async def test_forgetting_stops_the_run_and_leaves_nothing(
