@@ -15,16 +15,22 @@ run_stamp := $(VENV)/.run
 dev_stamp := $(VENV)/.dev
 bench_stamp := $(VENV)/.bench
 
+# The same for the page's libraries. They are a matter of looks: nothing fails without.
+page_stamp := node_modules/.page
+page_dev_stamp := node_modules/.page-dev
+npm_ci := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --fetch-retries=1 \
+  --fetch-timeout=30000
+
 .PHONY: help run test check bench format dev lock upgrade clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-run: $(run_stamp) ## serve on http://localhost:8080 (or PORT=9000 make run)
+run: $(run_stamp) $(page_stamp) ## serve on http://localhost:8080 (or PORT=9000 make run)
 	@$(py) manage.py migrate --verbosity 0
 	@exec $(py) manage.py runserver
 
-test: $(dev_stamp) ## run the tests: on SQLite, and on PostgreSQL where one answers
+test: $(dev_stamp) $(page_dev_stamp) ## run the tests: on SQLite, and on PostgreSQL where one answers
 	@$(py) -m tests.available
 	@TEST_DATABASE_URL= $(py) -m pytest --cov --cov-report=
 	@url=`$(py) -m tests.available postgres` || exit 0; \
@@ -34,7 +40,7 @@ test: $(dev_stamp) ## run the tests: on SQLite, and on PostgreSQL where one answ
 	@printf "Coverage in %%, branches too: "
 	@$(py) -m coverage report --format=total --fail-under=90
 
-check: $(dev_stamp) ## formatting, lint, types, migrations, deployment, imports, JavaScript
+check: $(dev_stamp) $(page_dev_stamp) ## formatting, lint, types, migrations, deployment, imports, JavaScript
 	$(py) -m ruff format --check .
 	$(py) -m ruff check .
 	$(py) -m mypy
@@ -68,7 +74,7 @@ upgrade: ## the same, with the newest versions
 	@$(MAKE) lock UPGRADE=--upgrade
 
 clean: ## remove the environment and what tools left behind (not data/)
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov
+	rm -rf $(VENV) node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 define can_make_environments
@@ -101,3 +107,18 @@ $(bench_stamp): $(run_stamp) requirements/bench.txt
 	@echo "Installing the locked packages of the measurements' peers."
 	@$(pip) --requirement requirements/bench.txt
 	@touch $@
+
+define plain_text
+  || echo "npm could not bring the page's libraries: answers are shown as plain text."
+endef
+
+ifeq ($(shell command -v npm 2> /dev/null),)
+$(page_stamp) $(page_dev_stamp):
+	@echo "No npm here: answers are shown as plain text."
+else
+$(page_stamp): package-lock.json
+	@$(npm_ci) --omit=dev > /dev/null 2>&1 && npm run --silent browser && touch $@ $(plain_text)
+
+$(page_dev_stamp): package-lock.json
+	@$(npm_ci) > /dev/null 2>&1 && npm run --silent browser && touch $(page_stamp) $@ $(plain_text)
+endif

@@ -125,7 +125,9 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-STATICFILES_DIRS = [BASE_DIR / "static"]
+#: What npm brought for the page, where it did: see package.json.
+NPM_DIR = BASE_DIR / "node_modules" / ".browser"
+STATICFILES_DIRS = [BASE_DIR / "static", *filter(Path.is_dir, [NPM_DIR])]
 
 # Browsers on other origins. `*` allows any.
 _origins = env.items("CORS_ORIGINS")

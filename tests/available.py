@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -67,17 +68,25 @@ def nginx_path() -> str | None:
     return shutil.which("nginx", path=f"{path}{os.pathsep}/usr/sbin")
 
 
+def libraries_path() -> str | None:
+    """What npm brings for the page."""
+    path = Path(__file__).resolve().parent.parent / "node_modules/.browser/libraries"
+    return str(path) if path.is_dir() else None
+
+
 FINDERS: dict[str, Callable[[], str | None]] = {
     "postgres": postgres_url,
     "chromium": chromium_path,
     "node": node_path,
     "nginx": nginx_path,
+    "libraries": libraries_path,
 }
 WITHOUT = {
     "postgres": "the suite runs on SQLite only",
     "chromium": "tests of the page in a browser are skipped",
     "node": "JavaScript is not checked",
     "nginx": "the nginx configuration is not tested",
+    "libraries": "the page is tested with plain text only",
 }
 
 
