@@ -6,6 +6,7 @@ before a view sees the request, and waits for ever for a client that does not re
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -76,19 +77,37 @@ class Connection:
             raise TooManyStreams
         self._connections.streams += 1
         self.is_stream = True
+        self._notice_silence()
 
     def abort(self) -> bool:
         """Drop the connection with all that waits to be sent; false where we cannot.
 
         ASGI has no word for it. A server that is told of a failure sends first what it
-        holds, which a client that does not read never lets it. Uvicorn's `send` belongs
-        to an object that has the transport.
+        holds, which a client that does not read never lets it.
         """
+        if transport := self._transport:
+            transport.abort()
+        return transport is not None
+
+    @property
+    def _transport(self) -> asyncio.WriteTransport | None:
+        """The server's: uvicorn's `send` belongs to an object that has it."""
         server = getattr(self._send, "__self__", None)
-        abort = getattr(getattr(server, "transport", None), "abort", None)
-        if abort:
-            abort()
-        return abort is not None
+        return getattr(server, "transport", None)
+
+    def _notice_silence(self) -> None:
+        """Have the system notice a client that vanished without a word.
+
+        A laptop that sleeps acknowledges nothing, heartbeats neither. By itself Linux
+        hopes for a quarter of an hour, and as long the run would seem to be followed.
+        """
+        option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
+        if option is None or self._transport is None:
+            return
+        connection = self._transport.get_extra_info("socket")
+        if connection and connection.family in (socket.AF_INET, socket.AF_INET6):
+            milliseconds = round(conf.get().send_timeout * 1000)
+            connection.setsockopt(socket.IPPROTO_TCP, option, milliseconds)
 
 
 def hold_stream(scope: Scope) -> None:

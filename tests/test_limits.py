@@ -9,7 +9,15 @@ import pytest
 import uvicorn
 
 from streaming import runs
-from streaming.limits import App, Connections, Receive, Scope, Send
+from streaming.limits import (
+    CONNECTION,
+    App,
+    Connections,
+    Receive,
+    Scope,
+    Send,
+    hold_stream,
+)
 from tests import chat
 from tests.client import API, Api
 from tests.conftest import ChangeSettings
@@ -164,6 +172,30 @@ async def test_all_clients_are_let_go_at_once(agent_settings: ChangeSettings) ->
             connections.abort()
             await flood.gone.wait()
         writer.close()
+
+
+@pytest.mark.skipif(
+    not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux can be told"
+)
+async def test_the_system_watches_over_streams(
+    agent_settings: ChangeSettings,
+) -> None:
+    agent_settings(send_timeout=7)
+    told: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        hold_stream(scope)
+        connection = scope[CONNECTION]._transport.get_extra_info("socket")
+        option = socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
+        told.append(connection.getsockopt(*option))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async with served(Connections(app)) as port:
+        reader, writer = await ask(port)
+        assert b" 204 " in await reader.readline()
+        writer.close()
+    assert told == [7000]
 
 
 async def test_where_no_connection_can_be_dropped_the_server_is_told(
