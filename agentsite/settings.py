@@ -225,6 +225,8 @@ AGENT: dict[str, Any] = {
     "run_abandon": env.seconds("RUN_ABANDON_SECONDS", 60),
     "run_lease": env.seconds("RUN_LEASE_SECONDS", 15, minimum=1),
     "drain": env.seconds("DRAIN_SECONDS", 10),
+    "run_retention_days": env.integer("RUN_RETENTION_DAYS", 0),
+    "conversation_retention_days": env.integer("CONVERSATION_RETENTION_DAYS", 0),
 }
 
 # One line a record: readable with DEBUG, JSON otherwise.

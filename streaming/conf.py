@@ -36,6 +36,10 @@ class AgentConf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     run_abandon: float = 60.0
     run_lease: float = 15.0
     drain: float = 10.0
+    #: Days after its end that a run's event log is kept; 0: for ever.
+    run_retention_days: int = 0
+    #: Days after its last use that a conversation is kept; 0: for ever.
+    conversation_retention_days: int = 0
 
 
 @cache

@@ -74,6 +74,14 @@ class RunStatus(models.TextChoices):
     CANCELLED = "cancelled", _("cancelled")
 
 
+class LogState(models.TextChoices):
+    """The life of a run's event log."""
+
+    WRITTEN = "written", _("as it was written")
+    COMPACTED = "compacted", _("compacted")
+    REMOVED = "removed", _("removed")
+
+
 class Run(models.Model):
     """One question and all that the agent did to answer it."""
 
@@ -113,6 +121,12 @@ class Run(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     first_token_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+    log_state = models.CharField(
+        max_length=16,
+        choices=LogState.choices,
+        default=LogState.WRITTEN,
+        db_default=LogState.WRITTEN,  # for processes of the version before
+    )
 
     # How processes share it.
     worker = models.CharField(
@@ -145,6 +159,12 @@ class Run(models.Model):
                 fields=["heartbeat_at"],
                 condition=Q(status="running"),
                 name="run_under_way",
+            ),
+            models.Index(fields=["log_state", "ended_at"], name="run_log_by_age"),
+            models.Index(
+                fields=["created_at"],
+                condition=Q(idempotency_key__isnull=False),
+                name="run_idempotency_key_by_age",
             ),
         ]
 
@@ -196,10 +216,11 @@ class EventSegment(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        ordering: ClassVar = ["run", "first_id"]
+        ordering: ClassVar = ["run", "last_id"]
         constraints: ClassVar = [
+            # Readers ask for what ends after a number.
             models.UniqueConstraint(
-                fields=["run", "first_id"], name="segment_unique_in_run"
+                fields=["run", "last_id"], name="segment_unique_in_run"
             )
         ]
 

@@ -14,6 +14,7 @@ OURS = (
     "AGENT_",
     "ALLOWED_HOSTS",
     "ANTHROPIC_",
+    "CONVERSATION_",
     "CORS_",
     "CSRF_",
     "DATABASE_",

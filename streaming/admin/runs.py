@@ -105,7 +105,7 @@ class RunAdmin(HistoryAdmin):
                 "classes": ("collapse",),
                 "fields": (
                     ("created", "first_token_time", "ended", "cancel_requested"),
-                    ("last_alive", "last_read", "worker"),
+                    ("last_alive", "last_read", "worker", "log_state"),
                 ),
             },
         ),

@@ -160,7 +160,7 @@ def timeline(run: Run) -> Timeline:
 
 def _lines(run: Run) -> Iterator[tuple[int, str]]:
     """Each event with its number. Only LF parts them: JSON may hold other line ends."""
-    segments = EventSegment.objects.filter(run=run).order_by("first_id")
+    segments = EventSegment.objects.filter(run=run).order_by("last_id")
     for first_id, events in segments.values_list("first_id", "events").iterator():
         yield from enumerate(events.removesuffix("\n").split("\n"), first_id)
 

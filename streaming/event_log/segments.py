@@ -1,14 +1,16 @@
 """The event log's rows: stretches of encoded events, one JSON document a line."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
 from streaming.event_log.base import Entry, make_entry
-from streaming.models import EventSegment, Run, RunStatus
+from streaming.models import EventSegment, LogState, Run, RunStatus
 
 #: Rows that one read takes at most. A row holds what one flush interval brought.
 READ_ROWS = 200
+#: Ids that one read covers, but for what its last row goes beyond them.
+READ_IDS = 4000
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -38,14 +40,12 @@ def save(segments: Iterable[Segment], worker: str) -> set[str]:
 
 def load(run_id: str, after: int) -> list[Entry]:
     """The next durable entries of a run after a number."""
-    rows = EventSegment.objects.filter(run_id=run_id, last_id__gt=after)
-    columns = rows.order_by("first_id").values_list("first_id", "events")
-    return [
-        entry
-        for first, events in columns[:READ_ROWS]
-        for entry in _entries(run_id, first, events)
-        if entry.number > after
-    ]
+    segments = EventSegment.objects.filter(run_id=run_id, last_id__gt=after)
+    rows = segments.order_by("last_id").values_list("first_id", "events")
+    near = rows.filter(first_id__lte=after + READ_IDS)[:READ_ROWS]
+    # Over a crash ids leap: then the next row is further on.
+    found = list(near) or list(rows[:1])
+    return [e for row in found for e in _entries(run_id, *row, after)]
 
 
 def load_new(positions: dict[str, int]) -> dict[str, list[Entry]]:
@@ -53,31 +53,30 @@ def load_new(positions: dict[str, int]) -> dict[str, list[Entry]]:
     rows = EventSegment.objects.filter(
         run_id__in=positions, last_id__gt=min(positions.values(), default=0)
     )
-    columns = rows.order_by("run_id", "first_id").values_list(
+    columns = rows.order_by("run_id", "last_id").values_list(
         "run_id", "first_id", "last_id", "events"
     )
     found: dict[str, list[Entry]] = {}
     for run_id, first, last, events in columns:
-        if last > positions[run_id]:
-            found.setdefault(run_id, []).extend(
-                entry
-                for entry in _entries(run_id, first, events)
-                if entry.number > positions[run_id]
-            )
+        if last > (after := positions[run_id]):
+            news = _entries(run_id, first, events, after)
+            found.setdefault(run_id, []).extend(news)
     return found
 
 
 def gone(run_ids: Collection[str]) -> set[str]:
-    """Those of the runs that were deleted."""
-    kept = Run.objects.filter(id__in=run_ids).values_list("id", flat=True)
-    return set(run_ids) - set(kept)
+    """Those of the runs that were deleted, or whose log was."""
+    kept = Run.objects.filter(id__in=run_ids).exclude(log_state=LogState.REMOVED)
+    return set(run_ids) - set(kept.values_list("id", flat=True))
 
 
 def newest(run_id: str) -> Entry | None:
     """A run's newest durable entry."""
-    rows = EventSegment.objects.filter(run_id=run_id).order_by("-first_id")
-    row = rows.values_list("first_id", "events").first()
-    return list(_entries(run_id, *row))[-1] if row else None
+    rows = EventSegment.objects.filter(run_id=run_id).order_by("-last_id")
+    if row := rows.values_list("first_id", "last_id", "events").first():
+        first, last, events = row
+        return next(_entries(run_id, first, events, last - 1))
+    return None
 
 
 class _Said(msgspec.Struct):
@@ -106,6 +105,9 @@ def _owned(run_ids: Collection[str], worker: str) -> set[str]:
     return set(owned.values_list("id", flat=True))
 
 
-def _entries(run_id: str, first: int, events: str) -> Iterable[Entry]:
-    for number, data in enumerate(events.encode().split(b"\n"), first):
+def _entries(run_id: str, first: int, events: str, after: int) -> Iterator[Entry]:
+    """The entries of a row after a number."""
+    known = max(after - first + 1, 0)
+    lines = events.encode().split(b"\n")[known:]
+    for number, data in enumerate(lines, first + known):
         yield make_entry(run_id, number, data)

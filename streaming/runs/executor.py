@@ -13,6 +13,7 @@ from streaming.messages import Message
 from streaming.models import Run
 from streaming.runs.execution import Execution
 from streaming.runs.pulse import Pulse
+from streaming.runs.upkeep import Upkeep
 
 #: What a run may take to write its end after it was stopped.
 STOP_SECONDS = 5.0
@@ -30,6 +31,7 @@ class InProcessExecutor:
         self._executions: dict[str, Execution] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._pulse = Pulse(self._executions, self.log, conf, worker)
+        self._upkeep = Upkeep(conf)
 
     def submit(self, run: Run, history: Sequence[Message]) -> None:
         """Start a run that was just created for this worker."""
@@ -80,6 +82,7 @@ class InProcessExecutor:
         await self.drain(self._conf.drain)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+        await self._upkeep.aclose()
         await self._pulse.aclose()
         await self.log.aclose()
         await self.agent.provider.aclose()
