@@ -20,6 +20,15 @@ export function duration(ms) {
 }
 
 /**
+ * Whole seconds, for what still runs.
+ *
+ * @param {number} ms
+ */
+export function seconds(ms) {
+  return `${number(Math.floor(ms / 1000))} s`;
+}
+
+/**
  * "1 tool call", "2 tool calls".
  *
  * @param {number} things

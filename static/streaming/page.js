@@ -27,7 +27,7 @@ let current;
 /** @param {RunRequest} request */
 async function start(request) {
   const run = new Run(client, request);
-  const turn = transcript.begin(request.input);
+  const turn = transcript.begin(request);
   current = run;
   composer.running = true;
   log.begin();

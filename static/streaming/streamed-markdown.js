@@ -19,6 +19,7 @@ const CLOSED = new Set(["code", "em", "strong"]);
 
 export class StreamedMarkdown {
   element = element("div", "text");
+  source = "";
   #waiting = "";
   #unsettled = "";
   /** @type {HTMLElement[]} */
@@ -26,14 +27,15 @@ export class StreamedMarkdown {
 
   /** @param {string} source */
   append(source) {
+    this.element.dataset.live = "";
+    this.source += source;
     this.#waiting += source;
     onNextFrame(this.#flush);
   }
 
-  /** All of it, without its marks. */
-  get text() {
-    this.#flush();
-    return [...this.element.children].map((block) => block.textContent).join("\n");
+  /** Nothing more will come. */
+  close() {
+    delete this.element.dataset.live;
   }
 
   #flush = () => {

@@ -1,30 +1,48 @@
 /** A stretch of reasoning, folded away until someone wants to read it. */
 
 import { element } from "./dom.js";
-import { duration } from "./format.js";
+import { duration, seconds } from "./format.js";
+import { icon } from "./icons.js";
+import { Stopwatch } from "./stopwatch.js";
 import { StreamedText } from "./streamed-text.js";
 
 export class ThinkingFold {
   #text = new StreamedText();
-  #summary = element("summary", "", "Thinking…");
-  #startedAt;
+  #label = element("span", "", "Thought");
+  /** @type {Stopwatch | undefined} */
+  #stopwatch;
 
-  /** @param {number} timestamp of its first event, in ms */
+  /** @param {number} [timestamp] of its first event, in ms; none when long past */
   constructor(timestamp) {
-    this.#startedAt = timestamp;
+    const summary = element("summary", "", icon("chevron"), this.#label);
     const body = element("p", "thinking-text", this.#text.node);
-    this.element = element("details", "thinking", this.#summary, body);
-    this.element.dataset.live = "";
+    this.element = element("details", "thinking", summary, body);
+    if (timestamp !== undefined) this.#begin(timestamp);
   }
 
-  /** @param {string} text */
-  append(text) {
+  /**
+   * @param {string} text
+   * @param {number} [timestamp]
+   */
+  append(text, timestamp) {
     this.#text.append(text);
+    if (timestamp !== undefined) this.#stopwatch?.hear(timestamp);
   }
 
   /** @param {number} timestamp of the event that came after it, in ms */
   close(timestamp) {
+    if (!this.#stopwatch) return;
     delete this.element.dataset.live;
-    this.#summary.textContent = `Thought for ${duration(timestamp - this.#startedAt)}`;
+    this.#label.textContent = `Thought for ${duration(this.#stopwatch.stop(timestamp))}`;
+    this.#stopwatch = undefined;
+  }
+
+  /** @param {number} timestamp */
+  #begin(timestamp) {
+    this.element.dataset.live = "";
+    this.#label.textContent = "Thinking…";
+    this.#stopwatch = new Stopwatch(timestamp, (ms) => {
+      this.#label.textContent = `Thinking… ${seconds(ms)}`;
+    });
   }
 }

@@ -1,14 +1,15 @@
 /** A tool call in the transcript: its name, arguments, result and state. */
 
 import { element } from "./dom.js";
-import { duration, prettyJsonText } from "./format.js";
+import { count, duration, prettyJsonText, seconds } from "./format.js";
+import { Stopwatch } from "./stopwatch.js";
 
 /**
  * @typedef {object} ToolCall
  * @property {string} id
  * @property {string} name
  * @property {string} arguments a JSON string
- * @property {string} status
+ * @property {string} [status]
  * @property {string} [result]
  */
 
@@ -20,51 +21,63 @@ const LABELS = {
   unfinished: "Not finished",
 };
 
-const LONG = { chars: 600, lines: 12 };
+const LONG = { chars: 600, lines: 10 };
 
 export class ToolCard {
   #state = element("span", "tool-state");
   #exchange = element("dl", "tool-exchange");
-  #startedAt;
+  /** @type {Stopwatch | undefined} */
+  #stopwatch;
 
   /**
    * @param {ToolCall} call
-   * @param {number} timestamp of its event, in ms
+   * @param {number} [timestamp] of its event, in ms; none when long past
    */
   constructor(call, timestamp) {
-    this.#startedAt = timestamp;
     const name = element("span", "tool-name", call.name);
     const head = element("p", "tool-head", name, this.#state);
     this.element = element("div", "tool", head, this.#exchange);
     this.element.role = "group";
     this.element.ariaLabel = `Tool call: ${call.name}`;
-    this.#show("executing");
+    this.#show("executing", "…");
     this.#add("Arguments", prettyJsonText(call.arguments));
+    if (timestamp === undefined) return;
+    const tell = (/** @type {number} */ ms) => this.#show("executing", `… ${seconds(ms)}`);
+    this.#stopwatch = new Stopwatch(timestamp, tell);
+  }
+
+  get running() {
+    return this.element.dataset.state === "executing";
   }
 
   /**
    * @param {ToolCall} call
-   * @param {number} timestamp of its event, in ms
+   * @param {number} [timestamp] of its event, in ms
    */
-  finish(call, timestamp) {
-    this.#show(call.status, timestamp - this.#startedAt);
-    this.#add("Result", prettyJsonText(call.result ?? ""));
+  finish({ status = "completed", result = "" }, timestamp) {
+    const ms = timestamp !== undefined && this.#stopwatch?.stop(timestamp);
+    this.#show(status, ms === undefined || ms === false ? "" : ` in ${duration(ms)}`);
+    this.#add(status === "error" ? "Error" : "Result", prettyJsonText(result));
   }
 
-  /** The run ended before the tool did. */
-  close() {
-    if (this.element.dataset.state === "executing") this.#show("unfinished");
+  /**
+   * The run ended before the tool did.
+   *
+   * @param {number} timestamp
+   */
+  close(timestamp) {
+    if (!this.running) return;
+    this.#stopwatch?.stop(timestamp);
+    this.#show("unfinished");
   }
 
   /**
    * @param {string} state
-   * @param {number} [ms]
+   * @param {string} [more]
    */
-  #show(state, ms) {
+  #show(state, more = "") {
     this.element.dataset.state = state;
-    const label = LABELS[state] ?? state;
-    const time = ms === undefined ? "" : ` in ${duration(ms)}`;
-    this.#state.textContent = label + time;
+    this.#state.textContent = (LABELS[state] ?? state) + more;
   }
 
   /**
@@ -73,15 +86,29 @@ export class ToolCard {
    */
   #add(term, text) {
     const shown = element("pre", "", text);
-    if (isLong(text)) {
-      shown.className = "long";
-      shown.tabIndex = 0; // it scrolls, which must not take a mouse
+    const description = element("dd", "", shown);
+    const lines = text.split("\n").length;
+    if (text.length > LONG.chars || lines > LONG.lines) {
+      const size = lines > LONG.lines ? count(lines, "line") : count(text.length, "character");
+      description.append(showAllButton(shown, size));
     }
-    this.#exchange.append(element("dt", "", term), element("dd", "", shown));
+    this.#exchange.append(element("dt", "", term), description);
   }
 }
 
-/** @param {string} text */
-function isLong(text) {
-  return text.length > LONG.chars || text.split("\n").length > LONG.lines;
+/**
+ * @param {HTMLElement} shown
+ * @param {string} size
+ */
+function showAllButton(shown, size) {
+  const button = element("button", "show-all");
+  button.type = "button";
+  const fold = (/** @type {boolean} */ folded) => {
+    shown.classList.toggle("folded", folded);
+    button.ariaExpanded = String(!folded);
+    button.textContent = folded ? `Show all ${size}` : "Show less";
+  };
+  button.addEventListener("click", () => fold(!shown.classList.contains("folded")));
+  fold(true);
+  return button;
 }

@@ -3,12 +3,17 @@
 import { onNextFrame } from "./frames.js";
 import { Turn } from "./turn.js";
 
+/** @typedef {import("./agent-client.js").RunRequest} RunRequest */
+/** @typedef {import("./turn.js").StoredMessage} StoredMessage */
+/** @typedef {import("./turn.js").TurnCommands} TurnCommands */
+
 /** So near to the end, in px, a reader counts as being there. */
 const NEAR = 80;
 
 export class Transcript {
   #list;
   #frame;
+  #commands;
   #following = true;
   #position = 0;
 
@@ -18,24 +23,52 @@ export class Transcript {
    *
    * @param {HTMLElement} list
    * @param {HTMLElement} frame the section
+   * @param {TurnCommands} [commands] what a turn offers
    */
-  constructor(list, frame) {
+  constructor(list, frame, commands) {
     this.#list = list;
     this.#frame = frame;
+    this.#commands = commands;
     document.addEventListener("scroll", this.#onScroll, { capture: true, passive: true });
   }
 
   /**
    * A new turn at the end.
    *
-   * @param {string} prompt
+   * @param {RunRequest} request
    */
-  begin(prompt) {
-    const turn = new Turn(prompt);
+  begin(request) {
+    const turn = new Turn(request, this.#commands);
     this.#list.append(turn.element);
     this.#following = true;
     this.follow();
     return turn;
+  }
+
+  /**
+   * The turns of a conversation as the server keeps it, instead of what is shown.
+   *
+   * Of a run that is still under way leave the answer out, or its turn, and follow the
+   * run from its beginning.
+   *
+   * @param {StoredMessage[]} messages
+   * @param {Partial<RunRequest>} [request] what their requests had beside the prompt
+   */
+  load(messages, request) {
+    /** @type {Turn[]} */
+    const turns = [];
+    for (const { role, parts } of messages) {
+      if (role === "user") {
+        const input = parts.map(({ text }) => text ?? "").join("");
+        turns.push(new Turn({ ...request, input }, this.#commands));
+      } else {
+        for (const part of parts) turns.at(-1)?.recall(part);
+      }
+    }
+    for (const turn of turns) turn.close();
+    this.#list.replaceChildren(...turns.map((turn) => turn.element));
+    this.#following = true;
+    this.follow();
   }
 
   /** Keep the end in view, unless the reader has gone elsewhere. */

@@ -1,12 +1,29 @@
-/** One prompt and what came of it, part by part in the order it came. */
+/** One prompt and what came of it. */
 
+import { Answer } from "./answer.js";
+import { copyButton } from "./clipboard.js";
 import { element } from "./dom.js";
 import { count, duration, number } from "./format.js";
-import { StreamedMarkdown } from "./streamed-markdown.js";
-import { ThinkingFold } from "./thinking-fold.js";
-import { ToolCard } from "./tool-card.js";
+import { icon } from "./icons.js";
 
 /** @typedef {import("./agent-client.js").AgentEvent} AgentEvent */
+/** @typedef {import("./agent-client.js").RunRequest} RunRequest */
+
+/**
+ * What can be done with a turn that has ended; what is left out is not offered.
+ *
+ * @typedef {object} TurnCommands
+ * @property {(turn: Turn) => void} [regenerate] of the last turn only
+ * @property {(turn: Turn) => string} [curl] the command that asks the same
+ */
+
+/**
+ * A message of a conversation, as the server keeps it.
+ *
+ * @typedef {object} StoredMessage
+ * @property {"user" | "assistant" | "tool"} role
+ * @property {any[]} parts
+ */
 
 /** What a reader should know of an answer that did not simply end. */
 const STOP_NOTES = new Map([
@@ -16,64 +33,62 @@ const STOP_NOTES = new Map([
   ["cancelled", "Stopped. What had come is kept."],
 ]);
 
-class TextPart {
-  #text = new StreamedMarkdown();
-  element = this.#text.element;
-
-  /** @param {string} text */
-  append(text) {
-    this.element.dataset.live = "";
-    this.#text.append(text);
-  }
-
-  close() {
-    delete this.element.dataset.live;
-  }
-
-  get text() {
-    return this.#text.text;
-  }
-}
-
 export class Turn {
-  #answer = element("div", "answer", element("h3", "visually-hidden", "Agent"));
-  /** @type {TextPart[]} */
-  #texts = [];
-  /** @type {Map<string, ToolCard>} */
-  #tools = new Map();
-  /** @type {TextPart | ThinkingFold | undefined} The part that still grows. */
-  #open;
-  #lastTimestamp = 0;
+  #answer = new Answer();
+  #commands;
+  #bar = element("div", "turn-bar");
 
-  /** @param {string} prompt */
-  constructor(prompt) {
+  /**
+   * @param {RunRequest} request
+   * @param {TurnCommands} [commands]
+   */
+  constructor(request, commands = {}) {
+    this.request = request;
+    this.#commands = commands;
     const title = element("h3", "visually-hidden", "You");
-    const bubble = element("div", "prompt", title, element("p", "", prompt));
-    this.element = element("li", "turn", bubble, this.#answer);
+    const bubble = element("div", "prompt", title, element("p", "", request.input));
+    this.element = element("li", "turn", bubble, this.#answer.element);
     this.element.dataset.waiting = "";
   }
 
   /** The text of the answer so far. */
   get text() {
-    return this.#texts.map(({ text }) => text).join("\n");
+    return this.#answer.text;
   }
 
   /** @param {AgentEvent} event */
   receive({ type, data }) {
-    this.#lastTimestamp = data.timestamp;
-    if (type === "thinking") this.#think(data.thinking_step);
-    else if (type === "content") this.#write(data.content);
-    else if (type === "tool_call") this.#callTool(data.tool_call);
-    else if (type === "tool_result") this.#finishTool(data.tool_call);
+    const answer = this.#answer;
+    answer.now = data.timestamp;
+    if (type !== "connected") delete this.element.dataset.waiting;
+    if (type === "thinking") answer.think(data.thinking_step);
+    else if (type === "content") answer.write(data.content);
+    else if (type === "tool_call") answer.callTool(data.tool_call);
+    else if (type === "tool_result") answer.finishTool(data.tool_call);
     else if (type === "complete") this.#summarize(data.metadata);
-    else if (type === "error") this.fail(data.error, data.metadata?.code);
+    else if (type === "error") answer.fail(data.error, data.metadata?.code);
+  }
+
+  /**
+   * A part of an answer that is long past.
+   *
+   * @param {any} part
+   */
+  recall(part) {
+    const answer = this.#answer;
+    if (part.type === "thinking") answer.think(part.text);
+    else if (part.type === "text") answer.write(part.text);
+    else if (part.type === "tool_call") answer.callTool(part);
+    else if (part.type === "tool_result") {
+      answer.finishTool({ ...part, status: part.is_error ? "error" : "completed" });
+    }
   }
 
   /** Nothing more will come. */
   close() {
-    this.#closeOpen();
-    for (const tool of this.#tools.values()) tool.close();
+    this.#answer.close();
     delete this.element.dataset.waiting;
+    this.#offer();
   }
 
   /**
@@ -83,45 +98,12 @@ export class Turn {
    * @param {string} [code]
    */
   fail(message, code) {
-    const failure = element("p", "failure", message);
-    if (code) failure.append(" ", element("code", "", code));
-    this.#add(failure);
+    this.#answer.fail(message, code);
   }
 
   /** @param {string} text */
   note(text) {
-    this.#add(element("p", "note", text));
-  }
-
-  /** @param {string} text */
-  #think(text) {
-    if (!(this.#open instanceof ThinkingFold)) {
-      this.#grow(new ThinkingFold(this.#lastTimestamp));
-    }
-    this.#open?.append(text);
-  }
-
-  /** @param {string} text */
-  #write(text) {
-    if (!(this.#open instanceof TextPart)) {
-      const part = new TextPart();
-      this.#texts.push(part);
-      this.#grow(part);
-    }
-    this.#open?.append(text);
-  }
-
-  /** @param {import("./tool-card.js").ToolCall} call */
-  #callTool(call) {
-    const card = new ToolCard(call, this.#lastTimestamp);
-    this.#tools.set(call.id, card);
-    this.#add(card.element);
-  }
-
-  /** @param {import("./tool-card.js").ToolCall} call */
-  #finishTool(call) {
-    if (!this.#tools.has(call.id)) this.#callTool(call);
-    this.#tools.get(call.id)?.finish(call, this.#lastTimestamp);
+    this.#answer.note(text);
   }
 
   /** @param {{stop_reason: string, usage: any, execution_summary: any}} outcome */
@@ -135,24 +117,20 @@ export class Turn {
       count(summary.tool_calls, "tool call"),
       `${count(total_tokens, "token")} (${number(input_tokens)} in, ${number(output_tokens)} out)`,
     ];
-    this.#add(element("p", "summary", facts.join(" · ")));
+    this.#bar.append(element("p", "summary", facts.join(" · ")));
   }
 
-  /** @param {TextPart | ThinkingFold} part */
-  #grow(part) {
-    this.#add(part.element);
-    this.#open = part;
-  }
-
-  /** @param {HTMLElement} part */
-  #add(part) {
-    this.#closeOpen();
-    delete this.element.dataset.waiting;
-    this.#answer.append(part);
-  }
-
-  #closeOpen() {
-    this.#open?.close(this.#lastTimestamp);
-    this.#open = undefined;
+  /** The actions, which come when there is something to act on. */
+  #offer() {
+    const { regenerate, curl } = this.#commands;
+    if (this.text) this.#bar.append(copyButton("Copy", () => this.text));
+    if (regenerate) {
+      const button = element("button", "tool-button regenerate", icon("again"), "Regenerate");
+      button.type = "button";
+      button.addEventListener("click", () => regenerate(this));
+      this.#bar.append(button);
+    }
+    if (curl) this.#bar.append(copyButton("Copy as curl", () => curl(this), "curl"));
+    if (this.#bar.childElementCount) this.#answer.element.append(this.#bar);
   }
 }

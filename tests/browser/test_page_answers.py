@@ -147,7 +147,7 @@ async def test_thinking_tools_and_text_stand_in_the_order_they_came(
     await scripted.run("What is 6 times 7?")
     kinds = "element => [...element.children].map(child => child.className)"
     parts = await scripted.answer.evaluate(kinds)
-    first, second = ["thinking", "text", "tool"], ["thinking", "text", "summary"]
+    first, second = ["thinking", "text", "tools"], ["thinking", "text", "turn-bar"]
     assert parts == ["visually-hidden", *first, *second]
     await expect(scripted.tools).to_contain_text(["calculatorDone"])
     await expect(scripted.tools.locator("dd")).to_have_text([SUM, "42"])

@@ -1,0 +1,66 @@
+"""A conversation that is read again looks as it did when it was streamed."""
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.demo_page import DemoPage
+from tests.browser.test_page_answers import HOSTILE, words
+from tests.providers.openai_streams import chunk, chunks, fragment
+from tests.upstream import Reply, Upstream
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+#: Put the conversation on the page as the API gives it, in place of what is there.
+LOAD = """async (conversation) => {
+  const { Transcript } = await import("/static/streaming/transcript.js");
+  const [list, frame] = ["transcript", "conversation"].map((id) =>
+    document.getElementById(id));
+  const answer = await fetch(`/api/v1/agent/conversations/${conversation}`);
+  new Transcript(list, frame).load((await answer.json()).messages);
+}"""
+#: What can be seen of an answer, without what only the moment knew.
+PARTS = """(answer) => [...answer.children]
+  .filter((part) => !part.matches(".turn-bar"))
+  .map((part) => part.textContent.replace(/( for| in) [\\d.]+ m?s/g, ""))"""
+
+
+async def load(page: DemoPage) -> None:
+    await page.page.evaluate(LOAD, await page.conversation.input_value())
+
+
+async def test_a_conversation_looks_as_it_did_when_it_came(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    thought = chunk(reasoning_content="Both.")
+    first = fragment('{"expression":"6*7"}', id="call-1", name="calculator", index=0)
+    second = fragment('{"expression":"1/0"}', id="call-2", name="calculator", index=1)
+    model.reply(
+        Reply(
+            chunks(thought, chunk(content="I ask."), first, second, chunk("tool_calls"))
+        ),
+        Reply(words("It is **42**.\n\n- so\n- it is")),
+        Reply(words("You are welcome.")),
+    )
+    await scripted.run("What is 6*7?")
+    await scripted.run("Thank you.")
+    await expect(scripted.turns).to_have_count(2)
+    answers = scripted.page.locator(".answer")
+    streamed = await answers.evaluate_all(f"(all) => all.map({PARTS})")
+    await load(scripted)
+    await expect(scripted.turns).to_have_count(2)
+    await expect(answers.first.locator(".tools > .tool")).to_have_count(2)
+    await expect(answers.last).to_contain_text("You are welcome.")
+    assert await answers.evaluate_all(f"(all) => all.map({PARTS})") == streamed
+    states = await scripted.page.locator(".tool").evaluate_all(
+        "(tools) => tools.map((tool) => tool.dataset.state)"
+    )
+    assert states == ["completed", "error"]
+
+
+async def test_what_is_kept_stays_text(scripted: DemoPage, model: Upstream) -> None:
+    model.reply(Reply(words(HOSTILE)))
+    await scripted.run(HOSTILE)
+    await load(scripted)
+    await expect(scripted.turns.locator(".prompt p")).to_have_text(HOSTILE)
+    await expect(scripted.text).to_have_text(HOSTILE)
+    await expect(scripted.page.locator("#transcript :is(img, script)")).to_have_count(0)
