@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from streaming.views import agent, conversations, pages, runs, status
+from streaming.views import agent, conversations, pages, runs, selftest, status
 
 api = "api/v1/agent"
 
@@ -22,5 +22,6 @@ urlpatterns = [
         conversations.detail,
         name="conversation-detail",
     ),
+    path(f"{api}/selftest", selftest.selftest, name="selftest"),
     re_path(r"^(?P<path>[\s\S]*)$", status.not_found, name="not-found"),
 ]

@@ -1,12 +1,7 @@
 """The container's own command, behind the project's own nginx, as they are deployed."""
 
-import json
-import os
 import re
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,38 +10,20 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.available import need
+from tests.servers import PAUSE_MS, ROOT, app, free_port, nginx
 
-ROOT = Path(__file__).resolve().parent.parent
 STREAM = "/api/v1/agent/stream"
 QUESTION = {"input": "What is 12 * 12?"}
-PAUSE_MS = 40
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def container_command() -> list[str]:
-    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text().replace("\\\n", "")
-    (command,) = re.findall(r"^CMD (\[.+\])$", dockerfile, re.MULTILINE)
-    arguments: list[str] = json.loads(command)
-    return arguments
-
-
-def nginx_conf(directory: Path, port: int, app_port: int) -> str:
+def deployed_conf(port: int, app_port: int) -> str:
     """Ours, with what this machine has in place of the containers'."""
     conf = (ROOT / "deploy" / "nginx.conf").read_text()
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    folders = "".join(f"{kind}_temp_path {directory / kind};\n" for kind in kinds)
     for old, new in {
         "app:8080": f"127.0.0.1:{app_port}",
         "listen 80;": f"listen 127.0.0.1:{port};",
         "listen [::]:80;": "",
         "worker_rlimit_nofile 65536;": "",
-        "http {\n": f"http {{\n{folders}",
     }.items():
         assert conf.count(old) == 1
         conf = conf.replace(old, new)
@@ -54,57 +31,17 @@ def nginx_conf(directory: Path, port: int, app_port: int) -> str:
 
 
 @contextmanager
-def nginx(directory: Path, app_port: int) -> Iterator[str]:
+def deployed_nginx(directory: Path, app_port: int) -> Iterator[str]:
     port = free_port()
-    path = directory / "nginx.conf"
-    path.write_text(nginx_conf(directory, port, app_port))
-    user = "user root;" if os.geteuid() == 0 else ""
-    options = f"daemon off; pid {directory}/nginx.pid; {user}"
-    command = [need("nginx"), "-p", str(directory), "-c", str(path), "-g", options]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        try:
-            wait_for_port(port, process)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
-@contextmanager
-def app(
-    directory: Path, port: int, **variables: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "DJANGO_SETTINGS_MODULE": "agentsite.settings",
-        "DATA_DIR": str(directory),
-        "DATABASE_URL": "",
-        "DEMO_DELAY_MS": str(PAUSE_MS),
-        "PORT": str(port),
-        **variables,
-    }
-    with subprocess.Popen(container_command(), cwd=ROOT, env=environment) as process:
-        try:
-            wait_for_port(port, process)
-            yield process
-        finally:
-            process.kill()
-
-
-def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        assert process.poll() is None, "ended at its start"
-        with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise TimeoutError(f"nobody listens on {port}")
+    with nginx(directory, deployed_conf(port, app_port), port) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
     with (
-        nginx(tmp_path_factory.mktemp("nginx"), port) as url,
+        deployed_nginx(tmp_path_factory.mktemp("nginx"), port) as url,
         app(tmp_path_factory.mktemp("data"), port),
     ):
         yield url
@@ -140,7 +77,7 @@ def test_pages_and_their_static_files_are_there(site: str) -> None:
 
 
 def test_without_the_agent_nginx_answers_in_json(tmp_path: Path) -> None:
-    with nginx(tmp_path, app_port=free_port()) as url:
+    with deployed_nginx(tmp_path, free_port()) as url:
         response = httpx.post(url + STREAM, json=QUESTION)
     assert response.status_code == 503
     assert response.json()["code"] == "shutting_down"
