@@ -21,6 +21,7 @@ from streaming.event_log.base import Entry, make_entry
 from streaming.event_log.segments import Segment
 from streaming.event_log.tail import Tail
 from streaming.events import Event
+from streaming.statements import insert
 from streaming.wire import native
 
 logger = logging.getLogger(__name__)
@@ -207,4 +208,4 @@ def _number(run_id: str, writing: _Writing, events: Sequence[Event]) -> list[Ent
 
 def _commit_end(segment: Segment, commit: Callable[[], None]) -> None:
     commit()
-    segment.row().save(force_insert=True)
+    insert(segment.row())

@@ -6,6 +6,7 @@ import msgspec
 
 from streaming.event_log.base import Entry, make_entry
 from streaming.models import EventSegment, LogState, Run, RunStatus
+from streaming.statements import insert_all
 
 #: Rows that one read takes at most. A row holds what one flush interval brought.
 READ_ROWS = 200
@@ -34,7 +35,7 @@ def save(segments: Iterable[Segment], worker: str) -> set[str]:
     by_run = {segment.run_id: segment for segment in segments}
     lost = set(by_run) - _owned(by_run, worker)
     rows = [s.row() for run_id, s in by_run.items() if run_id not in lost]
-    EventSegment.objects.bulk_create(rows)
+    insert_all(rows)
     return lost
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import cast
 
 import msgspec
+from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -34,6 +35,7 @@ from streaming.models import (
     new_conversation_id,
 )
 from streaming.models import Message as MessageRow
+from streaming.statements import insert, insert_all, update
 
 IDEMPOTENCY_HOURS = 24
 TITLE_CHARS = 80
@@ -83,19 +85,25 @@ def create_run(
     Raises `ConversationBusy`, `IdempotencyConflict`, `RateLimited`, or IntegrityError
     when two requests race (call again: the second then sees the first).
     """
-    organization, _ = Organization.objects.get_or_create(org_id=request.org_id)
+    org_key, conversation_key, busy_with = _find(request)
+    organization = Organization(pk=org_key, org_id=request.org_id)
+    if org_key is None:
+        insert(organization)
     if earlier := _same_request(organization, request):
         return Created(earlier, None)
-    conversation, _ = Conversation.objects.get_or_create(
-        organization=organization,
-        conversation_id=request.conversation_id or new_conversation_id(),
-        defaults={"title": _title(request.input)},
-    )
-    if busy := conversation.runs.filter(status=RunStatus.RUNNING).first():
-        raise ConversationBusy(busy.id)
+    if busy_with:
+        raise ConversationBusy(busy_with)
     if max_runs_per_org:
         _check_limit(organization, max_runs_per_org)
-    run = Run.objects.create(
+    conversation = Conversation(
+        pk=conversation_key,
+        organization=organization,
+        conversation_id=request.conversation_id or new_conversation_id(),
+        title=_title(request.input),
+    )
+    if conversation_key is None:
+        insert(conversation)
+    run = Run(
         organization=organization,
         conversation=conversation,
         input=request.input,
@@ -108,8 +116,32 @@ def create_run(
         request_hash=request.request_hash,
         worker=worker,
     )
-    save_messages(run, [user_message(request.input)])
+    insert(run)
+    question = user_message(request.input)
+    save_messages(run, [question])
+    if conversation_key is None:
+        return Created(run, [question])
     return Created(run, load_history(conversation, history_chars))
+
+
+_FIND = f"""
+    SELECT organization.id, conversation.id, run.id
+    FROM {Organization._meta.db_table} organization
+    LEFT JOIN {Conversation._meta.db_table} conversation
+    ON conversation.organization_id = organization.id
+    AND conversation.conversation_id = %s
+    LEFT JOIN {Run._meta.db_table} run
+    ON run.conversation_id = conversation.id AND run.status = %s
+    WHERE organization.org_id = %s
+"""
+
+
+def _find(request: RunRequest) -> tuple[int | None, int | None, str | None]:
+    """The organization, the conversation and the run that it is busy with."""
+    running = RunStatus.RUNNING.value
+    with connection.cursor() as cursor:
+        cursor.execute(_FIND, [request.conversation_id, running, request.org_id])
+        return cursor.fetchone() or (None, None, None)
 
 
 def _same_request(organization: Organization, request: RunRequest) -> Run | None:
@@ -191,7 +223,7 @@ def checkpoint(run: Run, message: Message) -> None:
 
 def save_messages(run: Run, messages: Sequence[Message]) -> None:
     """Append messages to the run's conversation."""
-    MessageRow.objects.bulk_create(
+    insert_all(
         MessageRow(
             conversation_id=run.conversation_id,
             run=run,
@@ -200,9 +232,7 @@ def save_messages(run: Run, messages: Sequence[Message]) -> None:
         )
         for message in messages
     )
-    Conversation.objects.filter(pk=run.conversation_id).update(
-        updated_at=timezone.now()
-    )
+    update(Conversation, {"id": run.conversation_id}, updated_at=timezone.now())
 
 
 def finish_run(
@@ -213,7 +243,10 @@ def finish_run(
 ) -> None:
     """End a run for good. Raises `LostRun` when it is ours no longer."""
     used = progress.usage
-    updated = _owned(run).update(
+    owned = {"id": run.id, "worker": run.worker, "status": RunStatus.RUNNING}
+    updated = update(
+        Run,
+        owned,
         status=_final_status(progress, error),
         stop_reason="" if error else progress.stop_reason,
         error_code=error.code if error else "",

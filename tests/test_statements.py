@@ -1,0 +1,77 @@
+"""Statements that are built once write what the ORM would."""
+
+from datetime import timedelta
+
+import pytest
+from django.forms.models import model_to_dict
+from django.utils import timezone
+
+from streaming.models import Conversation, Message, Organization, Run, RunStatus
+from streaming.statements import insert, insert_all, update
+
+pytestmark = pytest.mark.django_db
+
+
+def make_run() -> Run:
+    """One that is not stored, with a value of each kind."""
+    organization = Organization.objects.create(org_id="acme")
+    conversation = Conversation.objects.create(organization=organization)
+    return Run(
+        organization=organization,
+        conversation=conversation,
+        input="What's “15%” of 240?",
+        context={"who": "Zoë", "none": None},
+        background=True,
+        provider="demo",
+        model="demo",
+        used_tools=["clock"],
+        first_token_at=timezone.now() - timedelta(seconds=1),
+    )
+
+
+def test_an_inserted_row_is_read_as_it_was() -> None:
+    run = make_run()
+    insert(run)
+    assert model_to_dict(Run.objects.get(pk=run.pk)) == model_to_dict(run)
+    assert Run.objects.get(pk=run.pk).created_at == run.created_at
+
+
+def test_an_inserted_row_gets_its_key_and_can_be_saved() -> None:
+    organization = Organization(org_id="acme")
+    insert(organization)
+    organization.org_id = "umbrella"
+    organization.save()
+    assert Organization.objects.get().org_id == "umbrella"
+    assert Organization.objects.get().pk == organization.pk
+
+
+def test_many_rows_are_inserted_in_their_order() -> None:
+    run = make_run()
+    insert(run)
+    texts = [f"message {number}" for number in range(50)]
+    insert_all(
+        Message(conversation=run.conversation, run=run, role="user", parts=[text])
+        for text in texts
+    )
+    assert [message.parts for message in Message.objects.all()] == [[t] for t in texts]
+
+
+def test_no_rows_are_no_work() -> None:
+    insert_all([])
+    assert not Message.objects.exists()
+
+
+def test_an_update_changes_the_rows_that_match_and_counts_them() -> None:
+    run = make_run()
+    insert(run)
+    ended = timezone.now()
+    values = {
+        "status": RunStatus.COMPLETED,
+        "used_tools": ["a", "b"],
+        "ended_at": ended,
+    }
+    assert update(Run, {"id": run.id, "worker": "another"}, **values) == 0
+    assert Run.objects.get().status == RunStatus.RUNNING
+    assert update(Run, {"id": run.id, "worker": ""}, **values) == 1
+    stored = Run.objects.get()
+    assert (stored.status, stored.used_tools, stored.ended_at) == tuple(values.values())
