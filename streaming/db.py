@@ -3,31 +3,50 @@
 Django's own async ORM calls take the thread of the request they belong to; a run
 outlives its request, and a connection would leak with each. One thread writes, since
 SQLite's wait for a lock is unfair and one writer never waits for itself; a few read.
+What waits for the writer is committed together.
 """
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import ParamSpec, TypeVar
+from contextlib import suppress
+from functools import cache, partial
+from typing import Any, Generic, ParamSpec, TypeVar
 
-from django.db import close_old_connections, connections, transaction
+from django.db import (
+    InterfaceError,
+    OperationalError,
+    close_old_connections,
+    connections,
+    transaction,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 READERS = 4
+#: What waits together is committed together, up to so many.
+GROUP = 32
 
 
 async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call `function`, which only reads."""
-    return await _call(_readers(), function, *args, **kwargs)
+    call = partial(_refreshing, function, *args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(_readers(), call)
 
 
 async def write(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call `function` in one transaction. Once begun, it ends whoever is cancelled."""
-    return await _call(_writer(), transaction.atomic(function), *args, **kwargs)
+    """Call `function` in a transaction. Once begun, it ends whoever is cancelled.
+
+    It shares the transaction with others that wait at the same time; when one of them
+    fails, each is called again alone. So it must do nothing but work on the database.
+    """
+    write = _Write(partial(function, *args, **kwargs))
+    _waiting.append(write)
+    _writer().submit(_write_waiting)
+    return await write.done
 
 
 def close() -> None:
@@ -39,6 +58,79 @@ def close() -> None:
                 pool().submit(_close_connections, together)
             pool().shutdown()
             pool.cache_clear()
+
+
+class _Write(Generic[T]):
+    """A function that waits to be called, and who waits for it."""
+
+    result: T
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self.done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.call = call
+        self.error: Exception | None = None
+
+    def tell(self) -> None:
+        """Tell the one who waits."""
+        if self.done.cancelled():
+            return
+        if self.error:
+            self.done.set_exception(self.error)
+        else:
+            self.done.set_result(self.result)
+
+
+#: Event loops append, the writing thread takes.
+_waiting: deque[_Write[Any]] = deque()
+
+
+def _write_waiting() -> None:
+    writes = [_waiting.popleft() for _ in range(min(len(_waiting), GROUP))]
+    writes = [write for write in writes if not write.done.cancelled()]
+    if not writes:
+        return  # an earlier call took them along
+    _refreshing(_write_together, writes)
+    for loop in {write.done.get_loop() for write in writes}:
+        told = [write for write in writes if write.done.get_loop() is loop]
+        with suppress(RuntimeError):  # it was closed meanwhile
+            loop.call_soon_threadsafe(_tell, told)
+
+
+def _write_together(writes: Sequence[_Write[Any]]) -> None:
+    if len(writes) > 1:
+        with suppress(Exception), transaction.atomic():
+            for write in writes:
+                write.result = write.call()
+            return
+    _write_each(writes)
+
+
+def _write_each(writes: Sequence[_Write[Any]]) -> None:
+    away: Exception | None = None
+    for write in writes:
+        try:
+            if away is None:
+                with transaction.atomic():
+                    write.result = write.call()
+        except (InterfaceError, OperationalError) as error:
+            away = error  # and would be for the rest, whom it would keep waiting
+        except Exception as error:
+            write.error = error
+        write.error = write.error or away
+
+
+def _tell(writes: Sequence[_Write[Any]]) -> None:
+    for write in writes:
+        write.tell()
+
+
+def _refreshing(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call `function`, on no connection that is too old or broken; keep none such."""
+    close_old_connections()
+    try:
+        return function(*args, **kwargs)
+    finally:
+        close_old_connections()
 
 
 def _close_connections(together: threading.Barrier) -> None:
@@ -54,19 +146,3 @@ def _readers() -> ThreadPoolExecutor:
 @cache
 def _writer() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix="db-write")
-
-
-async def _call(
-    pool: ThreadPoolExecutor,
-    function: Callable[P, T],
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> T:
-    def call() -> T:
-        close_old_connections()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            close_old_connections()
-
-    return await asyncio.get_running_loop().run_in_executor(pool, call)

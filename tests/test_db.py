@@ -1,0 +1,142 @@
+"""The way to the database: what waits for the writer shares a transaction, and suffers
+nothing from what it shares it with."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from django.db import IntegrityError, OperationalError, transaction
+
+from streaming import db
+from streaming.models import Conversation, Organization
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PATIENCE = 60
+
+
+class Refused(Exception):
+    """What a function raises that has written already."""
+
+
+@asynccontextmanager
+async def busy_writer() -> AsyncIterator[None]:
+    """While somebody writes, and all others must wait."""
+    begun, end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        assert end.wait(PATIENCE)
+
+    holding = asyncio.create_task(db.write(hold))
+    assert await asyncio.to_thread(begun.wait, PATIENCE)
+    try:
+        yield
+    finally:
+        end.set()
+        await holding
+
+
+async def write_together(*functions: Callable[[], object]) -> list[object]:
+    """What each returned or raised, when all had to wait for the same."""
+    async with busy_writer():
+        tasks = [asyncio.create_task(db.write(function)) for function in functions]
+        await asyncio.sleep(0)
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def make(name: str) -> Callable[[], str]:
+    """A function that writes an organization."""
+
+    def write() -> str:
+        return Organization.objects.create(org_id=name).org_id
+
+    return write
+
+
+async def organizations() -> set[str]:
+    return set(
+        await db.read(
+            lambda: list(Organization.objects.values_list("org_id", flat=True))
+        )
+    )
+
+
+async def test_what_waits_together_is_committed_together() -> None:
+    order: list[str] = []
+
+    def note(name: str) -> Callable[[], None]:
+        def write() -> None:
+            order.append(f"{name} written")
+            transaction.on_commit(lambda: order.append(f"{name} committed"))
+
+        return write
+
+    await write_together(note("a"), note("b"))
+    assert order == ["a written", "b written", "a committed", "b committed"]
+
+
+async def test_each_gets_its_own_result() -> None:
+    assert await write_together(make("a"), make("b")) == ["a", "b"]
+    assert await organizations() == {"a", "b"}
+
+
+async def test_who_fails_undoes_itself_and_no_other() -> None:
+    def refuse() -> None:
+        Organization.objects.create(org_id="refused")
+        raise Refused
+
+    results = await write_together(make("a"), refuse, make("b"), make("a"))
+    assert [type(result) for result in results] == [str, Refused, str, IntegrityError]
+    assert await organizations() == {"a", "b"}
+
+
+async def test_what_fails_at_the_commit_undoes_no_other() -> None:
+    def break_a_key() -> None:
+        Conversation.objects.create(organization_id=404)
+
+    results = await write_together(make("a"), break_a_key, make("b"))
+    assert [type(result) for result in results] == [str, IntegrityError, str]
+    assert await organizations() == {"a", "b"}
+    assert not await db.read(Conversation.objects.exists)
+
+
+async def test_a_database_that_is_away_is_asked_once_more_and_not_by_all() -> None:
+    asked: list[str] = []
+
+    def fail() -> None:
+        asked.append("again")
+        raise OperationalError("away")
+
+    results = await write_together(fail, fail, fail)
+    assert [type(result) for result in results] == [OperationalError] * 3
+    assert len(asked) == 2
+
+
+async def test_who_is_cancelled_while_waiting_writes_nothing() -> None:
+    async with busy_writer():
+        waiting = asyncio.create_task(db.write(make("late")))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    assert await db.write(make("next")) == "next"
+    assert await organizations() == {"next"}
+
+
+async def test_what_has_begun_ends_whoever_is_cancelled() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def write() -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+        make("begun")()
+
+    writing = asyncio.create_task(db.write(write))
+    assert await asyncio.to_thread(begun.wait, PATIENCE)
+    writing.cancel()
+    await asyncio.wait([writing])
+    go_on.set()
+    await db.write(lambda: None)
+    assert await organizations() == {"begun"}
