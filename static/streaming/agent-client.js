@@ -1,150 +1,203 @@
 /**
  * A client of the agent's HTTP API, without dependencies.
  *
- *     const client = new AgentClient("/api/v1/agent/");
- *     for await (const { type, data } of client.stream({ input: "Hello" })) {
- *       if (type === "content") show(data.content);
+ *     const client = new AgentClient();
+ *     for await (const event of client.stream({ input: "Hello" })) {
+ *       if (event.type === "content") show(event.data.content);
  *     }
+ *
+ * A stream outlives its connections: after a lost network, a restart of the server or a
+ * laptop's sleep it goes on where it was, with no event lost and none twice.
  */
 
-import { EventStreamParser } from "./sse.js";
+import { AgentHttp, unexpectedAnswer } from "./agent-http.js";
+import { AgentStream, cancelRun, runPath } from "./agent-stream.js";
+
+export { AgentError } from "./agent-http.js";
+export { AgentStream };
+
+/** @typedef {import("./agent-types.js").AgentEvent} AgentEvent */
+/** @typedef {import("./agent-types.js").EventType} EventType */
+/** @typedef {import("./agent-types.js").RunRequest} RunRequest */
+/** @typedef {import("./agent-types.js").RunAnswer} RunAnswer */
+/** @typedef {import("./agent-types.js").RunState} RunState */
+/** @typedef {import("./agent-types.js").AgentMetadata} AgentMetadata */
+/** @typedef {import("./agent-types.js").Conversation} Conversation */
+/** @typedef {import("./agent-types.js").ConversationPage} ConversationPage */
+/** @typedef {import("./agent-types.js").Readiness} Readiness */
+/** @typedef {import("./agent-stream.js").StreamState} StreamState */
+/** @typedef {import("./agent-stream.js").StreamStatus} StreamStatus */
+/** @typedef {import("./agent-stream.js").StreamOptions} StreamOptions */
 
 /**
- * @typedef {object} RunRequest
- * @property {string} input
- * @property {string} [org_id]
- * @property {string} [conversation_id]
- * @property {number} [max_iterations]
- * @property {Record<string, string>} [context]
+ * @typedef {object} CallOptions
+ * @property {string} [orgId] another organization than the client's
+ * @property {AbortSignal} [signal]
  */
-
-/**
- * @typedef {object} AgentEvent
- * @property {string} id "" for an event that is not in the run's log
- * @property {string} type
- * @property {any} data the event as the server sent it
- */
-
-/** What the server, or the way to it, answered instead of what was asked for. */
-export class AgentError extends Error {
-  name = "AgentError";
-
-  /**
-   * @param {string} message a sentence for people
-   * @param {object} about
-   * @param {string} about.code a word for programs
-   * @param {number} [about.status] the HTTP status, 0 when there was no answer
-   * @param {{field: string, message: string}[]} [about.details]
-   * @param {string} [about.runId] the run that is in the way
-   * @param {unknown} [about.cause]
-   */
-  constructor(message, { code, status = 0, details = [], runId = "", cause }) {
-    super(message, { cause });
-    this.code = code;
-    this.status = status;
-    this.details = details;
-    this.runId = runId;
-  }
-}
 
 export class AgentClient {
-  #base;
+  #http;
+  #orgId;
 
-  /** @param {string | URL} base the URL of the API, with a slash at its end */
-  constructor(base) {
-    this.#base = new URL(base, globalThis.document?.baseURI);
-  }
+  /** The conversations of the organization. */
+  conversations;
 
-  /** What the agent is and can do. */
-  async metadata() {
-    return (await this.#fetch("metadata")).json();
+  /**
+   * @param {object} [options]
+   * @param {string | URL} [options.baseUrl] of the API; in Node it must be absolute
+   * @param {import("./agent-http.js").HeadersOption} [options.headers] sent with each
+   *   request; a function is asked each time, so that a token can be renewed
+   * @param {string} [options.orgId] the organization, where a call names none
+   */
+  constructor({ baseUrl = "/api/v1/agent/", headers = {}, orgId } = {}) {
+    this.#http = new AgentHttp(baseUrl, headers);
+    this.#orgId = orgId;
+    this.conversations = new Conversations(this.#http, orgId);
   }
 
   /**
    * Start a run and follow its events up to `done`.
    *
-   * Aborting the signal, or leaving the loop, closes the connection but does not stop
-   * the run: `cancel` does.
+   * The request goes out at once, and again if its answer never comes: an
+   * `Idempotency-Key` sees to it that one run is started, however often it is sent.
    *
    * @param {RunRequest} request
-   * @param {{signal?: AbortSignal}} [options]
-   * @returns {AsyncGenerator<AgentEvent, void, undefined>}
-   * @throws {AgentError} also when the connection breaks before `done`
+   * @param {StreamOptions & {idempotencyKey?: string}} [options]
    */
-  async *stream(request, { signal } = {}) {
-    const response = await this.#fetch("stream", {
-      method: "POST",
-      headers: { "Content-Type": "application/json", Accept: "text/event-stream" },
-      body: JSON.stringify(request),
-      signal,
-    });
-    for await (const { id, event, data } of events(response)) {
-      yield { id, type: event, data: JSON.parse(data) };
-      if (event === "done") return;
-    }
-    throw connectionLost();
+  stream(request, options = {}) {
+    const { idempotencyKey = newKey() } = options;
+    const orgId = request.org_id ?? this.#orgId;
+    const target = { request: { ...request, org_id: orgId }, idempotencyKey, orgId };
+    return new AgentStream(this.#http, { ...target, events: request.events }, options);
   }
 
   /**
-   * Stop a run for good.
+   * Follow a run that was started before, by whomever: all its events, or those after a
+   * number or an event's id. Ends without any when there is nothing left.
    *
    * @param {string} runId
-   * @param {string} orgId
+   * @param {StreamOptions & {after?: number | string, events?: EventType[], orgId?: string}}
+   *   [options]
    */
-  async cancel(runId, orgId) {
-    const path = `runs/${encodeURIComponent(runId)}/cancel`;
-    const query = new URLSearchParams({ org_id: orgId });
-    const response = await this.#fetch(`${path}?${query}`, { method: "POST" });
-    return response.json();
+  follow(runId, options = {}) {
+    const { after = 0, events, orgId = this.#orgId } = options;
+    const number = Number(String(after).slice(String(after).lastIndexOf(":") + 1));
+    return new AgentStream(this.#http, { runId, after: number, events, orgId }, options);
   }
 
   /**
-   * @param {string} path
-   * @param {RequestInit} [options]
+   * Run to the end, for one answer.
+   *
+   * @param {RunRequest} request
+   * @param {{signal?: AbortSignal, idempotencyKey?: string}} [options]
+   * @returns {Promise<RunAnswer>}
    */
-  async #fetch(path, options) {
-    const response = await fetch(new URL(path, this.#base), options).catch((cause) => {
-      if (cause.name === "AbortError") throw cause;
-      const code = "unreachable";
-      throw new AgentError("The server cannot be reached.", { code, cause });
-    });
-    if (!response.ok) throw await errorOf(response);
-    return response;
+  run(request, { signal, idempotencyKey } = {}) {
+    const body = { ...request, org_id: request.org_id ?? this.#orgId };
+    /** @type {Record<string, string>} */
+    const headers = idempotencyKey ? { "Idempotency-Key": idempotencyKey } : {};
+    return this.#http.json("run", { method: "POST", body, headers, signal });
+  }
+
+  /**
+   * What the agent is and can do.
+   *
+   * @param {CallOptions} [options]
+   * @returns {Promise<AgentMetadata>}
+   */
+  metadata({ signal } = {}) {
+    return this.#http.json("metadata", { signal });
+  }
+
+  /**
+   * A run as it stands.
+   *
+   * @param {string} runId
+   * @param {CallOptions} [options]
+   * @returns {Promise<RunState>}
+   */
+  getRun(runId, { orgId = this.#orgId, signal } = {}) {
+    return this.#http.json(runPath(runId), { query: { org_id: orgId }, signal });
+  }
+
+  /**
+   * Stop a run for good, at the provider too.
+   *
+   * @param {string} runId
+   * @param {{orgId?: string}} [options]
+   * @returns {Promise<RunState>}
+   */
+  cancel(runId, { orgId = this.#orgId } = {}) {
+    return cancelRun(this.#http, runId, orgId);
+  }
+
+  /**
+   * Whether the server can take a run, and what it lacks if not.
+   *
+   * @param {CallOptions} [options]
+   * @returns {Promise<Readiness>}
+   */
+  async ready({ signal } = {}) {
+    const answer = await this.#http.json("../../../ready", { signal, allow: [503] });
+    if (!answer.checks) throw unexpectedAnswer(503); // a proxy's, not the server's
+    return answer;
   }
 }
 
-/** @param {Response} response */
-async function errorOf(response) {
-  const { status, statusText } = response;
-  const body = await response.json().catch(() => null);
-  if (typeof body?.error !== "string") {
-    const message = `The server answered ${status} ${statusText}`.trimEnd() + ".";
-    return new AgentError(message, { code: "unexpected_answer", status });
+class Conversations {
+  #http;
+  #orgId;
+
+  /**
+   * @param {AgentHttp} http
+   * @param {string} [orgId]
+   */
+  constructor(http, orgId) {
+    this.#http = http;
+    this.#orgId = orgId;
   }
-  const { error, code, details, run_id: runId } = body;
-  return new AgentError(error, { code, status, details, runId });
+
+  /**
+   * A page of them, newest first; `cursor` is the `next_cursor` of the page before.
+   *
+   * @param {CallOptions & {limit?: number, cursor?: string, search?: string}} [options]
+   * @returns {Promise<ConversationPage>}
+   */
+  list({ limit, cursor, search, orgId = this.#orgId, signal } = {}) {
+    const query = { org_id: orgId, limit, cursor, search };
+    return this.#http.json("conversations", { query, signal });
+  }
+
+  /**
+   * One, with its messages.
+   *
+   * @param {string} id
+   * @param {CallOptions} [options]
+   * @returns {Promise<Conversation>}
+   */
+  get(id, { orgId = this.#orgId, signal } = {}) {
+    return this.#http.json(pathOf(id), { query: { org_id: orgId }, signal });
+  }
+
+  /**
+   * Forget one: its messages, its runs and their events.
+   *
+   * @param {string} id
+   * @param {CallOptions} [options]
+   */
+  async delete(id, { orgId = this.#orgId, signal } = {}) {
+    await this.#http.send(pathOf(id), { method: "DELETE", query: { org_id: orgId }, signal });
+  }
 }
 
-/** @param {Response} response */
-async function* events(response) {
-  if (!response.body) throw connectionLost();
-  const parser = new EventStreamParser();
-  const reader = response.body.getReader();
-  try {
-    for (;;) {
-      const { done, value } = await reader.read().catch((cause) => {
-        throw cause.name === "AbortError" ? cause : connectionLost(cause);
-      });
-      if (done) return;
-      yield* parser.push(value);
-    }
-  } finally {
-    reader.cancel().catch(() => {}); // fails only where there is nothing left to close
-  }
+/** @param {string} id */
+function pathOf(id) {
+  return `conversations/${encodeURIComponent(id)}`;
 }
 
-/** @param {unknown} [cause] */
-function connectionLost(cause) {
-  const message = "The connection broke before the run ended.";
-  return new AgentError(message, { code: "connection_lost", cause });
+/** A key that nobody else has. Pages without HTTPS lack `randomUUID`. */
+function newKey() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -15,7 +15,7 @@ import { Transcript } from "./transcript.js";
 
 const LEFT = "Stopped listening. The server may work on for a while.";
 
-const client = new AgentClient("api/v1/agent/");
+const client = new AgentClient({ baseUrl: "api/v1/agent/" });
 const transcript = new Transcript(byId("transcript"), byId("conversation"));
 const log = new EventLog(byId("events"), byId("event-count"));
 const status = new Status(byId("status"), byId("announcement"));
@@ -26,7 +26,9 @@ let current;
 
 /** @param {RunRequest} request */
 async function start(request) {
-  const run = new Run(client, request);
+  const run = new Run(client, request, ({ state }) => {
+    if (run === current && state === "reconnecting") status.show(state);
+  });
   const turn = transcript.begin(request);
   current = run;
   composer.running = true;

@@ -2,22 +2,21 @@
 
 /** @typedef {import("./agent-client.js").AgentClient} AgentClient */
 /** @typedef {import("./agent-client.js").RunRequest} RunRequest */
+/** @typedef {import("./agent-client.js").StreamStatus} StreamStatus */
 
 export class Run {
-  #client;
-  #request;
   #connection = new AbortController();
-  /** @type {{run_id: string, org_id: string} | undefined} */
-  #identity;
+  #stream;
   #stopping = false;
 
   /**
    * @param {AgentClient} client
    * @param {RunRequest} request
+   * @param {(status: StreamStatus) => void} onState
    */
-  constructor(client, request) {
-    this.#client = client;
-    this.#request = request;
+  constructor(client, request, onState) {
+    const { signal } = this.#connection;
+    this.#stream = client.stream(request, { signal, onState });
   }
 
   /** The connection was closed from this side. */
@@ -27,14 +26,11 @@ export class Run {
 
   /** The server has told which run this is. */
   get known() {
-    return this.#identity !== undefined;
+    return this.#stream.runId !== "";
   }
 
-  async *events() {
-    for await (const event of this.#client.stream(this.#request, this.#connection)) {
-      if (event.type === "connected") this.#identity = event.data.metadata;
-      yield event;
-    }
+  events() {
+    return this.#stream;
   }
 
   /**
@@ -42,24 +38,19 @@ export class Run {
    * or when asked a second time, leave.
    */
   async stop() {
-    if (!this.#identity || this.#stopping) return this.leave();
+    if (!this.known || this.#stopping) return this.leave();
     this.#stopping = true;
-    await this.#cancel().catch(() => this.leave());
+    await this.#stream.cancel().catch(() => this.leave());
   }
 
   /** Have the server stop the run, and do not wait for it. */
   discard() {
-    this.#cancel().catch(() => {}); // the server gives up a run that nobody follows
+    this.#stream.cancel().catch(() => {}); // the server gives up a run that nobody follows
     this.leave();
   }
 
   /** Close the connection. */
   leave() {
     this.#connection.abort();
-  }
-
-  async #cancel() {
-    if (!this.#identity) return;
-    await this.#client.cancel(this.#identity.run_id, this.#identity.org_id);
   }
 }

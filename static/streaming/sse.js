@@ -12,6 +12,8 @@
  * @property {string} id the last event id as of this event, "" before the first
  */
 
+const SPACE = 32;
+
 export class EventStreamParser {
   /** The last event id seen: what to resume after. */
   lastEventId = "";
@@ -22,54 +24,106 @@ export class EventStreamParser {
   #unended = "";
   #afterCarriageReturn = false;
   #event = "";
-  /** @type {string[]} */
-  #data = [];
+  /** @type {string | undefined} */
+  #data;
 
   /**
    * The events that this chunk completes.
    *
    * @param {Uint8Array} chunk
-   * @returns {Generator<ServerSentEvent, void, undefined>}
    */
-  *push(chunk) {
-    for (const line of this.#lines(chunk)) {
-      if (line !== "") this.#readField(line);
-      else if (this.#data.length) yield this.#take();
-      else this.#event = "";
+  push(chunk) {
+    /** @type {ServerSentEvent[]} */
+    const events = [];
+    const text = this.#decoder.decode(chunk, { stream: true });
+    if (text === "") return events;
+    // A CR ends its line at once; the LF that may follow belongs to it.
+    let start = this.#afterCarriageReturn && text[0] === "\n" ? 1 : 0;
+    this.#afterCarriageReturn = text.endsWith("\r");
+    let lineFeed = text.indexOf("\n", start);
+    let carriageReturn = text.indexOf("\r", start);
+    while (lineFeed !== -1 || carriageReturn !== -1) {
+      const byFeed = carriageReturn === -1 || (lineFeed !== -1 && lineFeed < carriageReturn);
+      const end = byFeed ? lineFeed : carriageReturn;
+      this.#endLine(text, start, end, events);
+      start = !byFeed && lineFeed === end + 1 ? end + 2 : end + 1;
+      if (lineFeed !== -1 && lineFeed < start) lineFeed = text.indexOf("\n", start);
+      if (!byFeed) carriageReturn = text.indexOf("\r", start);
+    }
+    this.#unended += start ? text.slice(start) : text;
+    return events;
+  }
+
+  /**
+   * @param {string} text
+   * @param {number} start
+   * @param {number} end
+   * @param {ServerSentEvent[]} events
+   */
+  #endLine(text, start, end, events) {
+    if (this.#unended !== "") {
+      const line = this.#unended + text.slice(start, end);
+      this.#unended = "";
+      this.#readField(line, 0, line.length);
+    } else if (start !== end) {
+      this.#readField(text, start, end);
+    } else {
+      const data = this.#data;
+      if (data !== undefined) {
+        events.push({ event: this.#event || "message", data, id: this.lastEventId });
+      }
+      this.#event = "";
+      this.#data = undefined;
     }
   }
 
-  /** @param {Uint8Array} chunk */
-  *#lines(chunk) {
-    let text = this.#decoder.decode(chunk, { stream: true });
-    if (text === "") return;
-    // A CR ends its line at once; the LF that may follow belongs to it.
-    if (this.#afterCarriageReturn && text[0] === "\n") text = text.slice(1);
-    this.#afterCarriageReturn = text.endsWith("\r");
-    let start = 0;
-    for (const end of text.matchAll(/\r\n?|\n/g)) {
-      yield this.#unended + text.slice(start, end.index);
-      this.#unended = "";
-      start = end.index + end[0].length;
+  /**
+   * Read the line from `start` to `end`.
+   *
+   * @param {string} text
+   * @param {number} start
+   * @param {number} end
+   */
+  #readField(text, start, end) {
+    // No name has a line end in it: one that is found ends before `end`.
+    if (text.startsWith("data:", start)) {
+      this.#addData(text.slice(valueAt(text, start + 5), end));
+    } else if (text.startsWith("event:", start)) {
+      this.#event = text.slice(valueAt(text, start + 6), end);
+    } else if (text.startsWith("id:", start)) {
+      this.#setId(text.slice(valueAt(text, start + 3), end));
+    } else if (text.startsWith("retry:", start)) {
+      const value = text.slice(valueAt(text, start + 6), end);
+      if (/^[0-9]+$/.test(value)) this.retry = Number(value);
+    } else {
+      this.#readBareName(text.slice(start, end));
     }
-    this.#unended += text.slice(start);
+  }
+
+  /** A name without a colon has an empty value. @param {string} name */
+  #readBareName(name) {
+    if (name === "data") this.#addData("");
+    else if (name === "event") this.#event = "";
+    else if (name === "id") this.#setId("");
   }
 
   /** @param {string} line */
-  #readField(line) {
-    const [, name, value = ""] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? [];
-    if (name === "event") this.#event = value;
-    else if (name === "data") this.#data.push(value);
-    else if (name === "id" && !value.includes("\0")) this.lastEventId = value;
-    else if (name === "retry" && /^[0-9]+$/.test(value)) this.retry = Number(value);
+  #addData(line) {
+    this.#data = this.#data === undefined ? line : `${this.#data}\n${line}`;
   }
 
-  /** @returns {ServerSentEvent} */
-  #take() {
-    const event = this.#event || "message";
-    const data = this.#data.join("\n");
-    this.#event = "";
-    this.#data = [];
-    return { event, data, id: this.lastEventId };
+  /** @param {string} id */
+  #setId(id) {
+    if (!id.includes("\0")) this.lastEventId = id;
   }
+}
+
+/**
+ * Where a value begins: one space after the colon is not part of it.
+ *
+ * @param {string} text
+ * @param {number} start
+ */
+function valueAt(text, start) {
+  return text.charCodeAt(start) === SPACE ? start + 1 : start;
 }

@@ -1,12 +1,13 @@
 /** How the run stands, in one word for the eye and one sentence for the ear. */
 
-/** @typedef {"ready" | "connecting" | "streaming" | "completed" | "stopped" | "error"} State */
+/** @typedef {"ready" | "connecting" | "streaming" | "reconnecting" | "completed" | "stopped" | "error"} State */
 
 /** @type {Record<State, string>} */
 const LABELS = {
   ready: "Ready",
   connecting: "Connecting…",
   streaming: "Streaming…",
+  reconnecting: "Reconnecting…",
   completed: "Completed",
   stopped: "Stopped",
   error: "Error",

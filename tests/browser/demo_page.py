@@ -8,7 +8,15 @@ from playwright.async_api import BrowserContext, ConsoleMessage, Locator, Page, 
 
 from tests.browser.server import Server
 
-State = Literal["ready", "connecting", "streaming", "completed", "stopped", "error"]
+State = Literal[
+    "ready",
+    "connecting",
+    "streaming",
+    "reconnecting",
+    "completed",
+    "stopped",
+    "error",
+]
 
 #: The browser logs each answer that is an error; some tests ask for one.
 ANSWERED_WITH_AN_ERROR = "Failed to load resource"
