@@ -1,9 +1,10 @@
 """The demo page as it is served."""
 
 import re
+from pathlib import Path
 
 import pytest
-from django.test import AsyncClient
+from django.test import AsyncClient, override_settings
 
 INLINE = re.compile(r"<script(?![^>]* src=)|<style|\s(on\w+|style)=", re.IGNORECASE)
 
@@ -22,3 +23,16 @@ async def test_the_page_can_only_be_read(method: str) -> None:
     response = await AsyncClient().generic(method, "/")
     assert response.status_code == 405
     assert response.headers["Allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize("brought", [("marked", "highlight"), ()])
+async def test_the_page_names_the_libraries_that_are_there_and_no_other(
+    brought: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "libraries").mkdir()
+    for name in brought:
+        (tmp_path / "libraries" / f"{name}.js").touch()
+    with override_settings(STATICFILES_DIRS=[tmp_path]):
+        page = (await AsyncClient().get("/")).content.decode()
+    assert re.findall(r'name="library-(\w+)"', page) == list(brought)
+    assert page.count("/static/libraries/") == len(brought) + ("marked" in brought)

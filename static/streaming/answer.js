@@ -1,19 +1,22 @@
 /** What the agent did and said, part by part in the order it came. */
 
 import { element } from "./dom.js";
+import { isMarkdownKnown } from "./markdown.js";
 import { StreamedMarkdown } from "./streamed-markdown.js";
+import { StreamedText } from "./streamed-text.js";
 import { ThinkingFold } from "./thinking-fold.js";
 import { ToolCard } from "./tool-card.js";
 
+/** @typedef {StreamedMarkdown | StreamedText} TextPart */
 /** @typedef {import("./tool-card.js").ToolCall} ToolCall */
 
 export class Answer {
   element = element("div", "answer", element("h3", "visually-hidden", "Agent"));
-  /** @type {StreamedMarkdown[]} */
+  /** @type {TextPart[]} */
   #texts = [];
   /** @type {Map<string, ToolCard>} */
   #tools = new Map();
-  /** @type {StreamedMarkdown | ThinkingFold | undefined} The part that still grows. */
+  /** @type {TextPart | ThinkingFold | undefined} The part that still grows. */
   #open;
   /** @type {HTMLElement | undefined} The cards of calls that were made together. */
   #group;
@@ -38,8 +41,8 @@ export class Answer {
 
   /** @param {string} text */
   write(text) {
-    if (!(this.#open instanceof StreamedMarkdown)) {
-      const part = new StreamedMarkdown();
+    if (!this.#open || this.#open instanceof ThinkingFold) {
+      const part = isMarkdownKnown ? new StreamedMarkdown() : new StreamedText("text plain");
       this.#texts.push(part);
       this.#grow(part);
     }
@@ -95,7 +98,7 @@ export class Answer {
     for (const tool of this.#tools.values()) tool.close(this.#now ?? 0);
   }
 
-  /** @param {StreamedMarkdown | ThinkingFold} part */
+  /** @param {TextPart | ThinkingFold} part */
   #grow(part) {
     this.add(part.element);
     this.#open = part;

@@ -1,84 +1,87 @@
 /**
  * Markdown that grows, as elements: drawn at most once per animation frame.
  *
- * Blocks that are settled are never touched again; of the last one, plain text is
- * appended to, and only marks and line breaks make it be drawn anew.
+ * Only the last blocks can still change. The others are never looked at again, so that
+ * an answer of any length costs the same; and should drawing be slow, it is done less often.
  */
 
 import { element } from "./dom.js";
 import { onNextFrame } from "./frames.js";
-import { parse, settledLength } from "./markdown.js";
+import { blocksOf, mended } from "./markdown.js";
+import { blockOf } from "./markdown-nodes.js";
+import { morph } from "./morph.js";
 
-/** @typedef {import("./markdown-inline.js").Tree} Tree */
-
-/** Text that can change nothing before it. */
-const PLAIN = /^[^\n`*]*$/;
-/** A line of which it is clear what it begins. */
-const BEGUN = /\S +\S/;
-const CLOSED = new Set(["code", "em", "strong"]);
+/** Blocks at the end that what comes can still change. */
+const UNSETTLED = 2;
+/** The part of the time that drawing may take: one in so many. */
+const SHARE = 4;
 
 export class StreamedMarkdown {
   element = element("div", "text");
   source = "";
-  #waiting = "";
-  #unsettled = "";
-  /** @type {HTMLElement[]} */
-  #drawn = [];
+  #settled = 0;
+  #drawnLength = 0;
+  /** @type {Node[]} */
+  #tail = [];
+  #links = {};
+  #restUntil = 0;
 
   /** @param {string} source */
   append(source) {
     this.element.dataset.live = "";
     this.source += source;
-    this.#waiting += source;
-    onNextFrame(this.#flush);
+    onNextFrame(this.#drawNext);
   }
 
   /** Nothing more will come. */
   close() {
     delete this.element.dataset.live;
+    this.#drawAll();
   }
 
-  #flush = () => {
-    const tail = this.#plainTail();
-    this.#unsettled += this.#waiting;
-    if (tail) tail.appendData(this.#waiting);
-    else this.#draw();
-    this.#waiting = "";
+  #drawNext = () => {
+    const began = performance.now();
+    if (this.#drawnLength === this.source.length) return;
+    if (began < this.#restUntil) return onNextFrame(this.#drawNext);
+    this.#draw(mended(this.#unsettled));
+    this.#restUntil = performance.now() + SHARE * (performance.now() - began);
+    this.element.dispatchEvent(new Event("grown", { bubbles: true }));
   };
 
-  /** The text that what waits can simply be appended to. */
-  #plainTail() {
-    const line = this.#unsettled.slice(this.#unsettled.lastIndexOf("\n") + 1);
-    if (!PLAIN.test(this.#waiting) || !BEGUN.test(line)) return;
-    /** @type {Node | null | undefined} */
-    let tail = this.#drawn.at(-1);
-    while (tail instanceof Element && !CLOSED.has(tail.localName)) tail = tail.lastChild;
-    return tail instanceof Text ? tail : undefined;
+  #drawAll() {
+    if (Object.keys(this.#links).length) {
+      this.#settled = 0; // names that were used before they were defined
+      this.#tail = [...this.element.childNodes];
+    }
+    this.#draw(this.#unsettled);
   }
 
-  #draw() {
-    for (const block of this.#drawn) block.remove();
-    const settled = settledLength(this.#unsettled);
-    this.element.append(...render(this.#unsettled.slice(0, settled)));
-    this.#unsettled = this.#unsettled.slice(settled);
-    this.#drawn = render(this.#unsettled);
-    this.element.append(...this.#drawn);
+  get #unsettled() {
+    return this.source.slice(this.#settled);
   }
-}
 
-/** @param {string} source */
-function render(source) {
-  return parse(source).map((branch) => /** @type {HTMLElement} */ (nodeOf(branch)));
-}
+  /** @param {string} source */
+  #draw(source) {
+    this.#drawnLength = this.source.length;
+    const blocks = blocksOf(source, this.#links)
+      .map((token) => ({ raw: token.raw, node: blockOf(token) }));
+    const shown = blocks.flatMap(({ node }) => node ?? []);
+    this.#tail = morph(this.element, this.#tail, shown);
+    this.#settle(blocks, shown.length - UNSETTLED);
+  }
 
-/**
- * @param {Tree} tree
- * @returns {HTMLElement | string}
- */
-function nodeOf(tree) {
-  if (typeof tree === "string") return tree;
-  const node = element(tree.tag, "", ...tree.children.map(nodeOf));
-  if (node instanceof HTMLOListElement) node.start = tree.start ?? 1;
-  if (node instanceof HTMLPreElement) node.tabIndex = 0; // it may scroll
-  return node;
+  /**
+   * Leave the first blocks alone from now on.
+   *
+   * @param {{raw: string, node?: Node}[]} blocks
+   * @param {number} number of those that show
+   */
+  #settle(blocks, number) {
+    if (number <= 0) return;
+    const last = blocks.filter(({ node }) => node)[number - 1];
+    const raw = blocks.slice(0, blocks.indexOf(last) + 1).map((block) => block.raw).join("");
+    if (!this.source.startsWith(raw, this.#settled)) return;
+    this.#settled += raw.length;
+    this.#tail = this.#tail.slice(number);
+  }
 }

@@ -1,19 +1,33 @@
-/** Text that grows: one text node, appended to at most once per animation frame. */
+/** Plain text that grows: one text node, appended to at most once per animation frame. */
 
+import { element } from "./dom.js";
 import { onNextFrame } from "./frames.js";
 
 export class StreamedText {
-  node = document.createTextNode("");
+  element;
+  source = "";
+  #node = document.createTextNode("");
   #waiting = "";
+
+  /** @param {string} className */
+  constructor(className) {
+    this.element = element("p", className, this.#node);
+  }
 
   /** @param {string} text */
   append(text) {
+    this.source += text;
     this.#waiting += text;
     onNextFrame(this.#flush);
   }
 
+  /** Nothing more will come. */
+  close() {
+    this.#flush();
+  }
+
   #flush = () => {
-    this.node.appendData(this.#waiting);
+    this.#node.appendData(this.#waiting);
     this.#waiting = "";
   };
 }

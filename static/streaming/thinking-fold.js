@@ -7,7 +7,7 @@ import { Stopwatch } from "./stopwatch.js";
 import { StreamedText } from "./streamed-text.js";
 
 export class ThinkingFold {
-  #text = new StreamedText();
+  #text = new StreamedText("thinking-text");
   #label = element("span", "", "Thought");
   /** @type {Stopwatch | undefined} */
   #stopwatch;
@@ -15,8 +15,7 @@ export class ThinkingFold {
   /** @param {number} [timestamp] of its first event, in ms; none when long past */
   constructor(timestamp) {
     const summary = element("summary", "", icon("chevron"), this.#label);
-    const body = element("p", "thinking-text", this.#text.node);
-    this.element = element("details", "thinking", summary, body);
+    this.element = element("details", "thinking", summary, this.#text.element);
     if (timestamp !== undefined) this.#begin(timestamp);
   }
 

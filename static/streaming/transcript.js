@@ -30,6 +30,7 @@ export class Transcript {
     this.#frame = frame;
     this.#commands = commands;
     document.addEventListener("scroll", this.#onScroll, { capture: true, passive: true });
+    list.addEventListener("grown", () => this.follow());
   }
 
   /**

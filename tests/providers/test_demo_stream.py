@@ -19,6 +19,7 @@ from streaming.providers.base import (
     TurnEnd,
 )
 from streaming.providers.demo import DemoProvider
+from streaming.providers.demo.sample import MARKDOWN
 from tests.providers.demo_conversation import TOOLBOX, Answer, Conversation, sort
 
 NO_DELAY = ProviderOptions(demo_delay=0)
@@ -119,6 +120,10 @@ async def test_ids_of_calls_are_never_used_twice() -> None:
 
 async def test_a_refusal_is_told_as_one() -> None:
     assert (await answer("refuse")).end == TurnEnd("refusal")
+
+
+async def test_markdown_is_shown_as_it_was_written() -> None:
+    assert (await answer("show markdown")).text == MARKDOWN
 
 
 async def test_a_failure_comes_after_the_words_that_were_asked_for() -> None:

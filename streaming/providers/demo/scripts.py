@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import cycle, islice
 
 from streaming.providers.demo.plans import Call, Plan, Question, Reply, Step, say
+from streaming.providers.demo.sample import MARKDOWN
 
 MOST_WORDS = 10_000
 LONGEST_PAUSE = 300
@@ -48,6 +49,10 @@ def _refuse(_: str) -> Reply:
     return Reply(said, thought="I am to refuse, so I do.", stop_reason="refusal")
 
 
+def _markdown(_: str) -> Reply:
+    return Reply(MARKDOWN, thought="I am to show Markdown, so I do.")
+
+
 def _words(number: str) -> str:
     return " ".join(islice(cycle(SENTENCE.split()), _at_most(MOST_WORDS, number)))
 
@@ -63,6 +68,7 @@ SCRIPTS: tuple[tuple[str, Callable[[str], Reply]], ...] = (
     (r"wait (?:for )?(\d[\d,]*) seconds?", _wait),
     (r"fail(?: after (\d[\d,]*) words)?\W*$", _fail),
     (r"refuse()\W*$", _refuse),
+    (r"show (?:me )?markdown()\W*$", _markdown),
 )
 CALL = re.compile(
     r"call (?:the tool )?`?([\w-]+)`? with (\{.*\})\W*$", re.I | re.DOTALL

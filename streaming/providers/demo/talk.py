@@ -22,7 +22,8 @@ HELP = f"""\
 - tell the time: `What time is it in Tokyo?`
 - keep a name in mind: `My name is Ada.`
 - show how a client takes it: `count to 500`, `stream 2000 words`, \
-`think for 100 words`, `wait 20 seconds`, `fail after 10 words`, `refuse`
+`think for 100 words`, `wait 20 seconds`, `fail after 10 words`, `refuse`, \
+`show markdown`
 - call any tool of the agent: `call current_time with {{"timezone": "Asia/Tokyo"}}`
 
 {CONNECT}"""

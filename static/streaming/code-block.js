@@ -1,0 +1,21 @@
+/** Code in an answer: its language, a button that copies it, colours. */
+
+import { copyButton } from "./clipboard.js";
+import { colour } from "./code-colours.js";
+import { element } from "./dom.js";
+
+/**
+ * @param {string} text
+ * @param {string} info what stands behind the fence, the language first
+ */
+export function codeBlock(text, info) {
+  const [language = ""] = info.trim().split(/[\s,{]/, 1);
+  const code = element("code", "", text);
+  colour(code, language.toLowerCase());
+  const copied = () => button.closest(".code")?.querySelector("code")?.textContent ?? "";
+  const button = copyButton("Copy code", copied);
+  const head = element("div", "code-head", element("span", "", language || "code"), button);
+  const body = element("pre", "", code);
+  body.tabIndex = 0; // it may scroll
+  return element("div", "code", head, body);
+}

@@ -1,0 +1,266 @@
+"""Answers are drawn as Markdown while they grow, and nothing in them is ever HTML."""
+
+import pytest
+from playwright.async_api import BrowserContext, Route, expect
+
+from streaming.providers.demo.sample import MARKDOWN
+from tests.available import need
+from tests.browser.demo_page import DemoPage, tab
+from tests.browser.server import Server
+from tests.browser.test_page_answers import HOSTILE, words
+from tests.providers.openai_streams import chunk, chunks
+from tests.upstream import Reply, Upstream
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+@pytest.fixture(autouse=True)
+def _libraries(request: pytest.FixtureRequest) -> None:
+    if "without" not in request.node.name:
+        need("libraries")
+
+
+#: Draw a text whole, then in pieces of each size, each piece in a frame of its own.
+DRAW = """async ([source, ...sizes]) => {
+  const { StreamedMarkdown } = await import("/static/streaming/streamed-markdown.js");
+  const { colour } = await import("/static/streaming/code-colours.js");
+  const code = document.body.appendChild(document.createElement("code"));
+  code.textContent = "if";
+  for (colour(code, "js"); !code.querySelector("span"); ) {
+    await new Promise(requestAnimationFrame);
+  }
+  const drawn = [];
+  for (const size of [source.length, ...sizes]) {
+    const markdown = new StreamedMarkdown();
+    for (let at = 0; at < source.length; at += size) {
+      markdown.append(source.slice(at, at + size));
+      await new Promise(requestAnimationFrame);
+    }
+    markdown.close();
+    markdown.element.normalize();
+    drawn.push(markdown.element.innerHTML);
+  }
+  return drawn;
+}"""
+#: What is shown of a text that has not ended.
+SHOW = """async (source) => {
+  const { StreamedMarkdown } = await import("/static/streaming/streamed-markdown.js");
+  const markdown = new StreamedMarkdown();
+  markdown.append(source);
+  await new Promise(requestAnimationFrame);
+  return markdown.element.innerHTML;
+}"""
+
+
+async def draw(page: DemoPage, source: str, *sizes: int) -> str:
+    drawn = await page.page.evaluate(DRAW, [source, *sizes])
+    assert len(set(drawn)) == 1
+    html: str = drawn[0]
+    return html
+
+
+async def test_markdown_is_drawn_the_same_however_it_is_cut(demo: DemoPage) -> None:
+    html = await draw(demo, MARKDOWN, 1, 2, 3, 7, 50)
+    for part in (
+        '<h4 class="depth-1">How light becomes sugar</h4>',
+        "<strong>light</strong>, water and carbon dioxide into <em>sugar</em>",
+        "<li>load <code>ATP</code> and <code>NADPH</code><ul><li>which",
+        "H<sub>2</sub>O",
+        '<th class="right">ATP</th>',
+        '<td class="right">+18</td>',
+        "<blockquote><p>A leaf",
+        "<del>no more</del>",
+        "<hr>",
+    ):
+        assert part in html
+
+
+async def test_the_demo_model_shows_it_all(demo: DemoPage) -> None:
+    await demo.run("show markdown")
+    await expect(demo.text.locator("table tbody tr")).to_have_count(2)
+    await expect(demo.text.locator("li.task input:checked")).to_have_count(2)
+    await expect(demo.text.locator("li li li")).to_have_text(
+        "which are the cell's batteries"
+    )
+    await expect(demo.text.locator(".code .code-keyword").first).to_have_text("def")
+    await expect(demo.text.locator(".code-head > span")).to_have_text(
+        ["python", "json"]
+    )
+
+
+async def test_formulas_stay_as_they_were_written(demo: DemoPage) -> None:
+    html = await draw(
+        demo,
+        r"So \(a_1 * b_1 * c\), $x_i^*$ for $5 or $10." "\n\n" r"\[ \frac{a}{b} \]",
+    )
+    assert r'<span class="math">\(a_1 * b_1 * c\)</span>' in html
+    assert '<span class="math">$x_i^*$</span> for $5 or $10.' in html
+    assert r">\[ \frac{a}{b} \]</div>" in html
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("It is **bol", "<p>It is <strong>bol</strong></p>"),
+        ("Call `rate(", "<p>Call <code>rate(</code></p>"),
+        ("See [the page](https://exam", "<p>See the page</p>"),
+        ("So \\(a + b", '<p>So <span class="math">\\(a + b</span></p>'),
+        ("one\n\n| a | b |", "<th>b</th>"),
+        ("one\n\n| a | b |\n|--", "<th>b</th>"),
+        ("```py\nx = 1", "<code"),
+    ],
+)
+async def test_what_is_not_finished_looks_as_it_will(
+    demo: DemoPage, source: str, shown: str
+) -> None:
+    html = await demo.page.evaluate(SHOW, source)
+    assert shown in html
+    assert not {"**", "`", "](", "|--"} & {
+        mark for mark in ("**", "`", "](", "|--") if mark in html
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (HOSTILE, HOSTILE),
+        (f"- {HOSTILE}\n\n> {HOSTILE}", f"{HOSTILE}{HOSTILE}"),
+        ("<sub onclick='alert(1)'>x</sub>", "<sub onclick='alert(1)'>x</sub>"),
+        ("[a](javascript:alert(1))", "[a](javascript:alert(1))"),
+        ("[a](data:text/html,x)", "[a](data:text/html,x)"),
+        ("[a](/admin/logout/)", "[a](/admin/logout/)"),
+        (
+            "<iframe src=//evil.example></iframe>",
+            "<iframe src=//evil.example></iframe>",
+        ),
+        ("```<b>\n<i>\n```", "<b>Copy code<i>"),
+    ],
+)
+async def test_nothing_hostile_becomes_more_than_text(
+    demo: DemoPage, source: str, text: str
+) -> None:
+    html = await draw(demo, source, 3)
+    script = """([html]) => {
+      const body = new DOMParser().parseFromString(html, "text/html").body;
+      const kinds = "img, script, iframe, a, sub, [onclick], [onerror]";
+      return [body.textContent, body.querySelectorAll(kinds).length];
+    }"""
+    outside = await demo.page.context.browser.new_page()  # type: ignore[union-attr]
+    shown, elements = await outside.evaluate(script, [html])
+    await outside.close()
+    assert (shown, elements) == (text, 0)
+
+
+async def test_links_leave_the_page_and_pictures_are_not_loaded(demo: DemoPage) -> None:
+    asked: list[str] = []
+    demo.page.on("request", lambda request: asked.append(request.url))
+    html = await draw(demo, "[a](https://a.example/) ![b](https://b.example/b.png)")
+    safe = 'rel="noopener noreferrer nofollow" target="_blank"'
+    assert (
+        f'<a href="https://a.example/" {safe} title="https://a.example/">a</a>' in html
+    )
+    assert f'<a href="https://b.example/b.png" {safe}' in html
+    assert not [url for url in asked if "example" in url]
+
+
+PATHOLOGICAL = {
+    "marks": "_a_" * 30_000,
+    "quotes": ">" * 5_000 + "a",
+    "lists": "\n".join(f"{' ' * depth}- a" for depth in range(300)),
+    "brackets": "[a](" * 20_000,
+    "fences": "```\n" * 5_000,
+    "one paragraph": "word " * 20_000,
+}
+
+
+@pytest.mark.parametrize("kind", PATHOLOGICAL)
+async def test_nothing_stalls_the_page_or_is_lost(demo: DemoPage, kind: str) -> None:
+    source = PATHOLOGICAL[kind]
+    html = await draw(demo, source)
+    assert html.count("a") >= source.count("a")
+
+
+async def test_finished_blocks_are_never_touched_again(demo: DemoPage) -> None:
+    touched = await demo.page.evaluate(
+        """async (source) => {
+          const path = "/static/streaming/streamed-markdown.js";
+          const { StreamedMarkdown } = await import(path);
+          const markdown = new StreamedMarkdown();
+          document.body.append(markdown.element);
+          const indexes = [];
+          new MutationObserver((records) => {
+            const blocks = [...markdown.element.children];
+            for (const { target } of records) {
+              if (target === markdown.element) continue;
+              const at = blocks.findIndex((block) => block.contains(target));
+              if (at >= 0) indexes.push(blocks.length - at);
+            }
+          }).observe(markdown.element, {
+            attributes: true, characterData: true, childList: true, subtree: true,
+          });
+          for (const word of source.match(/\\s*\\S+/g)) {
+            markdown.append(word);
+            await new Promise(requestAnimationFrame);
+          }
+          return [Math.max(...indexes), indexes.length];
+        }""",
+        MARKDOWN,
+    )
+    deepest, number = touched
+    assert number > 100
+    assert deepest <= 3
+
+
+async def test_a_selection_survives_what_comes(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    body = words("First.\n\nSecond.\n\nThird ", "goes ", "on ", "and on.")
+    cut = body.index(b"goes")
+    model.reply(Reply(body, cuts=[cut], delay=0.7))
+    await scripted.start("Go.")
+    await expect(scripted.text).to_contain_text("Third")
+    await scripted.page.evaluate(
+        "getSelection().selectAllChildren(document.querySelector('.text p'))"
+    )
+    await scripted.shows("completed")
+    await expect(scripted.text).to_contain_text("and on.")
+    assert await scripted.page.evaluate("String(getSelection())") == "First."
+
+
+async def test_code_and_answers_can_be_copied(
+    context: BrowserContext, scripted: DemoPage, model: Upstream
+) -> None:
+    await context.grant_permissions(["clipboard-read", "clipboard-write"])
+    source = "Use **this**:\n\n```py\nx = 1\n\ny = 2\n```\n"
+    model.reply(Reply(words(source)))
+    await scripted.run("How?")
+    await scripted.page.get_by_role("button", name="Copy code").click()
+    await expect(scripted.page.get_by_role("button", name="Copied")).to_be_visible()
+    assert await clipboard(scripted) == "x = 1\n\ny = 2"
+    await scripted.page.get_by_role("button", name="Copy", exact=True).click()
+    await expect(scripted.page.get_by_role("button", name="Copied")).to_be_visible()
+    assert await clipboard(scripted) == source
+
+
+async def clipboard(page: DemoPage) -> str:
+    text: str = await page.page.evaluate("navigator.clipboard.readText()")
+    return text
+
+
+async def test_without_the_libraries_plain_text_reads_well(
+    context: BrowserContext, scripted_server: Server, model: Upstream
+) -> None:
+    async def without(route: Route) -> None:
+        response = await route.fetch()
+        lines = (await response.text()).splitlines()
+        kept = [line for line in lines if "libraries/" not in line]
+        await route.fulfill(response=response, body="\n".join(kept))
+
+    await context.route(f"{scripted_server.url}/", without)
+    model.reply(Reply(chunks(chunk(content="**So**\n\n- a\n")) + words("  - b")))
+    async with tab(context, scripted_server) as page:
+        await page.run("Plain?")
+        await expect(page.text).to_have_text(
+            "**So**\n\n- a\n  - b", use_inner_text=True
+        )
+        await page.page.get_by_role("button", name="Copy", exact=True).wait_for()
