@@ -18,6 +18,7 @@ bench_stamp := $(VENV)/.bench
 # The same for the page's libraries. They are a matter of looks: nothing fails without.
 page_stamp := node_modules/.page
 page_dev_stamp := node_modules/.page-dev
+tsc := node_modules/.bin/tsc
 npm_ci := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --fetch-retries=1 \
   --fetch-timeout=30000
 
@@ -52,6 +53,8 @@ check: $(dev_stamp) $(page_dev_stamp) ## formatting, lint, types, migrations, de
 	@! command -v node > /dev/null || for file in `find static -name '*.js'`; do \
 	  echo "node --check $$file"; node --input-type=module --check < $$file || exit 1; \
 	done
+	@test -x $(tsc) || echo "No packages of npm here: the types of JavaScript are not checked."
+	@! test -x $(tsc) || { echo $(tsc); $(tsc); }
 
 bench: $(bench_stamp) ## what a delta costs, beside a ceiling and a peer: a minute or two
 	@$(py) -m bench.run

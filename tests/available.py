@@ -74,12 +74,19 @@ def libraries_path() -> str | None:
     return str(path) if path.is_dir() else None
 
 
+def packages_path() -> str | None:
+    """What npm brings for the tests."""
+    path = Path(__file__).resolve().parent.parent / "node_modules/eventsource-parser"
+    return str(path.parent) if path.is_dir() else None
+
+
 FINDERS: dict[str, Callable[[], str | None]] = {
     "postgres": postgres_url,
     "chromium": chromium_path,
     "node": node_path,
     "nginx": nginx_path,
     "libraries": libraries_path,
+    "packages": packages_path,
 }
 WITHOUT = {
     "postgres": "the suite runs on SQLite only",
@@ -87,6 +94,7 @@ WITHOUT = {
     "node": "JavaScript is not checked",
     "nginx": "the nginx configuration is not tested",
     "libraries": "the page is tested with plain text only",
+    "packages": "JavaScript is not compared with what others wrote",
 }
 
 

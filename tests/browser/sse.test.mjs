@@ -53,6 +53,57 @@ for (const [name, end] of [["LF", "\n"], ["CR", "\r"], ["CRLF", "\r\n"]]) {
   });
 }
 
+test("the standard's first example: lines are joined", () => {
+  const [event] = parseText("data: YHOO\ndata: +2\ndata: 10\n\n");
+  assert.deepEqual(event, { event: "message", data: "YHOO\n+2\n10", id: "" });
+});
+
+test("the standard's second example: comments, ids, and the space after a colon", () => {
+  const blocks = [
+    ": test stream\n",
+    "data: first event\nid: 1\n",
+    "data:second event\nid\n",
+    "data:  third event\n",
+  ];
+  assert.deepEqual(parseText(blocks.join("\n") + "\n"), [
+    { event: "message", data: "first event", id: "1" },
+    { event: "message", data: "second event", id: "" },
+    { event: "message", data: " third event", id: "" },
+  ]);
+});
+
+test("the standard's third example: empty data is data, an unended event is none", () => {
+  const events = parseText("data\n\ndata\ndata\n\ndata:");
+  assert.deepEqual(events.map(({ data }) => data), ["", "\n"]);
+});
+
+test("the standard's fourth example: one space may follow the colon", () => {
+  const events = parseText("data:test\n\ndata: test\n\n");
+  assert.deepEqual(events.map(({ data }) => data), ["test", "test"]);
+});
+
+test("only the field names of the standard count, letter by letter", () => {
+  const lines = ["data:\0", "data:  2", "Data:1", "data\0:2", "data:1", "\0data:4"];
+  lines.push("da-ta:3", "data_5", "data:3", " data:32", "data:4", "ID: 1", "id2: 1", "idle");
+  const events = parseText(lines.join("\n") + "\n\n");
+  assert.deepEqual(events, [{ event: "message", data: "\0\n 2\n1\n3\n4", id: "" }]);
+});
+
+test("one byte order mark is skipped, a second one spoils its line", () => {
+  assert.deepEqual(parseText("\uFEFFdata: a\n\n\uFEFFdata: b\n\n").length, 1);
+  assert.deepEqual(parseText("\uFEFF\uFEFFdata: a\n\n"), []);
+});
+
+test("bytes that are no UTF-8 become U+FFFD and harm nothing else", () => {
+  const bytes = Uint8Array.of(...encoder.encode("data: a"), 0xff, 0xe2, 0x82, 10, 10);
+  assert.equal(parse(bytes, 1)[0].data, "a\uFFFD\uFFFD");
+});
+
+test("a long line in small pieces is read in time that grows with it, not with its square", () => {
+  const bytes = encoder.encode(`data: ${"x".repeat(4_000_000)}\n\n`);
+  assert.equal(parse(bytes, 100)[0].data.length, 4_000_000);
+});
+
 test("an empty chunk between CR and LF does not part them", () => {
   const parser = new EventStreamParser();
   const chunks = ["data: a\r", "", "\n\r", "", "\ndata: b\r\n\r\n"];
