@@ -28,8 +28,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 def make_entry(run_id: str, number: int, data: bytes) -> Entry:
     """An entry from an event's JSON."""
-    frame = native.frame(run_id, number, data)
-    return Entry(number, native.type_of(data), data, frame)
+    type = native.type_of(data)
+    return Entry(number, type, data, native.frame(run_id, number, type, data))
 
 
 class EventLog(Protocol):

@@ -9,6 +9,7 @@ _encoder = msgspec.json.Encoder()
 
 # Clients that split a stream into lines by Unicode's rules would cut data at these.
 _SEPARATORS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
+_SEPARATORS_START = b"\xe2\x80"
 
 _TYPE_START = len(b'{"type":"')
 
@@ -16,8 +17,8 @@ _TYPE_START = len(b'{"type":"')
 def encode(event: BaseEvent) -> bytes:
     """The event's JSON: compact, UTF-8, one line."""
     data = _encoder.encode(event)
-    for separator, escape in _SEPARATORS:
-        if separator in data:
+    if _SEPARATORS_START in data:
+        for separator, escape in _SEPARATORS:
             data = data.replace(separator, escape)
     return data
 
@@ -32,6 +33,6 @@ def event_id(run_id: str, number: int) -> str:
     return f"{run_id}:{number}"
 
 
-def frame(run_id: str, number: int, data: bytes) -> bytes:
+def frame(run_id: str, number: int, type: str, data: bytes) -> bytes:
     """A logged event as it goes out."""
-    return sse.frame(type_of(data), data, id=event_id(run_id, number))
+    return sse.frame(type, data, id=event_id(run_id, number))

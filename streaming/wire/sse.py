@@ -20,7 +20,7 @@ def frame(event: str, data: bytes, id: str = "", retry_ms: int = 0) -> bytes:
     head = f"id: {id}\n" if id else ""
     if retry_ms:
         head += f"retry: {retry_ms}\n"
-    return b"%bevent: %b\ndata: %b\n\n" % (head.encode(), event.encode(), data)
+    return f"{head}event: {event}\ndata: ".encode() + data + b"\n\n"
 
 
 class Decoder:

@@ -1,7 +1,7 @@
 """What the providers share: HTTP, the events of an answer, its JSON, its failures."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -22,6 +22,7 @@ from streaming.exceptions import (
 from streaming.providers.base import Delta, ProviderOptions, TextDelta, TurnEnd
 from streaming.providers.failures import error_fields, status_error
 from streaming.providers.transport import (
+    ask,
     decode,
     http_client,
     json_object,
@@ -39,10 +40,10 @@ class Echo:
 
     done = False
 
-    def feed(self, data: bytes) -> Iterator[Delta]:
+    def feed(self, data: bytes, told: list[Delta]) -> None:
         self.done = data == b"end"
         if not self.done:
-            yield TextDelta(data.decode())
+            told.append(TextDelta(data.decode()))
 
     def finish(self) -> list[Delta]:
         if not self.done:
@@ -52,31 +53,29 @@ class Echo:
 
 async def read(url: str, sdk: str) -> list[list[Delta]]:
     """The batches of one answer, asked for with that vendor's SDK."""
-    if sdk == "anthropic":
-        anthropic = AsyncAnthropic(
-            api_key="key",
-            base_url=url,
-            max_retries=0,
-            http_client=http_client(AnthropicHttp, OPTIONS),
-        )
-        async with anthropic:
-            opening = anthropic.messages.with_streaming_response.create(
-                model="m", max_tokens=1, messages=[], stream=True
-            )
-            return [b async for b in read_answer(opening, Echo(), AnthropicError)]
-    openai = AsyncOpenAI(
-        api_key="key",
-        base_url=url,
-        max_retries=0,
-        http_client=http_client(OpenAIHttp, OPTIONS),
+    client, error = CLIENTS[sdk](url)
+    async with client:
+        return [b async for b in read_answer(ask(client, "/", {}), Echo(), error)]
+
+
+def anthropic(url: str) -> tuple[AsyncAnthropic, type[Exception]]:
+    http = http_client(AnthropicHttp, OPTIONS)
+    client = AsyncAnthropic(
+        api_key="key", base_url=url, max_retries=0, http_client=http
     )
-    async with openai:
-        asking = openai.responses.with_streaming_response.create(
-            model="m", input="Hi", stream=True
-        )
-        return [b async for b in read_answer(asking, Echo(), OpenAIError)]
+    return client, AnthropicError
 
 
+def openai(url: str) -> tuple[AsyncOpenAI, type[Exception]]:
+    http = http_client(OpenAIHttp, OPTIONS)
+    client = AsyncOpenAI(api_key="k", base_url=url, max_retries=0, http_client=http)
+    return client, OpenAIError
+
+
+CLIENTS: Mapping[str, Callable[[str], tuple[Any, type[Exception]]]] = {
+    "anthropic": anthropic,
+    "openai": openai,
+}
 both_sdks = pytest.mark.parametrize("sdk", ["anthropic", "openai"])
 
 

@@ -8,7 +8,7 @@ from streaming.providers.anthropic.models import DEFAULT_MODEL
 from streaming.providers.anthropic.request import build
 from streaming.providers.anthropic.stream import MessageParser
 from streaming.providers.base import Delta, ModelRequest, ProviderOptions
-from streaming.providers.transport import http_client, read_answer
+from streaming.providers.transport import ask, http_client, read_answer
 
 
 class AnthropicProvider:
@@ -28,9 +28,9 @@ class AnthropicProvider:
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
         """Call the model and yield batches of deltas, ending with `TurnEnd`."""
-        fields = build(request, model=self.model, options=self._options)
-        messages = self._client.messages.with_streaming_response
-        opening = messages.create(**fields, stream=True)
+        body = build(request, model=self.model, options=self._options)
+        headers = body.pop("extra_headers", None)
+        opening = ask(self._client, "/v1/messages", body, headers)
         return read_answer(opening, MessageParser(), AnthropicError)
 
     async def aclose(self) -> None:

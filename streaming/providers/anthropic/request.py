@@ -37,7 +37,7 @@ _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 def build(
     request: ModelRequest, *, model: str, options: ProviderOptions
 ) -> dict[str, Any]:
-    """The arguments of the SDK's `messages.create`."""
+    """The request's body, and beside it `extra_headers` where a model wants some."""
     fields = thinking_fields(model, options.thinking, options.max_tokens)
     thinks = fields.get("thinking", {}).get("type") in ("adaptive", "enabled")
     built: dict[str, Any] = {

@@ -100,21 +100,21 @@ class MessageParser:
         self._has_called = False
         self._usage = _Usage()
 
-    def feed(self, data: bytes) -> Iterator[Delta]:
-        """What one event tells."""
+    def feed(self, data: bytes, told: list[Delta]) -> None:
+        """Add to `told` what one event tells."""
         event = decode(_EVENT, data)
         match event.type:
             case "content_block_delta" if event.delta:
-                yield from self._continue(event.index, event.delta)
+                self._continue(event.index, event.delta, told)
             case "content_block_start" if event.content_block:
-                yield from self._release_calls()
-                yield from self._start(event.index, event.content_block)
+                told.extend(self._release_calls())
+                told.extend(self._start(event.index, event.content_block))
             case "content_block_stop":
-                yield from self._stop(event.index)
+                told.extend(self._stop(event.index))
             case "message_start" if event.message:
-                yield from self._count(event.message.usage)
+                told.extend(self._count(event.message.usage))
             case "message_delta":
-                yield from self._count(event.usage)
+                told.extend(self._count(event.usage))
                 self._note_end(event.delta or _Delta())
             case "message_stop":
                 self.done = True
@@ -143,12 +143,12 @@ class MessageParser:
         if kind.endswith(("thinking", "tool_use", "tool_result")):
             self._blocks[index] = _Block(block, str(block.get("signature") or ""))
 
-    def _continue(self, index: Index, delta: _Delta) -> Iterator[Delta]:
+    def _continue(self, index: Index, delta: _Delta, told: list[Delta]) -> None:
         match delta.type:
             case "text_delta" if delta.text:
-                yield self._text(delta.text)
+                told.append(self._text(delta.text))
             case "thinking_delta" if delta.thinking:
-                yield ThinkingDelta(delta.thinking)
+                told.append(ThinkingDelta(delta.thinking))
             case "signature_delta" if index in self._blocks:
                 self._blocks[index].signature = delta.signature or ""
             case "input_json_delta" if index in self._blocks:

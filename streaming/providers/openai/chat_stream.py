@@ -5,7 +5,6 @@ reasons, indexes or choices, repeat names, or tell of an error in a chunk; what 
 send is taken for what they must have meant.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -81,8 +80,8 @@ class ChatParser:
         self._thinking_field = ""
         self._calls = OpenCalls()
 
-    def feed(self, data: bytes) -> Iterator[Delta]:
-        """What one chunk tells."""
+    def feed(self, data: bytes, told: list[Delta]) -> None:
+        """Add to `told` what one chunk tells."""
         if data.startswith(b"[DONE]"):
             self.done = True
             return
@@ -91,15 +90,16 @@ class ChatParser:
             raise status_error(None, error_fields(chunk.error))
         for choice in chunk.choices or ():
             if not choice.index:
-                yield from self._choice(choice)
+                self._choice(choice, told)
         if usage := chunk.usage:
             self.done = bool(self._finish_reason)
-            yield token_usage(
+            count = token_usage(
                 usage.prompt_tokens,
                 usage.completion_tokens,
                 usage.prompt_tokens_details,
                 usage.completion_tokens_details,
             )
+            told.append(count)
 
     def finish(self) -> list[Delta]:
         """What is left to tell once the stream has ended."""
@@ -112,34 +112,38 @@ class ChatParser:
         end = TurnEnd(self._stop_reason(reason, called=bool(calls)))
         return [*self._end_thinking(), *calls, end]
 
-    def _choice(self, choice: _Choice) -> Iterator[Delta]:
+    def _choice(self, choice: _Choice, told: list[Delta]) -> None:
         if delta := choice.delta:
-            yield from self._thinking(delta)
-            yield from self._text(delta)
+            if delta.reasoning_content or delta.reasoning:
+                self._thinking(delta, told)
+            if delta.content or delta.refusal:
+                self._text(delta, told)
             for fragment in delta.tool_calls or ():
                 self._call(fragment.index, fragment.id, fragment.function)
             if delta.function_call:
                 self._call(None, None, delta.function_call)
         self._finish_reason = choice.finish_reason or self._finish_reason
 
-    def _thinking(self, delta: _Delta) -> Iterator[Delta]:
+    def _thinking(self, delta: _Delta, told: list[Delta]) -> None:
         for field in ("reasoning_content", "reasoning"):
             text = getattr(delta, field)
             if text and isinstance(text, str):
                 self._thinking_field = field
-                yield ThinkingDelta(text)
+                told.append(ThinkingDelta(text))
                 return  # servers that send both send the same in both
 
-    def _text(self, delta: _Delta) -> Iterator[Delta]:
+    def _text(self, delta: _Delta, told: list[Delta]) -> None:
         self._refused |= bool(delta.refusal)
         if text := _plain(delta.content) + _plain(delta.refusal):
-            yield from self._end_thinking()
-            yield TextDelta(text)
+            told.extend(self._end_thinking())
+            told.append(TextDelta(text))
 
-    def _end_thinking(self) -> Iterator[Delta]:
-        if self._thinking_field:
-            yield ThinkingEnd("openai", {"field": self._thinking_field})
-            self._thinking_field = ""
+    def _end_thinking(self) -> tuple[ThinkingEnd, ...]:
+        if not self._thinking_field:
+            return ()
+        end = ThinkingEnd("openai", {"field": self._thinking_field})
+        self._thinking_field = ""
+        return (end,)
 
     def _call(self, index: int | None, id: object, function: _Function | None) -> None:
         function = function or _Function()
@@ -155,6 +159,8 @@ class ChatParser:
 
 def _plain(content: object) -> str:
     """Text, which some servers send as a list of parts."""
+    if isinstance(content, str):
+        return content
     if isinstance(content, list):
         return "".join(_plain(p.get("text")) for p in content if isinstance(p, dict))
-    return content if isinstance(content, str) else ""
+    return ""

@@ -1,8 +1,6 @@
 """OpenAI's way to a model: the SDK sends the request, the raw answer is read here."""
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
-from functools import partial
+from collections.abc import AsyncGenerator
 
 from openai import AsyncOpenAI, DefaultAioHttpClient, OpenAIError
 
@@ -11,11 +9,7 @@ from streaming.providers.openai import chat_request, responses_request
 from streaming.providers.openai.chat_stream import ChatParser
 from streaming.providers.openai.models import DEFAULT_MODEL
 from streaming.providers.openai.responses_stream import ResponseParser
-from streaming.providers.transport import (
-    RawResponse,
-    http_client,
-    read_answer,
-)
+from streaming.providers.transport import ask, http_client, read_answer
 
 # The SDK insists on a key; a server of one's own needs none.
 _NO_KEY = "none"
@@ -39,10 +33,8 @@ class OpenAIProvider:
         self._at_openai = host.endswith(".api.openai.com")
         usual = "responses" if self._at_openai else "chat"
         self.api = options.openai_api or usual
-        # Taken now, for the SDK loads its types at the first touch: 100 ms of CPU.
-        self._create = self._creation()
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
+    def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
         """Call the model and yield batches of deltas, ending with `TurnEnd`."""
         is_responses = self.api == "responses"
         build = responses_request.body if is_responses else chat_request.body
@@ -53,20 +45,10 @@ class OpenAIProvider:
             thinking=self._options.thinking,
             at_openai=self._at_openai,
         )
-        # As `extra_body` it is sent as it stands; the SDK walks through arguments type
-        # by type, which takes 200 ms of CPU for a history of 400 messages.
-        opening = self._create(stream=True, extra_body=body)
+        path = "/responses" if is_responses else "/chat/completions"
         parser = ResponseParser() if is_responses else ChatParser()
-        async with aclosing(read_answer(opening, parser, OpenAIError)) as batches:
-            async for batch in batches:
-                yield batch
+        return read_answer(ask(self._client, path, body), parser, OpenAIError)
 
     async def aclose(self) -> None:
         """Close the connections that are kept for reuse."""
         await self._client.close()
-
-    def _creation(self) -> Callable[..., AbstractAsyncContextManager[RawResponse]]:
-        if self.api == "responses":
-            return self._client.responses.with_streaming_response.create
-        completions = self._client.chat.completions.with_streaming_response
-        return partial(completions.create, model=self.model, messages=[])

@@ -78,34 +78,34 @@ class ResponseParser:
         """Whether nothing more can follow."""
         return self._stop_reason is not None
 
-    def feed(self, data: bytes) -> Iterator[Delta]:
-        """What one event tells."""
+    def feed(self, data: bytes, told: list[Delta]) -> None:
+        """Add to `told` what one event tells."""
         if data.startswith(b"[DONE]"):
             return  # not OpenAI's, and no terminal event
         event = decode(_EVENT, data)
         index = event.output_index
         match event.type:
             case "response.output_text.delta":
-                yield from self._tell(index, TextDelta, event.delta)
+                self._tell(index, TextDelta, event.delta, told)
             case (
                 "response.reasoning_summary_text.delta"
                 | "response.reasoning_text.delta"
             ):
-                yield from self._tell(index, ThinkingDelta, event.delta)
+                self._tell(index, ThinkingDelta, event.delta, told)
             case "response.refusal.delta":
                 self._refused = True
-                yield from self._tell(index, TextDelta, event.delta)
+                self._tell(index, TextDelta, event.delta, told)
             case "response.function_call_arguments.delta":
                 self._arguments[index].append(str(event.delta))
             case "response.function_call_arguments.done" if event.arguments:
                 self._arguments[index] = [str(event.arguments)]
             case "response.output_item.added" if event.item:
-                yield from _phase(event.item)
+                told.extend(_phase(event.item))
             case "response.output_item.done" if event.item:
                 self._items_ended = True
-                yield from self._end_item(index, event.item)
+                self._end_item(index, event.item, told)
             case "response.completed" | "response.incomplete" | "response.failed":
-                yield from self._end(event.type, event.response or _Response())
+                self._end(event.type, event.response or _Response(), told)
             case _ if event.type == "error" or event.error:
                 fields = {"code": event.code, "message": event.message}
                 raise status_error(None, error_fields(event.error) or fields)
@@ -117,27 +117,31 @@ class ResponseParser:
         return [TurnEnd(self._stop_reason)]
 
     def _tell(
-        self, index: Index, kind: type[TextDelta | ThinkingDelta], text: object
-    ) -> Iterator[Delta]:
+        self,
+        index: Index,
+        kind: type[TextDelta | ThinkingDelta],
+        text: object,
+        told: list[Delta],
+    ) -> None:
         if isinstance(text, str) and text:
             self._told.add(index)
-            yield kind(text)
+            told.append(kind(text))
 
-    def _end_item(self, index: Index, item: Item) -> Iterator[Delta]:
+    def _end_item(self, index: Index, item: Item, told: list[Delta]) -> None:
         untold = index not in self._told
         match item.get("type"):
             case "message" if untold:
                 for part in _parts(item, "content"):
                     self._refused |= part.get("type") == "refusal"
                     text = part.get("text") or part.get("refusal")
-                    yield from self._tell(index, TextDelta, text)
+                    self._tell(index, TextDelta, text, told)
             case "reasoning":
                 thoughts = _parts(item, "summary", "content") if untold else ()
                 for part in thoughts:
-                    yield from self._tell(index, ThinkingDelta, part.get("text"))
-                yield ThinkingEnd("openai", item)
+                    self._tell(index, ThinkingDelta, part.get("text"), told)
+                told.append(ThinkingEnd("openai", item))
             case "function_call":
-                yield from self._call(index, item)
+                told.extend(self._call(index, item))
 
     def _call(self, index: Index, item: Item) -> Iterator[Delta]:
         call = OpenCall()
@@ -149,12 +153,12 @@ class ResponseParser:
             self._called = True
             yield call.part()
 
-    def _end(self, kind: str, response: _Response) -> Iterator[Delta]:
+    def _end(self, kind: str, response: _Response, told: list[Delta]) -> None:
         if not self._items_ended:
             for index, item in enumerate(response.output or ()):
-                yield from self._end_item(index, item)
+                self._end_item(index, item, told)
         if response.usage:
-            yield _usage(response.usage)
+            told.append(_usage(response.usage))
         fields = error_fields(response.error)
         if "policy" in str(fields.get("code")):
             self._stop_reason = "refusal"
