@@ -4,7 +4,7 @@ import { AgentClient } from "./agent-client.js";
 import { showAgent } from "./agent-info.js";
 import { Composer } from "./composer.js";
 import { byId } from "./dom.js";
-import { EventLog } from "./event-log.js";
+import { Inspector } from "./inspector.js";
 import { Run } from "./run.js";
 import { Status } from "./status.js";
 import { Transcript } from "./transcript.js";
@@ -17,7 +17,7 @@ const LEFT = "Stopped listening. The server may work on for a while.";
 
 const client = new AgentClient({ baseUrl: "api/v1/agent/" });
 const transcript = new Transcript(byId("transcript"), byId("conversation"));
-const log = new EventLog(byId("events"), byId("event-count"));
+const log = new Inspector(byId("events"), byId("event-count"));
 const status = new Status(byId("status"), byId("announcement"));
 const composer = new Composer({ start, stop, clear });
 

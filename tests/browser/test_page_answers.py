@@ -1,6 +1,5 @@
 """What comes is shown: all of it, in the order it came, as text."""
 
-import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -152,35 +151,6 @@ async def test_whatever_the_model_or_a_person_writes_stays_text(
     for event in await scripted.events.all():
         await event.locator("summary").click()
     await expect(scripted.page.locator("main :is(img, script)")).to_have_count(0)
-
-
-async def test_each_event_is_listed_with_id_time_and_json(
-    scripted: DemoPage, model: Upstream
-) -> None:
-    model.reply(Reply(words("Hi.")))
-    await scripted.run("Say hi.")
-    await expect(scripted.page.locator("#event-count")).to_have_text("4 events")
-    assert await scripted.event_types() == ["connected", "content", "complete", "done"]
-    await expect(scripted.events.locator(".event-id")).to_have_text(
-        ["–", "1", "2", "3"]
-    )
-    times = await scripted.events.locator(".event-time").all_inner_texts()
-    assert all(time.startswith("+") and time.endswith(" ms") for time in times)
-    await scripted.events.nth(1).locator("summary").click()
-    await expect(scripted.events.nth(1)).to_contain_text('"content": "Hi."')
-    await expect(scripted.events.nth(1)).to_contain_text(":1")
-
-
-async def test_thousands_of_events_leave_the_page_quick(
-    scripted: DemoPage, model: Upstream
-) -> None:
-    number = 6000
-    model.reply(Reply(words(*(f"{i} " for i in range(number)))))
-    async with asyncio.timeout(20):
-        await scripted.run("Count.")
-    await expect(scripted.text).to_contain_text(f"{number - 2} {number - 1}")
-    await expect(scripted.events).to_have_count(5000, timeout=60_000)
-    await expect(scripted.events.last).to_contain_text("done")
 
 
 async def test_a_broken_model_is_told_and_what_came_is_kept(

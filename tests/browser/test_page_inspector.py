@@ -1,0 +1,161 @@
+"""Beside the conversation: each event, the run in numbers, and its drawing."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+import pytest
+from playwright.async_api import BrowserContext, Locator, expect
+
+from tests.browser.demo_page import DemoPage
+from tests.browser.test_page_answers import words
+from tests.providers.openai_streams import chunk, chunks, fragment
+from tests.upstream import Reply, Upstream
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+MANY = 6000
+TYPES = ["connected", "content", "complete", "done"]
+
+
+async def test_each_event_is_listed_with_id_time_and_json(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    model.reply(Reply(words("Hi.")))
+    await scripted.run("Say hi.")
+    await expect(scripted.page.locator("#event-count")).to_have_text("4 events")
+    assert await scripted.event_types() == ["connected", "content", "complete", "done"]
+    await expect(scripted.events.locator(".event-id")).to_have_text(
+        ["–", "1", "2", "3"]
+    )
+    times = await scripted.events.locator(".event-time").all_inner_texts()
+    assert all(time.startswith("+") and time.endswith(" ms") for time in times)
+    await scripted.events.nth(1).locator("summary").click()
+    await expect(scripted.events.nth(1)).to_contain_text('"content": "Hi."')
+    await expect(scripted.events.nth(1)).to_contain_text(":1")
+
+
+async def test_thousands_of_events_leave_the_page_quick(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    model.reply(Reply(words(*(f"{i} " for i in range(MANY)))))
+    async with asyncio.timeout(20):
+        await scripted.run("Count.")
+    await expect(scripted.text).to_contain_text(f"{MANY - 2} {MANY - 1}")
+    await expect(scripted.events).to_have_count(5000, timeout=60_000)
+    await expect(scripted.events.last).to_contain_text("done")
+
+
+def switch(page: DemoPage, event_type: str) -> Locator:
+    return page.page.locator(f".event-switch[data-type={event_type}]")
+
+
+def meter(page: DemoPage, name: str) -> Locator:
+    return page.page.locator(".meter", has_text=name).locator("dd")
+
+
+async def test_types_of_events_can_be_hidden_and_shown_again(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    model.reply(Reply(words("Hi ", "there.")), Reply(words("Bye.")))
+    await scripted.run("Say hi.")
+    await expect(switch(scripted, "content")).to_have_text("content 2")
+    await switch(scripted, "content").press("Enter")
+    await expect(switch(scripted, "content")).to_have_attribute("aria-pressed", "false")
+    assert await scripted.event_types() == ["connected", "complete", "done"]
+    await scripted.start("Say bye.")
+    await expect(scripted.events).to_have_count(6)
+    await expect(switch(scripted, "content")).to_have_text("content 3")
+    await switch(scripted, "content").press("Enter")
+    await expect(scripted.events).to_have_count(9)
+
+
+async def test_the_list_can_be_held_while_events_come(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    model.reply(Reply(words("Hi.")), Reply(words("Bye.")))
+    await scripted.run("Say hi.")
+    await scripted.page.get_by_role("button", name="Hold").click()
+    await scripted.start("Say bye.")
+    await expect(scripted.turns).to_have_count(2)
+    await expect(scripted.page.locator("#event-count")).to_have_text("8 events, 4 held")
+    assert await scripted.event_types() == TYPES
+    await scripted.page.get_by_role("button", name="Go on").click()
+    await expect(scripted.events).to_have_count(8)
+    await expect(scripted.page.locator("#event-count")).to_have_text("8 events")
+
+
+async def test_all_events_can_be_copied_and_downloaded(
+    context: BrowserContext, scripted: DemoPage, model: Upstream, tmp_path: Path
+) -> None:
+    await context.grant_permissions(["clipboard-read", "clipboard-write"])
+    model.reply(Reply(words("Hi.")))
+    await scripted.run("Say hi.")
+    await expect(scripted.events).to_have_count(4)
+    await scripted.page.locator(".event-actions").get_by_text("Copy").click()
+    await expect(scripted.page.get_by_text("Copied")).to_be_visible()
+    copied = await scripted.page.evaluate("navigator.clipboard.readText()")
+    async with scripted.page.expect_download() as download:
+        await scripted.page.get_by_role("button", name="Download").click()
+    saved = await (await download.value).path()
+    assert saved.read_text() == copied
+    events = [json.loads(line) for line in copied.splitlines()]
+    assert [event["type"] for event in events] == TYPES
+    assert events[1]["id"].endswith(":1") and events[1]["data"]["content"] == "Hi."
+    assert all(event["offset_ms"] >= 0 for event in events)
+
+
+async def test_the_meters_tell_what_the_server_counted(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    body = words("One, ", "two, ", "three.")
+    model.reply(Reply(body, chunk_size=len(body) // 3, delay=0.2))
+    await scripted.start("Count.")
+    await expect(meter(scripted, "Tokens in / out")).to_contain_text("≈")
+    await scripted.shows("completed")
+    await expect(meter(scripted, "Tokens in / out")).to_have_text("1,200 / 34")
+    await expect(meter(scripted, "Events")).to_have_text("6")
+    await expect(meter(scripted, "Reconnects")).to_have_text("0")
+    await expect(meter(scripted, "First token")).to_contain_text("s")
+    speed = await meter(scripted, "Tokens/s").inner_text()
+    assert 0 < int(speed) < 34 / 0.1
+
+
+async def test_the_run_is_drawn_and_told_in_words(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    thought = chunk(reasoning_content="Both.")
+    first = fragment('{"expression":"6*7"}', id="call-1", name="calculator", index=0)
+    second = fragment('{"expression":"1/0"}', id="call-2", name="calculator", index=1)
+    model.reply(
+        Reply(chunks(thought, first, second, chunk("tool_calls"))),
+        Reply(words("It is ", "42.")),
+    )
+    await scripted.run("What is 6*7?")
+    drawing = scripted.page.get_by_role("img", name="Timeline of the run")
+    await expect(drawing).to_have_attribute("aria-label", told())
+    bars = await drawing.locator("rect").evaluate_all(
+        "(bars) => bars.map((bar) => bar.getAttribute('class'))"
+    )
+    assert bars == ["bar-thinking", "bar-tool", "bar-failed", "bar-text"]
+    heights = await drawing.locator("rect").evaluate_all(
+        "(bars) => bars.map((bar) => Number(bar.getAttribute('y')))"
+    )
+    assert heights == [0, 10, 20, 0]
+
+
+def told() -> re.Pattern[str]:
+    parts = ("Thinking", "calculator", "calculator failed after", "Text")
+    return re.compile(", ".join(rf"{part} [\d,.]+ m?s" for part in parts) + "$")
+
+
+async def test_clear_empties_the_meters_too(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    model.reply(Reply(words("Hi.")))
+    await scripted.run("Say hi.")
+    await expect(scripted.page.locator(".meters")).to_be_visible()
+    await scripted.clear_button.click()
+    await expect(scripted.page.locator(".meters")).to_be_hidden()
+    await expect(scripted.page.locator(".event-switch")).to_have_count(0)
