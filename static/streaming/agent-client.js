@@ -10,8 +10,8 @@
  * laptop's sleep it goes on where it was, with no event lost and none twice.
  */
 
-import { AgentHttp, unexpectedAnswer } from "./agent-http.js";
-import { AgentStream, cancelRun, runPath } from "./agent-stream.js";
+import { AgentHttp, cancelRun, runPath, unexpectedAnswer } from "./agent-http.js";
+import { AgentStream } from "./agent-stream.js";
 
 export { AgentError } from "./agent-http.js";
 export { AgentStream };
@@ -25,9 +25,9 @@ export { AgentStream };
 /** @typedef {import("./agent-types.js").Conversation} Conversation */
 /** @typedef {import("./agent-types.js").ConversationPage} ConversationPage */
 /** @typedef {import("./agent-types.js").Readiness} Readiness */
-/** @typedef {import("./agent-stream.js").StreamState} StreamState */
-/** @typedef {import("./agent-stream.js").StreamStatus} StreamStatus */
-/** @typedef {import("./agent-stream.js").StreamOptions} StreamOptions */
+/** @typedef {import("./agent-types.js").StreamState} StreamState */
+/** @typedef {import("./agent-types.js").StreamStatus} StreamStatus */
+/** @typedef {import("./agent-types.js").StreamOptions} StreamOptions */
 
 /**
  * @typedef {object} CallOptions

@@ -5,6 +5,7 @@ import { EventStreamParser } from "./sse.js";
 
 /** How often a connection is checked while it is silent. */
 const CHECKS = 10;
+const MIN_RETRY_MS = 100;
 /** No wait is longer, unless the server asks for it. */
 const MAX_RETRY_MS = 30_000;
 
@@ -114,8 +115,34 @@ export class Connection {
 export function delayMs(attempt, baseMs, retryAfter = 0) {
   // A browser that says it is offline may be wrong: look, but rarely.
   const offline = globalThis.navigator?.onLine === false;
-  const longest = offline ? MAX_RETRY_MS : Math.min(baseMs * 2 ** (attempt - 1), MAX_RETRY_MS);
-  const asked = retryAfter * 1000;
+  const doubled = Math.max(baseMs, MIN_RETRY_MS) * 2 ** (attempt - 1);
+  const longest = offline ? MAX_RETRY_MS : Math.min(doubled, MAX_RETRY_MS);
   const chance = Math.random();
-  return Math.max(longest * (1 + chance) / 2, asked && asked + baseMs * chance);
+  const asked = retryAfter && retryAfter * 1000 + baseMs * chance;
+  return Math.max((longest * (1 + chance)) / 2, asked);
+}
+
+/** Waits that can be ended early, all at once. */
+export class Waits {
+  /** @type {Set<() => void>} */
+  #ends = new Set();
+
+  /**
+   * @param {number} [ms] until `end` when left out
+   * @returns {Promise<void>}
+   */
+  async wait(ms) {
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let timer;
+    await new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
+      this.#ends.add(resolve);
+      if (ms !== undefined) timer = setTimeout(resolve, ms);
+    });
+    clearTimeout(timer);
+  }
+
+  end() {
+    for (const end of this.#ends) end();
+    this.#ends.clear();
+  }
 }

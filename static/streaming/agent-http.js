@@ -88,7 +88,7 @@ export class AgentHttp {
   async json(path, options) {
     const response = await this.send(path, options);
     const text = await response.text().catch((cause) => {
-      throw isAbort(cause, options) ? cause : connectionLost(cause);
+      throw options?.signal?.aborted ? cause : connectionLost(cause);
     });
     try {
       return JSON.parse(text);
@@ -129,19 +129,32 @@ export class AgentHttp {
    * @param {unknown} body
    */
   async #fetch(url, init, body) {
-    try {
-      const own = typeof this.#headers === "function" ? await this.#headers() : this.#headers;
-      const headers = { ...own, ...init.headers };
-      init.signal?.throwIfAborted();
-      if (body === undefined) return await fetch(url, { ...init, headers });
+    const own = typeof this.#headers === "function" ? reach(this.#headers) : this.#headers;
+    const headers = { ...(await own), ...init.headers };
+    if (body !== undefined) {
       headers["Content-Type"] = "application/json";
-      return await fetch(url, { ...init, headers, body: JSON.stringify(body) });
-    } catch (cause) {
-      // By the standard, this is what a failing network throws, and nothing else.
-      if (!(cause instanceof TypeError)) throw cause;
-      const message = "The server cannot be reached.";
-      throw new AgentError(message, { code: "unreachable", retryable: true, cause });
+      init.body = JSON.stringify(body);
     }
+    // A header that cannot be sent is a mistake that is told here, not a lost network.
+    const request = new Request(url, { ...init, headers });
+    return reach(() => fetch(request));
+  }
+}
+
+/**
+ * What came of asking over the network.
+ *
+ * @template T
+ * @param {() => T | Promise<T>} ask
+ */
+async function reach(ask) {
+  try {
+    return await ask();
+  } catch (cause) {
+    // This is what `fetch` throws when the network fails.
+    if (!(cause instanceof TypeError)) throw cause;
+    const message = "The server cannot be reached.";
+    throw new AgentError(message, { code: "unreachable", retryable: true, cause });
   }
 }
 
@@ -174,10 +187,20 @@ function secondsOf(value) {
   return Number.isNaN(seconds) ? undefined : Math.max(0, seconds);
 }
 
+/** @param {string} runId */
+export function runPath(runId) {
+  return `runs/${encodeURIComponent(runId)}`;
+}
+
 /**
- * @param {any} cause
- * @param {RequestOptions} [options]
+ * Stop a run for good.
+ *
+ * @param {AgentHttp} http
+ * @param {string} runId
+ * @param {string} [orgId]
+ * @returns {Promise<import("./agent-types.js").RunState>}
  */
-function isAbort(cause, options) {
-  return cause?.name === "AbortError" || options?.signal?.aborted;
+export function cancelRun(http, runId, orgId) {
+  const options = { method: "POST", query: { org_id: orgId }, keepalive: true };
+  return http.json(`${runPath(runId)}/cancel`, options);
 }

@@ -1,32 +1,11 @@
 /** A run's events as one unbroken stream, over as many connections as it takes. */
 
 /** @import { AgentEvent, EventType, RunRequest, RunState } from "./agent-types.js" */
+/** @import { StreamOptions, StreamState } from "./agent-types.js" */
 /** @import { ServerSentEvent } from "./sse.js" */
 
-import { Connection, delayMs } from "./agent-connection.js";
-import { AgentError, AgentHttp, unexpectedAnswer } from "./agent-http.js";
-
-/** @typedef {"connecting" | "streaming" | "paused" | "reconnecting" | "ended"} StreamState */
-
-/**
- * How a stream stands. `attempt` counts the tries since the last sign of life; `error`
- * is why there were any. `retryAt` (ms since the epoch) is there while the next one is
- * waited for.
- *
- * @typedef {object} StreamStatus
- * @property {StreamState} state
- * @property {number} attempt
- * @property {number} [retryAt]
- * @property {AgentError} [error]
- */
-
-/**
- * @typedef {object} StreamOptions
- * @property {AbortSignal} [signal] closes the connection; the run goes on
- * @property {(status: StreamStatus) => void} [onState] is told each change
- * @property {number} [maxAttempts] how often in a row to try in vain; for ever when left out
- * @property {number} [silenceMs] without a byte, after which a connection counts as dead
- */
+import { Connection, Waits, delayMs } from "./agent-connection.js";
+import { AgentError, AgentHttp, cancelRun, runPath, unexpectedAnswer } from "./agent-http.js";
 
 /**
  * What to follow: a run that `request` starts, or one that is known.
@@ -77,7 +56,7 @@ export class AgentStream {
   /** @type {Promise<RunState | undefined> | undefined} */
   #cancelling;
   #stopListening = new AbortController();
-  #wake = () => {};
+  #waits = new Waits();
   #onRunKnown = () => {};
   /** @type {Promise<void>} */
   #runKnown = new Promise((resolve) => (this.#onRunKnown = resolve));
@@ -155,12 +134,12 @@ export class AgentStream {
     if (this.#state !== "paused") return;
     this.#attempt = 0;
     this.#setState("connecting");
-    this.#wake();
+    this.#waits.end();
   }
 
   /** Do not wait any longer before the next try. */
   retryNow() {
-    this.#wake();
+    this.#waits.end();
   }
 
   /**
@@ -183,12 +162,11 @@ export class AgentStream {
       try {
         const run = await cancelRun(this.#http, this.#runId, this.#orgId);
         this.resume();
-        this.#wake();
+        this.#waits.end();
         return run;
       } catch (/** @type {any} */ error) {
         if (!error.retryable || this.#state === "ended") throw error;
-        const ms = delayMs(attempt, this.#retryMs, error.retryAfter);
-        await new Promise((resolve) => setTimeout(resolve, ms));
+        await this.#waits.wait(delayMs(attempt, this.#retryMs, error.retryAfter));
       }
     }
   }
@@ -197,7 +175,7 @@ export class AgentStream {
   async *#follow() {
     try {
       for (;;) {
-        while (this.#state === "paused" && !this.#left) await this.#sleep();
+        while (this.#state === "paused" && !this.#left) await this.#waits.wait();
         if (this.#left) break;
         const connection = new Connection(this.#options.silenceMs ?? SILENCE_MS);
         this.#connection = connection;
@@ -266,6 +244,7 @@ export class AgentStream {
     this.#learnRun(run_id);
     this.#orgId = org_id;
     this.#conversationId = conversation_id;
+    this.#retryMs = this.#connection?.retryMs ?? this.#retryMs;
     this.#setState("streaming");
   }
 
@@ -282,7 +261,6 @@ export class AgentStream {
    * @param {unknown} error
    */
   async #recover(error) {
-    this.#retryMs = this.#connection?.retryMs ?? this.#retryMs;
     this.#connection?.close();
     if (!(error instanceof AgentError)) throw error;
     this.#error = error;
@@ -290,7 +268,7 @@ export class AgentStream {
     this.#attempt += 1;
     const ms = delayMs(this.#attempt, this.#retryMs, error.retryAfter);
     this.#setState("reconnecting", Date.now() + ms);
-    await this.#sleep(ms);
+    await this.#waits.wait(ms);
     if (this.#state === "reconnecting") this.#setState("reconnecting");
   }
 
@@ -301,21 +279,10 @@ export class AgentStream {
     return this.#runId ? retryable || status >= 500 : retryable && status !== 409;
   }
 
-  /** @param {number} [ms] no longer than until `#wake` when left out */
-  #sleep(ms) {
-    return new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
-      const timer = ms === undefined ? undefined : setTimeout(resolve, ms);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-  }
-
   /** End what is under way, a connection or a wait, and see what comes next. */
   #interrupt() {
     this.#connection?.close();
-    this.#wake();
+    this.#waits.end();
   }
 
   #leave() {
@@ -334,6 +301,7 @@ export class AgentStream {
     if (this.#state === "ended") return;
     this.#connection?.close();
     this.#stopListening.abort();
+    this.#waits.end();
     this.#onRunKnown();
     this.#setState("ended");
   }
@@ -343,11 +311,12 @@ export class AgentStream {
     const until = { signal: this.#stopListening.signal };
     if (signal?.aborted) this.#leave();
     signal?.addEventListener("abort", () => this.#leave(), until);
-    globalThis.addEventListener?.("online", () => this.#onOnline(), until);
+    globalThis.addEventListener?.("online", () => this.#renew(), until);
+    globalThis.addEventListener?.("offline", () => this.#renew(), until);
   }
 
-  /** Whatever was open before the network went may be dead without knowing it. */
-  #onOnline() {
+  /** The network came or went: what was open may be dead without knowing it. */
+  #renew() {
     if (this.#state === "paused" || this.#state === "ended") return;
     this.#setState("reconnecting");
     this.#interrupt();
@@ -372,24 +341,6 @@ export class AgentStream {
     const status = { state: this.#state, attempt, retryAt, error };
     if (onState) queueMicrotask(() => onState(status));
   }
-}
-
-/** @param {string} runId */
-export function runPath(runId) {
-  return `runs/${encodeURIComponent(runId)}`;
-}
-
-/**
- * Stop a run for good.
- *
- * @param {AgentHttp} http
- * @param {string} runId
- * @param {string} [orgId]
- * @returns {Promise<RunState>}
- */
-export function cancelRun(http, runId, orgId) {
-  const options = { method: "POST", query: { org_id: orgId }, keepalive: true };
-  return http.json(`${runPath(runId)}/cancel`, options);
 }
 
 /** @param {string} data */

@@ -1,5 +1,5 @@
 /**
- * The words of the agent's API, as types: requests, events, answers. Nothing of this
+ * The words of the agent's API, as types: requests, events, answers, streams. Nothing of this
  * is there at run time.
  *
  * @module
@@ -217,6 +217,28 @@
  * @typedef {object} Readiness
  * @property {"ready" | "unavailable"} status
  * @property {Record<string, string>} checks each thing that a run needs, with its state
+ */
+
+/** @typedef {"connecting" | "streaming" | "paused" | "reconnecting" | "ended"} StreamState */
+
+/**
+ * How a stream stands. `attempt` counts the tries since the last sign of life; `error`
+ * is why there were any. `retryAt` (ms since the epoch) is there while the next one is
+ * waited for.
+ *
+ * @typedef {object} StreamStatus
+ * @property {StreamState} state
+ * @property {number} attempt
+ * @property {number} [retryAt]
+ * @property {import("./agent-http.js").AgentError} [error]
+ */
+
+/**
+ * @typedef {object} StreamOptions
+ * @property {AbortSignal} [signal] closes the connection; the run goes on
+ * @property {(status: StreamStatus) => void} [onState] is told each change
+ * @property {number} [maxAttempts] how often in a row to try in vain; for ever when left out
+ * @property {number} [silenceMs] without a byte, after which a connection counts as dead
  */
 
 export {};

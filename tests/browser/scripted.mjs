@@ -2,7 +2,7 @@
 
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { afterEach } from "node:test";
+import { afterEach, test as nodeTest } from "node:test";
 
 import { AgentClient } from "../../static/streaming/agent-client.js";
 
@@ -10,31 +10,38 @@ import { AgentClient } from "../../static/streaming/agent-client.js";
 const servers = [];
 afterEach(() => servers.splice(0).forEach((server) => server.close().closeAllConnections()));
 
+/** A test that ends, also on a slow machine. */
+export const test = (name, body) => nodeTest(name, { timeout: 60_000 }, body);
+
 /**
- * A client of a server that answers each request with the next of `replies`, and all
- * others with the last. `requests` fills with what was asked.
+ * A client of a server that answers each request with the next of `replies`, and the
+ * rest with the last. `requests` fills with what was asked.
  */
 export async function scripted(replies, options = {}) {
   const requests = [];
   const server = createServer(async (request, response) => {
-    const { method, url, headers } = request;
+    const { method, url, headers, socket } = request;
+    const number = requests.push({ method, url, headers, port: socket.remotePort });
     const body = (await request.toArray()).join("");
-    requests.push({ method, url, headers, body: body && JSON.parse(body) });
-    replies[Math.min(requests.length, replies.length) - 1](response, request);
+    requests[number - 1].body = body && JSON.parse(body);
+    replies[Math.min(number, replies.length) - 1](response, request);
   });
   servers.push(server.listen(0, "127.0.0.1"));
   await once(server, "listening");
   const origin = `http://127.0.0.1:${server.address().port}`;
   const client = new AgentClient({ baseUrl: `${origin}/api/v1/agent/`, ...options });
-  return { client, requests, server };
+  return { client, requests };
 }
 
 /** Answer with JSON. */
 export const json = (status, body, headers = {}) => (response) =>
   response.writeHead(status, headers).end(JSON.stringify(body));
 
+/** Answer nothing: drop the connection. */
+export const drop = (response) => response.destroy();
+
 export const CONNECTED = {
-  metadata: { run_id: "r", org_id: "acme", conversation_id: "c", agent: "A" },
+  metadata: { agent: "A", run_id: "r", org_id: "acme", conversation_id: "c" },
 };
 
 /** A frame as the server sends it. */
@@ -43,23 +50,37 @@ export function frame(type, number, data = {}) {
   return `${id}event: ${type}\ndata: ${JSON.stringify({ type, ...data })}\n\n`;
 }
 
-/** `connected`, then the content of each of these numbers. */
+/** `connected`, then content with each of these numbers. */
 export const said = (...numbers) =>
   frame("connected", 0, CONNECTED) +
   numbers.map((number) => frame("content", number, { content: `${number} ` })).join("");
 
-/** Answer with an event stream, and leave it `open`, `end` it or `cut` it off. */
-export const streamed = (text, then = "end") => (response) => {
-  response.writeHead(200, { "Content-Type": "text/event-stream; charset=utf-8" });
+export const DONE = frame("complete", 98) + frame("done", 99);
+
+/** Answer with an event stream, then leave it "open", "end" it, or "cut" it off. */
+export const streamed = (text, then = "end", headers = {}) => (response) => {
+  const type = { "Content-Type": "text/event-stream; charset=utf-8" };
+  response.writeHead(200, { ...type, ...headers });
   response.write(text, () => {
     if (then === "end") response.end();
     if (then === "cut") response.destroy();
   });
 };
 
-/** All that a stream gives. */
-export async function collect(stream) {
+/** All that a stream gives; `look` sees each event as it comes. */
+export async function collect(stream, look = (_event) => {}) {
   const events = [];
-  for await (const event of stream) events.push(event);
+  for await (const event of stream) {
+    events.push(event);
+    look(event);
+  }
   return events;
+}
+
+/** The numbers of events, 0 where there is none. */
+export const numbers = (events) => events.map(({ id }) => Number(id.split(":")[1] ?? 0));
+
+/** Wait until something is so. */
+export async function until(condition) {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
