@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 #: What a token is taken for where the provider did not count.
 CHARS_PER_TOKEN = 4
 
-Checkpoint = Callable[[Message], Awaitable[None]]
+Checkpoint = Callable[[], Awaitable[None]]
 
 
 @dataclass
@@ -103,8 +103,8 @@ class Agent:
     ) -> AsyncGenerator[list[Event]]:
         """Answer the last message of `history`; yield the events as they happen.
 
-        `checkpoint` is awaited with each new message but the last answer, before
-        anything that follows from it is done; the last answer is in `progress`.
+        `checkpoint` is awaited when there is a new message in `progress`, before
+        anything that follows from it is done; the last answer has none.
         Raises `ProviderError`.
         """
         for iteration in range(1, max_iterations + 1):
@@ -122,12 +122,12 @@ class Agent:
             if is_last or not turn.goes_on:
                 progress.stop_reason = _stop_reason(turn, is_last)
                 return
-            await checkpoint(progress.messages[-1])
+            await checkpoint()
             if calls := turn.message.tool_calls:
                 async with aclosing(self._call_tools(calls, context, progress)) as done:
                     async for events in done:
                         yield events
-                await checkpoint(progress.messages[-1])
+                await checkpoint()
 
     async def _call_model(
         self, request: ModelRequest, turn: Turn, progress: Progress

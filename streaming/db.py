@@ -7,15 +7,18 @@ What waits for the writer is committed together.
 """
 
 import asyncio
+import logging
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache, partial
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from django.db import (
+    Error,
     InterfaceError,
     OperationalError,
     close_old_connections,
@@ -23,12 +26,20 @@ from django.db import (
     transaction,
 )
 
+logger = logging.getLogger(__name__)
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 READERS = 4
 #: What waits together is committed together, up to so many.
 GROUP = 32
+#: Classes of PostgreSQL's error codes: the transaction was rolled back (a deadlock), or
+#: could not have what it needed.
+REFUSED = ("40", "55")
+#: How long what must not fail waits for a database that is away.
+PATIENCE_SECONDS = 30.0
+RETRY_SECONDS = 0.25
 
 
 async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -47,6 +58,22 @@ async def write(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     _waiting.append(write)
     _writer().submit(_write_waiting)
     return await write.done
+
+
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Await what `call` makes; again and again for a while, if the database is away.
+
+    An attempt that failed may have been committed all the same, when only the answer
+    was lost: `call` must bear that.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await call()
+        except Error:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 def close() -> None:
@@ -89,7 +116,11 @@ def _write_waiting() -> None:
     writes = [write for write in writes if not write.done.cancelled()]
     if not writes:
         return  # an earlier call took them along
-    _refreshing(_write_together, writes)
+    try:
+        _refreshing(_write_together, writes)
+    except Exception as error:  # whatever it is, somebody waits
+        for write in writes:
+            write.error = write.error or error
     for loop in {write.done.get_loop() for write in writes}:
         told = [write for write in writes if write.done.get_loop() is loop]
         with suppress(RuntimeError):  # it was closed meanwhile
@@ -98,11 +129,26 @@ def _write_waiting() -> None:
 
 def _write_together(writes: Sequence[_Write[Any]]) -> None:
     if len(writes) > 1:
-        with suppress(Exception), transaction.atomic():
-            for write in writes:
-                write.result = write.call()
+        try:
+            with transaction.atomic():
+                for write in writes:
+                    write.result = write.call()
             return
+        except (InterfaceError, OperationalError) as error:
+            if not _was_refused(error):
+                # It may have been committed: only who asked knows how to ask again.
+                for write in writes:
+                    write.error = error
+                return
+        except Exception as error:
+            logger.debug("a group of writes failed, each is done alone: %s", error)
     _write_each(writes)
+
+
+def _was_refused(error: Exception) -> bool:
+    """Whether the server itself undid the transaction, as in a deadlock."""
+    state = getattr(error.__cause__, "sqlstate", None)
+    return state is not None and state.startswith(REFUSED)
 
 
 def _write_each(writes: Sequence[_Write[Any]]) -> None:
@@ -113,7 +159,10 @@ def _write_each(writes: Sequence[_Write[Any]]) -> None:
                 with transaction.atomic():
                     write.result = write.call()
         except (InterfaceError, OperationalError) as error:
-            away = error  # and would be for the rest, whom it would keep waiting
+            if _was_refused(error):
+                write.error = error
+            else:  # the rest would only wait for the same
+                away = error
         except Exception as error:
             write.error = error
         write.error = write.error or away

@@ -9,9 +9,16 @@ fills a tail of their own from there.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Coroutine,
+    Sequence,
+)
 from contextvars import Context
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from django.db import Error
 
@@ -21,10 +28,17 @@ from streaming.event_log.base import Entry, make_entry
 from streaming.event_log.segments import Segment
 from streaming.event_log.tail import Tail
 from streaming.events import Event
-from streaming.statements import insert
 from streaming.wire import native
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: A write that takes longer counts as failing.
+SLOW_SECONDS = 2.0
+#: What the last write may take at shutdown.
+CLOSE_SECONDS = 5.0
 
 
 class _Writing:
@@ -33,6 +47,10 @@ class _Writing:
     def __init__(self) -> None:
         self.tail = Tail()
         self.pending: list[Entry] = []
+        #: The highest number that may be in the database, whatever the tail knows.
+        self.tried = 0
+        #: Whether a write broke off, so that nobody knows if it was committed.
+        self.unsure = False
 
 
 class _Mirror:
@@ -59,18 +77,23 @@ class LocalLog:
         self._mirrors: dict[str, _Mirror] = {}
         self._lock = asyncio.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._failing_since: float | None = None
+        self._released = False
+        #: When the first attempt to write began that has not come to an end.
+        self._trying_since: float | None = None
 
     @property
     def failing_since(self) -> float | None:
-        return self._failing_since
+        since = self._trying_since if self._writing else None
+        return since if since and time.monotonic() - since > SLOW_SECONDS else None
 
     def open(self, run_id: str) -> None:
+        if not self._writing:
+            self._trying_since = None  # of runs that were abandoned
         self._writing[run_id] = _Writing()
 
     def append(self, run_id: str, events: Sequence[Event]) -> None:
         writing = self._writing[run_id]
-        entries = _number(run_id, writing, events)
+        entries = _number(run_id, writing.tail.last, events)
         writing.pending += entries
         writing.tail.extend(entries)
         self._keep_going("flush", self._flush_forever)
@@ -80,18 +103,21 @@ class LocalLog:
     ) -> None:
         async with self._lock:
             writing = self._writing[run_id]
-            entries = _number(run_id, writing, events)
+            entries = _number(run_id, writing.tail.last, events)
+            writing.tried = entries[-1].number
             segment = Segment(run_id, [*writing.pending, *entries])
-            await db.write(_commit_end, segment, commit)
-            self._failing_since = None
+            save = partial(segments.save_end, segment, self._worker, commit)
+            await self._write([writing], save)
             del self._writing[run_id]
             writing.tail.extend(entries)
 
     def abandon(self, run_id: str, events: Sequence[Event]) -> None:
         if writing := self._writing.pop(run_id, None):
-            writing.tail.extend(_number(run_id, writing, events))
+            last = max(writing.tail.last, writing.tried)
+            writing.tail.extend(_number(run_id, last, events))
 
     def release(self) -> None:
+        self._released = True
         for mirror in self._mirrors.values():
             mirror.tail.release()
 
@@ -105,14 +131,14 @@ class LocalLog:
             while True:
                 batch = tail.since(after) if tail else None
                 if batch is None:
-                    batch = await db.read(segments.load, run_id, after)
+                    batch = await _read(segments.load, run_id, after)
                 if batch:
                     yield batch
                     after = batch[-1].number
                     if batch[-1].is_last:
                         return
                 elif tail is None:
-                    newest = await db.read(segments.newest, run_id)
+                    newest = await _read(segments.newest, run_id)
                     if newest and newest.is_last and newest.number <= after:
                         return
                     mirror = self._join(run_id, newest.number if newest else 0)
@@ -131,56 +157,76 @@ class LocalLog:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self.flush()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.flush()
+        except (Error, TimeoutError):
+            logger.warning("the last events are lost: the database is away")
 
     async def flush(self) -> None:
         """Make all new events durable, in one transaction."""
         async with self._lock:
-            taken = {
-                run_id: list(writing.pending)
-                for run_id, writing in self._writing.items()
-                if writing.pending
-            }
+            taken = {run: w for run, w in self._writing.items() if w.pending}
             if not taken:
                 return
-            batch = [Segment(run_id, entries) for run_id, entries in taken.items()]
-            lost = await db.write(segments.save, batch, self._worker)
-            for run_id, entries in taken.items():
-                if writing := self._writing.get(run_id):
-                    del writing.pending[: len(entries)]
-                    writing.tail.forget(entries[-1].number)
+            batch = [Segment(run, list(w.pending)) for run, w in taken.items()]
+            save = partial(segments.save, batch, self._worker)
+            lost = await self._write(taken.values(), save)
+            for segment in batch:
+                writing = taken[segment.run_id]
+                del writing.pending[: len(segment.entries)]
+                writing.tail.forget(segment.entries[-1].number)
         for run_id in lost:
             self._on_lost(run_id)
+
+    async def _write(
+        self, writings: Collection[_Writing], save: Callable[[bool], T]
+    ) -> T:
+        """Call `save`; it is told whether an earlier attempt broke off."""
+        unsure = any(writing.unsure for writing in writings)
+        for writing in writings:
+            writing.unsure = True
+        self._trying_since = self._trying_since or time.monotonic()
+        saved = await db.write(save, unsure)
+        for writing in writings:
+            writing.unsure = False
+        self._trying_since = None
+        return saved
 
     async def _flush_forever(self) -> None:
         while self._writing:
             await asyncio.sleep(self._flush_seconds)
             try:
                 await self.flush()
-                self._failing_since = None
             except Error:
-                self._failing_since = self._failing_since or time.monotonic()
                 logger.warning("events are kept in memory: the database fails")
+            except Exception:
+                logger.exception("events are kept in memory")
 
     async def _poll_forever(self) -> None:
         while self._mirrors:
-            with suppress(Error):  # readers wait until the database is back
+            try:
                 await self._poll()
+            except Error:
+                logger.debug("readers wait: the database fails")
+            except Exception:
+                logger.exception("readers wait")
             await asyncio.sleep(self._flush_seconds / 2)
 
     async def _poll(self) -> None:
-        positions = {run: mirror.tail.last for run, mirror in self._mirrors.items()}
-        news = await db.read(segments.load_new, positions)
+        mirrors = dict(self._mirrors)
+        positions = {run: mirror.tail.last for run, mirror in mirrors.items()}
+        news, ended = await db.read(segments.news, positions)
         for run_id, entries in news.items():
-            if mirror := self._mirrors.get(run_id):
-                mirror.tail.extend(entries)
-                mirror.tail.forget(entries[-1].number)
-        for run_id in await db.read(segments.gone, list(positions)):
-            if mirror := self._mirrors.get(run_id):
-                mirror.tail.release()
+            mirrors[run_id].tail.extend(entries)
+            mirrors[run_id].tail.forget(entries[-1].number)
+        for run_id in ended:
+            mirrors[run_id].tail.release()
 
     def _join(self, run_id: str, after: int) -> _Mirror:
         mirror = self._mirrors.setdefault(run_id, _Mirror(after))
+        if self._released:
+            mirror.tail.release()
         mirror.readers += 1
         self._keep_going("poll", self._poll_forever)
         return mirror
@@ -199,13 +245,13 @@ class LocalLog:
             self._tasks[name] = asyncio.create_task(work(), context=Context())
 
 
-def _number(run_id: str, writing: _Writing, events: Sequence[Event]) -> list[Entry]:
+def _number(run_id: str, after: int, events: Sequence[Event]) -> list[Entry]:
     return [
         make_entry(run_id, number, native.encode(event))
-        for number, event in enumerate(events, writing.tail.last + 1)
+        for number, event in enumerate(events, after + 1)
     ]
 
 
-def _commit_end(segment: Segment, commit: Callable[[], None]) -> None:
-    commit()
-    insert(segment.row())
+async def _read(load: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Read; a reader waits for a database that is away."""
+    return await db.patiently(lambda: db.read(load, *args, **kwargs))

@@ -1,17 +1,29 @@
 """The event log's rows: stretches of encoded events, one JSON document a line."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from functools import reduce
+from operator import or_
 
 import msgspec
+from django.db.models import Max, Q
 
 from streaming.event_log.base import Entry, make_entry
-from streaming.models import EventSegment, LogState, Run, RunStatus
-from streaming.statements import insert_all
+from streaming.models import EventSegment, Run, RunStatus
+from streaming.statements import insert, insert_all
 
 #: Rows that one read takes at most. A row holds what one flush interval brought.
 READ_ROWS = 200
 #: Ids that one read covers, but for what its last row goes beyond them.
 READ_IDS = 4000
+#: Runs that one query asks after: SQLite's expressions are a thousand deep at most.
+RUNS_A_QUERY = 100
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -19,6 +31,11 @@ class Segment(msgspec.Struct, frozen=True):
 
     run_id: str
     entries: Sequence[Entry]
+
+    def after(self, number: int) -> "Segment":
+        """The segment without its entries up to a number."""
+        rest = [entry for entry in self.entries if entry.number > number]
+        return Segment(self.run_id, rest)
 
     def row(self) -> EventSegment:
         """The segment as a database row."""
@@ -30,13 +47,33 @@ class Segment(msgspec.Struct, frozen=True):
         )
 
 
-def save(segments: Iterable[Segment], worker: str) -> set[str]:
-    """Write segments of runs that `worker` still owns; return the runs it lost."""
+def save(segments: Iterable[Segment], worker: str, unsure: bool = False) -> set[str]:
+    """Write segments of runs that `worker` still owns; return the runs it lost.
+
+    `unsure` says that an earlier attempt failed, and may have been committed all the
+    same: what is there already is not written again.
+    """
     by_run = {segment.run_id: segment for segment in segments}
-    lost = set(by_run) - _owned(by_run, worker)
-    rows = [s.row() for run_id, s in by_run.items() if run_id not in lost]
-    insert_all(rows)
-    return lost
+    owned = _lock_owned(by_run, worker)
+    there = _last_numbers(owned) if unsure else {}
+    rest = [by_run[run_id].after(there.get(run_id, 0)) for run_id in owned]
+    insert_all(s.row() for s in rest if s.entries)
+    return set(by_run) - owned
+
+
+def save_end(
+    segment: Segment, worker: str, commit: Callable[[], None], unsure: bool = False
+) -> None:
+    """Write a run's last segment, and what `commit` writes. `unsure`: see `save`."""
+    if unsure:
+        # The lock makes us wait for an earlier attempt that still goes on over there.
+        _lock_owned([segment.run_id], worker)
+        last = newest(segment.run_id)
+        if last == segment.entries[-1]:
+            return
+        segment = segment.after(last.number if last else 0)
+    commit()
+    insert(segment.row())
 
 
 def load(run_id: str, after: int) -> list[Entry]:
@@ -49,26 +86,28 @@ def load(run_id: str, after: int) -> list[Entry]:
     return [e for row in found for e in _entries(run_id, *row, after)]
 
 
-def load_new(positions: dict[str, int]) -> dict[str, list[Entry]]:
-    """The durable entries of several runs, each after a number, in one query."""
-    rows = EventSegment.objects.filter(
-        run_id__in=positions, last_id__gt=min(positions.values(), default=0)
-    )
-    columns = rows.order_by("run_id", "last_id").values_list(
-        "run_id", "first_id", "last_id", "events"
-    )
+def news(positions: Mapping[str, int]) -> tuple[dict[str, list[Entry]], set[str]]:
+    """The durable entries of several runs, each after a number; and which ended.
+
+    A run that was deleted has ended too.
+    """
+    # Asked first: all that an ended run has is there when the second query is made.
+    under_way = Run.objects.filter(id__in=positions, status=RunStatus.RUNNING)
+    ended = set(positions) - set(under_way.values_list("id", flat=True))
     found: dict[str, list[Entry]] = {}
-    for run_id, first, last, events in columns:
-        if last > (after := positions[run_id]):
-            news = _entries(run_id, first, events, after)
-            found.setdefault(run_id, []).extend(news)
-    return found
+    wanted = list(positions.items())
+    for start in range(0, len(wanted), RUNS_A_QUERY):
+        _load_new(dict(wanted[start : start + RUNS_A_QUERY]), found)
+    return found, ended
 
 
-def gone(run_ids: Collection[str]) -> set[str]:
-    """Those of the runs that were deleted, or whose log was."""
-    kept = Run.objects.filter(id__in=run_ids).exclude(log_state=LogState.REMOVED)
-    return set(run_ids) - set(kept.values_list("id", flat=True))
+def _load_new(positions: Mapping[str, int], found: dict[str, list[Entry]]) -> None:
+    # Each run after its own number: one that is far ahead is not read again and again.
+    new = [Q(run_id=run_id, last_id__gt=after) for run_id, after in positions.items()]
+    rows = EventSegment.objects.filter(reduce(or_, new)).order_by("run_id", "last_id")
+    for run_id, first, events in rows.values_list("run_id", "first_id", "events"):
+        entries = _entries(run_id, first, events, positions[run_id])
+        found.setdefault(run_id, []).extend(entries)
 
 
 def newest(run_id: str) -> Entry | None:
@@ -84,16 +123,13 @@ class _Said(msgspec.Struct):
     content: str = ""
 
 
-def unsaved_text(run_id: str) -> str:
-    """The answer under way: what was said since the last tool.
-
-    All that was said before a tool is in a message; this is not before the run ends.
-    """
+def text(run_id: str, *, since_tool: bool = False) -> str:
+    """All that was said; or only what was said since the last tool."""
     said: list[str] = []
     after = 0
     while entries := load(run_id, after):
         for entry in entries:
-            if entry.type in ("tool_call", "tool_result"):
+            if since_tool and entry.type in ("tool_call", "tool_result"):
                 said.clear()
             elif entry.type == "content":
                 said.append(msgspec.json.decode(entry.data, type=_Said).content)
@@ -101,9 +137,19 @@ def unsaved_text(run_id: str) -> str:
     return "".join(said)
 
 
-def _owned(run_ids: Collection[str], worker: str) -> set[str]:
+def _lock_owned(run_ids: Collection[str], worker: str) -> set[str]:
+    """Those of the runs that `worker` owns, and goes on to own in this transaction.
+
+    Without the lock another process could end one between our look and our commit.
+    """
     owned = Run.objects.filter(id__in=run_ids, worker=worker, status=RunStatus.RUNNING)
-    return set(owned.values_list("id", flat=True))
+    locked = owned.select_for_update(no_key=True).order_by("id")
+    return set(locked.values_list("id", flat=True))
+
+
+def _last_numbers(run_ids: Collection[str]) -> dict[str, int]:
+    rows = EventSegment.objects.filter(run_id__in=run_ids).order_by().values("run_id")
+    return dict(rows.annotate(last=Max("last_id")).values_list("run_id", "last"))
 
 
 def _entries(run_id: str, first: int, events: str, after: int) -> Iterator[Entry]:

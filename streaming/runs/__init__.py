@@ -10,7 +10,7 @@ import socket
 from typing import cast
 
 from django.apps import apps
-from django.db import IntegrityError
+from django.db import Error, IntegrityError
 
 from streaming import conf, db
 from streaming.agent import Agent
@@ -19,7 +19,7 @@ from streaming.exceptions import ShuttingDown
 from streaming.models import Run
 from streaming.providers import make_provider
 from streaming.runs import presence, store
-from streaming.runs.executor import InProcessExecutor
+from streaming.runs.executor import STOP_SECONDS, InProcessExecutor
 from streaming.runs.store import RunRequest
 
 __all__ = ["RunRequest", "aclose", "cancel", "executor", "start", "wait_for_end"]
@@ -27,6 +27,8 @@ __all__ = ["RunRequest", "aclose", "cancel", "executor", "start", "wait_for_end"
 _executor: InProcessExecutor | None = None
 _loop: asyncio.AbstractEventLoop | None = None
 _starting: set[asyncio.Task[Run]] = set()
+#: How often a request may lose a race before it gives up.
+RACES = 5
 
 
 def executor() -> InProcessExecutor:
@@ -42,6 +44,8 @@ async def aclose() -> None:
     """End what runs here and leave nothing open."""
     global _executor
     if _executor and _loop is asyncio.get_running_loop():
+        if _starting:  # what was begun is run, and ended with the others
+            await asyncio.wait(_starting, timeout=STOP_SECONDS)
         here, _executor = _executor, None
         await here.aclose()
 
@@ -77,10 +81,13 @@ async def _start(request: RunRequest) -> Run:
             max_runs_per_org=conf.get().max_runs_per_org,
         )
 
-    try:
-        created = await create()
-    except IntegrityError:  # another request won the race: see what it made
-        created = await create()
+    for attempt in range(RACES):
+        try:
+            created = await create()
+            break
+        except IntegrityError:  # another request won the race: see what it made
+            if attempt == RACES - 1:
+                raise
     if created.history is not None:
         here.submit(created.run, created.history)
     return created.run
@@ -94,10 +101,14 @@ def _started(task: asyncio.Task[Run]) -> None:
 
 async def cancel(run: Run) -> bool:
     """Stop a run wherever it runs; false when it had ended already."""
-    asked = await db.write(presence.request_cancel, run.id)
-    if asked:
-        executor().stop(run.id)
-    return asked
+    here = executor().stop(run.id)  # also while the database is slow or away
+    try:
+        asked = await db.write(presence.request_cancel, run.id)
+    except Error:
+        if not here:
+            raise
+        asked = True
+    return asked or here
 
 
 async def wait_for_end(run: Run) -> None:

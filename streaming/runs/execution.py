@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from datetime import datetime
 from functools import partial
 
 from django.db import Error
@@ -33,8 +32,10 @@ from streaming.tools.base import ToolContext
 
 logger = logging.getLogger(__name__)
 
-#: How long the end of a run is kept in memory while the database is away.
-DATABASE_PATIENCE_SECONDS = 30.0
+#: What the database may take for a run's end, however long it has been away.
+LEAST_PATIENCE_SECONDS = 4.0
+#: What the agent may take to stop: a tool may not heed that it is cancelled.
+AGENT_STOP_SECONDS = 2.0
 
 
 class Execution:
@@ -49,24 +50,26 @@ class Execution:
     ) -> None:
         self.run = run
         self.readers = 0
-        self.last_reader_at: datetime = timezone.now()
+        #: When a reader here was last heard (time.monotonic()).
+        self.last_heard = time.monotonic()
         self._history = history
         self._agent = agent
         self._log = log
         self._progress = Progress()
-        self._saved = 0
         self._error: AgentError | None = None
         self._lost = False
         self._work: asyncio.Task[None] | None = None
         self._stopped = False
+        self._over = asyncio.Event()
         log.open(run.id)
 
     async def execute(self) -> None:
         """Run to the end."""
         self._work = asyncio.create_task(self._run_agent())
+        self._work.add_done_callback(self._work_ended)
         if self._stopped:
-            self._work.cancel()
-        await asyncio.wait([self._work])
+            self._cancel_work(self._work)
+        await self._over.wait()
         self._stopped = True  # what comes now comes too late to change the end
         try:
             await self._finish()
@@ -78,14 +81,14 @@ class Execution:
 
     def stop(self, error: AgentError | None = None) -> None:
         """Stop now: as cancelled, or with an error."""
-        if self._stopped:
+        if self._stopped or self._over.is_set():
             return
         self._stopped = True
         self._error = error
         if error is None:
             self._progress.stop_reason = "cancelled"
         if self._work:
-            self._work.cancel()
+            self._cancel_work(self._work)
 
     def lose(self) -> None:
         """Stop now and write nothing: the run is no longer ours."""
@@ -100,7 +103,15 @@ class Execution:
             yield
         finally:
             self.readers -= 1
-            self.last_reader_at = timezone.now()
+            self.last_heard = time.monotonic()
+
+    def _cancel_work(self, work: asyncio.Task[None]) -> None:
+        work.cancel()
+        loop = asyncio.get_running_loop()
+        loop.call_later(AGENT_STOP_SECONDS, self._over.set)
+
+    def _work_ended(self, work: asyncio.Task[None]) -> None:
+        self._over.set()
 
     async def _run_agent(self) -> None:
         run = self.run
@@ -122,14 +133,22 @@ class Execution:
                 async for events in batches:
                     self._publish(events)
         except AgentError as error:
-            self._error = error
+            self._fail(error)
         except LostRun:
             self._lost = True
+        except Error:
+            self._fail(database_away())
         except Exception:
             logger.exception("run failed", extra={"run_id": run.id})
-            self._error = InternalError()
+            self._fail(InternalError())
+
+    def _fail(self, error: AgentError) -> None:
+        if not self._stopped:  # else it fails because it was stopped
+            self._error = error
 
     def _publish(self, events: list[Event]) -> None:
+        if self._over.is_set():  # it did not stop in time, and the end is written
+            raise LostRun(self.run.id)
         if logger.isEnabledFor(logging.DEBUG):
             for event in events:
                 logger.debug("%s %s", self.run.id, event)
@@ -137,34 +156,30 @@ class Execution:
         if not self.run.first_token_at and isinstance(events[0], Content | Thinking):
             self.run.first_token_at = timezone.now()
 
-    async def _checkpoint(self, message: Message) -> None:
-        await db.write(store.checkpoint, self.run, message)
-        self._saved += 1
+    async def _checkpoint(self) -> None:
+        said = list(self._progress.messages)
+        await db.patiently(lambda: db.write(store.checkpoint, self.run, said))
 
     async def _finish(self) -> None:
         """Write the end; while the database is away, try again for a while."""
-        deadline = time.monotonic() + DATABASE_PATIENCE_SECONDS
-        while not self._lost:
-            try:
-                return await self._close_log()
-            except LostRun:
-                break
-            except Error:
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(0.25)
-        cancelled = self._progress.stop_reason == "cancelled" and not self._lost
-        self._end_unstored(None if cancelled else Interrupted())
+        # Made once: an attempt that failed may have been committed all the same.
+        events = self._last_events()
+        commit = partial(store.finish_run, self.run, self._progress, self._error)
+        try:
+            async with asyncio.timeout(self._patience()):
+                await db.patiently(lambda: self._log.close(self.run.id, events, commit))
+        except LostRun:
+            cancelled = self._progress.stop_reason == "cancelled" and not self._lost
+            self._end_unstored(None if cancelled else Interrupted())
+        except (Error, TimeoutError):
+            logger.exception("run not stored", extra={"run_id": self.run.id})
+            self._end_unstored(database_away())
 
-    async def _close_log(self) -> None:
-        commit = partial(
-            store.finish_run,
-            self.run,
-            self._progress,
-            self._progress.messages[self._saved :],
-            self._error,
-        )
-        await self._log.close(self.run.id, self._last_events(), commit)
+    def _patience(self) -> float:
+        """How long the end may wait for a database that may be away already."""
+        since = self._log.failing_since
+        waited = time.monotonic() - since if since else 0.0
+        return max(db.PATIENCE_SECONDS - waited, LEAST_PATIENCE_SECONDS)
 
     def _end_unstored(self, error: AgentError | None) -> None:
         """Tell this process's readers; whoever ends the run for good tells the rest."""
@@ -193,3 +208,8 @@ class Execution:
             "output_tokens": progress.usage.output_tokens,
         }
         logger.info("run ended: %s", outcome, extra=fields)
+
+
+def database_away() -> InternalError:
+    """What a run ends with that the database cannot take."""
+    return InternalError("The database does not answer.", retryable=True)

@@ -1,10 +1,16 @@
 """What the processes tell each other of runs, through the database: who lives, who
-listens, who wants to stop."""
+listens, who wants to stop.
 
+Times that processes compare are the database's own: machines' clocks may differ.
+"""
+
+import math
+import time
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import msgspec
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from streaming.event_log import segments
@@ -12,9 +18,9 @@ from streaming.event_log.base import make_entry
 from streaming.event_log.segments import Segment
 from streaming.events import Done, ErrorEvent, ErrorInfo
 from streaming.exceptions import Interrupted
-from streaming.messages import Message, TextPart
+from streaming.messages import Message, TextPart, parts_from_json
 from streaming.models import Run, RunStatus
-from streaming.runs.store import save_messages, saved_answer
+from streaming.runs.store import save_messages
 from streaming.wire import native
 
 #: How far ids leap over a crash: beyond all that a dead process may have shown its
@@ -26,26 +32,35 @@ class Sign(msgspec.Struct, frozen=True):
     """What the owner of a run wants to know of it."""
 
     cancel_requested: bool
-    last_reader_at: datetime
+    #: Seconds since somebody in another process listened; infinite when nobody did.
+    unheard: float
 
 
 def beat(run_ids: Collection[str], worker: str) -> dict[str, Sign]:
     """Say that `worker` lives and runs these; return the signs of those it owns."""
-    owned = Run.objects.filter(id__in=run_ids, worker=worker, status=RunStatus.RUNNING)
-    owned.update(heartbeat_at=timezone.now())
+    owned = Run.objects.filter(worker=worker, status=RunStatus.RUNNING)
+    owned.filter(id__in=_lock(run_ids)).update(heartbeat_at=Now())
     return look(run_ids, worker)
 
 
 def look(run_ids: Collection[str], worker: str) -> dict[str, Sign]:
     """The signs of the runs among these that `worker` owns."""
     owned = Run.objects.filter(id__in=run_ids, worker=worker, status=RunStatus.RUNNING)
-    rows = owned.values_list("id", "cancel_requested_at", "last_reader_at")
-    return {run: Sign(cancel is not None, reader) for run, cancel, reader in rows}
+    rows = owned.annotate(now=Now()).values_list(
+        "id", "cancel_requested_at", "created_at", "last_reader_at", "now"
+    )
+    return {
+        run: Sign(
+            cancel is not None,
+            math.inf if heard == created else (now - heard).total_seconds(),
+        )
+        for run, cancel, created, heard, now in rows
+    }
 
 
 def listen(run_ids: Collection[str]) -> None:
     """Say that somebody listens to these runs now."""
-    Run.objects.filter(id__in=run_ids).update(last_reader_at=timezone.now())
+    Run.objects.filter(id__in=_lock(run_ids)).update(last_reader_at=Now())
 
 
 def request_cancel(run_id: str) -> bool:
@@ -54,34 +69,54 @@ def request_cancel(run_id: str) -> bool:
     return bool(running.update(cancel_requested_at=timezone.now()))
 
 
-def recover(lease_seconds: float) -> list[str]:
-    """End the runs whose process has not been seen for a while; return their ids."""
-    deadline = timezone.now() - timedelta(seconds=lease_seconds)
-    orphans = Run.objects.filter(status=RunStatus.RUNNING, heartbeat_at__lt=deadline)
-    return [run.id for run in orphans if _interrupt(run)]
+def silent(seconds: float) -> dict[str, datetime]:
+    """The runs whose process has not beaten for a while, and when it last did."""
+    running = Run.objects.filter(status=RunStatus.RUNNING)
+    late = running.filter(heartbeat_at__lt=Now() - timedelta(seconds=seconds))
+    return dict(late.values_list("id", "heartbeat_at"))
 
 
-def _interrupt(run: Run) -> bool:
-    """End an orphan, unless its process or another has come first."""
+def interrupt(run_id: str, heartbeat_at: datetime, before: float) -> bool:
+    """End an orphan, unless its process or another has come first.
+
+    Nothing is done later than `before` (time.monotonic()): if this had to wait for the
+    database, so may have the beat of its process.
+    """
+    if time.monotonic() > before:
+        return False
     error = Interrupted()
-    ended = Run.objects.filter(
-        pk=run.pk, status=RunStatus.RUNNING, heartbeat_at=run.heartbeat_at
-    ).update(
+    orphan = Run.objects.filter(
+        # Not "equal": SQLite compares texts, and its own have fewer digits.
+        pk=run_id,
+        status=RunStatus.RUNNING,
+        heartbeat_at__lte=heartbeat_at,
+    )
+    ended = orphan.update(
         status=RunStatus.FAILED,
         error_code=error.code,
         error_message=error.message,
         ended_at=timezone.now(),
     )
     if ended:
+        run = Run.objects.get(pk=run_id)
         _keep_partial_answer(run)
         _close_log(run, error)
     return bool(ended)
 
 
+def _lock(run_ids: Collection[str]) -> list[str]:
+    """Lock those under way, in order, so that no two processes wait for each other."""
+    running = Run.objects.filter(id__in=run_ids, status=RunStatus.RUNNING)
+    locked = running.select_for_update(no_key=True).order_by("id")
+    return list(locked.values_list("id", flat=True))
+
+
 def _keep_partial_answer(run: Run) -> None:
-    """Save the text that no message has yet."""
-    said = segments.unsaved_text(run.id)
-    if text := said.removeprefix(saved_answer(run)):
+    """Save the text that no message has yet: what the log has beyond them."""
+    answers = run.messages.filter(role="assistant").order_by("id")
+    parts = (parts_from_json(row) for row in answers.values_list("parts", flat=True))
+    saved = "".join(Message("assistant", found).text for found in parts)
+    if text := segments.text(run.id)[len(saved) :]:
         save_messages(run, [Message("assistant", [TextPart(text)])])
 
 

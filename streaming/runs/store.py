@@ -103,6 +103,7 @@ def create_run(
     )
     if conversation_key is None:
         insert(conversation)
+    now = timezone.now()
     run = Run(
         organization=organization,
         conversation=conversation,
@@ -115,6 +116,9 @@ def create_run(
         idempotency_key=request.idempotency_key or None,
         request_hash=request.request_hash,
         worker=worker,
+        # Equal: nobody has listened in another process yet.
+        created_at=now,
+        last_reader_at=now,
     )
     insert(run)
     question = user_message(request.input)
@@ -196,7 +200,9 @@ def load_history(conversation: Conversation, max_chars: int) -> list[Message]:
 
 def load_output(run: Run) -> str:
     """The text of a run's newest answer, as far as it is durable."""
-    if run.status == RunStatus.RUNNING and (text := segments.unsaved_text(run.id)):
+    if run.status == RunStatus.RUNNING and (
+        text := segments.text(run.id, since_tool=True)
+    ):
         return text
     return saved_answer(run)
 
@@ -214,11 +220,22 @@ def saved_answer(run: Run) -> str:
     return "".join(reversed(said))
 
 
-def checkpoint(run: Run, message: Message) -> None:
-    """Keep a message of a run under way. Raises `LostRun` when it is ours no longer."""
-    if not _owned(run).exists():
+def checkpoint(run: Run, messages: Sequence[Message]) -> None:
+    """Keep what a run has said so far. Raises `LostRun` when it is ours no longer."""
+    # Locked, so that nobody takes the run over before this is committed.
+    if not _owned(run).select_for_update(no_key=True).exists():
         raise LostRun(run.id)
-    save_messages(run, [message])
+    _save_new(run, messages)
+
+
+def _save_new(run: Run, messages: Sequence[Message]) -> None:
+    """Save those of a run's messages that are not there.
+
+    The database is asked, for who was cancelled or cut off while it saved does not
+    know; the first message there is the question.
+    """
+    there = MessageRow.objects.filter(run=run).count() - 1
+    save_messages(run, messages[there:])
 
 
 def save_messages(run: Run, messages: Sequence[Message]) -> None:
@@ -235,12 +252,7 @@ def save_messages(run: Run, messages: Sequence[Message]) -> None:
     update(Conversation, {"id": run.conversation_id}, updated_at=timezone.now())
 
 
-def finish_run(
-    run: Run,
-    progress: Progress,
-    unsaved: Sequence[Message],
-    error: AgentError | None,
-) -> None:
+def finish_run(run: Run, progress: Progress, error: AgentError | None) -> None:
     """End a run for good. Raises `LostRun` when it is ours no longer."""
     used = progress.usage
     owned = {"id": run.id, "worker": run.worker, "status": RunStatus.RUNNING}
@@ -264,7 +276,7 @@ def finish_run(
     )
     if not updated:
         raise LostRun(run.id)
-    save_messages(run, unsaved)
+    _save_new(run, progress.messages)
 
 
 def _final_status(progress: Progress, error: AgentError | None) -> RunStatus:

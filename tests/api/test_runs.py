@@ -203,8 +203,9 @@ async def test_heartbeats_fill_the_silence(
 
 
 async def test_an_orphan_is_ended_and_its_readers_are_told(
-    api: Api, upstream: Upstream
+    api: Api, upstream: Upstream, agent_settings: ChangeSettings
 ) -> None:
+    agent_settings(run_lease=1)
     upstream.reply(Reply(chat.pieces("Hal", "lo"), end="hang"), chat.answer("again"))
     body = {"input": "Hi", "conversation_id": "c"}
     async with api.open("POST", f"{API}/stream", body) as stream:

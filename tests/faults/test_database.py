@@ -1,0 +1,145 @@
+"""The database fails in mid-run: nothing is lost, nothing is written twice, and when it
+stays away the reader is told."""
+
+import asyncio
+import threading
+
+import pytest
+
+from streaming import db, runs
+from streaming.event_log import segments
+from streaming.models import EventSegment, Message, Run
+from tests import chat
+from tests.api.test_runs import logged, slow_answer
+from tests.client import API, Api, all_runs_end
+from tests.conftest import ChangeSettings
+from tests.faults.conftest import Database
+from tests.upstream import Reply, Upstream
+
+pytestmark = pytest.mark.usefixtures("model")
+
+
+async def replayed(api: Api, run_id: str) -> list[bytes]:
+    return logged(await api.get(f"{API}/runs/{run_id}/events"))
+
+
+@pytest.mark.parametrize("fault", ["refuse", "lose_answers"])
+@pytest.mark.parametrize("writes", [1, 2, 5])
+async def test_a_database_that_fails_for_a_while_costs_nothing(
+    api: Api, upstream: Upstream, database: Database, fault: str, writes: int
+) -> None:
+    upstream.reply(
+        chat.tool_calls(("c", "calculator", {"expression": "1+1"}), text="I count. "),
+        slow_answer(20, delay=0.02),
+    )
+    async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
+        await stream.until("connected")
+        setattr(database, fault, writes)
+        await stream.until("content", 8)
+        setattr(database, fault, writes)
+        whole = await stream.end()
+    assert whole.events[-2:] == ["complete", "done"]
+    assert [f.number for f in whole.frames[1:]] == list(range(1, len(whole.frames)))
+    assert await replayed(api, whole.headers["x-run-id"]) == logged(whole)
+    roles = [m.role async for m in Message.objects.order_by("id")]
+    assert roles == ["user", "assistant", "tool", "assistant"]
+    assert (await Run.objects.aget()).status == "completed"
+    assert database.cut
+
+
+async def test_an_end_whose_answer_was_lost_is_the_end(
+    api: Api, upstream: Upstream, database: Database, agent_settings: ChangeSettings
+) -> None:
+    agent_settings(event_flush_ms=60_000)  # nothing but the end is written
+    upstream.reply(Reply(chat.pieces("Hal", "lo"), end="hang"))
+    async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
+        await stream.until("content", 2)
+        database.lose_answers = 3
+        runs.executor().stop(stream.response.headers["x-run-id"])
+        whole = await stream.end()
+    assert set(database.cut) == {"save_end"}
+    assert whole.events[-2:] == ["complete", "done"]
+    assert await replayed(api, whole.headers["x-run-id"]) == logged(whole)
+    assert await EventSegment.objects.acount() == 1
+    assert await Message.objects.acount() == 2
+
+
+async def test_a_database_that_stays_away_is_told(
+    api: Api,
+    upstream: Upstream,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(db, "PATIENCE_SECONDS", 0.5)
+    upstream.reply(Reply(chat.pieces("x"), end="hang"), chat.answer("again"))
+    body = {"input": "Hi", "conversation_id": "c"}
+    async with api.open("POST", f"{API}/stream", body) as stream:
+        await stream.until("content")
+        database.refuse = 1_000_000
+        async with asyncio.timeout(15):
+            await upstream.gone.wait()
+        response = await stream.end()
+        database.refuse = 0
+    error, done = response.frames[-2:]
+    assert (error.data["error"], error.data["metadata"], done.event) == (
+        "The database does not answer.",
+        {"code": "internal_error", "retryable": True},
+        "done",
+    )
+    # Its numbers are not those that the attempts to write another end used.
+    assert error.number > await db.read(newest_number, (await Run.objects.aget()).id)
+
+
+def newest_number(run_id: str) -> int:
+    newest = segments.newest(run_id)
+    return newest.number if newest else 0
+
+
+async def test_a_new_run_does_not_pay_for_an_old_trouble(
+    api: Api,
+    upstream: Upstream,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(db, "PATIENCE_SECONDS", 0.5)
+    upstream.reply(Reply(chat.pieces("x"), end="hang"), slow_answer(30))
+    async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
+        await stream.until("content")
+        database.refuse = 1_000_000
+        await stream.end()
+        database.refuse = 0
+    assert (await api.stream("Hi")).events[-2:] == ["complete", "done"]
+
+
+async def test_a_flush_that_hangs_does_not_hold_up_the_end(
+    api: Api, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("streaming.runs.execution.LEAST_PATIENCE_SECONDS", 0.5)
+    upstream.reply(Reply(chat.pieces("x"), end="hang"))
+    async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
+        await stream.until("content")
+        answer = threading.Event()
+        hanging = asyncio.create_task(db.write(answer.wait))
+        try:
+            response = await stream.end()
+        finally:
+            answer.set()
+        await hanging
+    assert response.frames[-2].data["error"] == "The database does not answer."
+
+
+async def test_a_run_is_stopped_also_while_the_database_is_away(
+    api: Api, upstream: Upstream, database: Database
+) -> None:
+    upstream.reply(Reply(chat.pieces("x"), end="hang"))
+    async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
+        await stream.until("content")
+        run_id = stream.response.headers["x-run-id"]
+        database.refuse = 3
+        assert (await api.post(f"{API}/runs/{run_id}/cancel")).status == 202
+        async with asyncio.timeout(5):
+            await upstream.gone.wait()
+        response = await stream.end()
+    assert response.frames[-2].data["metadata"]["stop_reason"] == "cancelled"
+    await all_runs_end()
