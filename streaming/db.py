@@ -34,9 +34,6 @@ T = TypeVar("T")
 READERS = 4
 #: What waits together is committed together, up to so many.
 GROUP = 32
-#: Classes of PostgreSQL's error codes: the transaction was rolled back (a deadlock), or
-#: could not have what it needed.
-REFUSED = ("40", "55")
 #: How long what must not fail waits for a database that is away.
 PATIENCE_SECONDS = 30.0
 RETRY_SECONDS = 0.25
@@ -129,26 +126,22 @@ def _write_waiting() -> None:
 
 def _write_together(writes: Sequence[_Write[Any]]) -> None:
     if len(writes) > 1:
+        committing = False
         try:
             with transaction.atomic():
                 for write in writes:
                     write.result = write.call()
+                committing = True
             return
         except (InterfaceError, OperationalError) as error:
-            if not _was_refused(error):
-                # It may have been committed: only who asked knows how to ask again.
+            if committing:
+                # Perhaps it was committed: only who asked knows how to ask again.
                 for write in writes:
                     write.error = error
                 return
         except Exception as error:
             logger.debug("a group of writes failed, each is done alone: %s", error)
     _write_each(writes)
-
-
-def _was_refused(error: Exception) -> bool:
-    """Whether the server itself undid the transaction, as in a deadlock."""
-    state = getattr(error.__cause__, "sqlstate", None)
-    return state is not None and state.startswith(REFUSED)
 
 
 def _write_each(writes: Sequence[_Write[Any]]) -> None:
@@ -159,10 +152,7 @@ def _write_each(writes: Sequence[_Write[Any]]) -> None:
                 with transaction.atomic():
                     write.result = write.call()
         except (InterfaceError, OperationalError) as error:
-            if _was_refused(error):
-                write.error = error
-            else:  # the rest would only wait for the same
-                away = error
+            away = error  # and would be for the rest, whom it would keep waiting
         except Exception as error:
             write.error = error
         write.error = write.error or away

@@ -115,6 +115,22 @@ async def test_a_database_that_is_away_is_asked_once_more_and_not_by_all() -> No
     assert len(asked) == 2
 
 
+async def test_what_may_have_been_committed_is_not_done_again() -> None:
+    asked: list[str] = []
+
+    def lose_the_answer() -> None:
+        raise OperationalError("the connection broke after the commit")
+
+    def write() -> None:
+        asked.append("once")
+        transaction.on_commit(lose_the_answer)
+
+    results = await write_together(make("a"), write, make("b"))
+    assert [type(result) for result in results] == [OperationalError] * 3
+    assert asked == ["once"]
+    assert await organizations() == {"a", "b"}
+
+
 async def test_who_is_cancelled_while_waiting_writes_nothing() -> None:
     async with busy_writer():
         waiting = asyncio.create_task(db.write(make("late")))
