@@ -1,0 +1,79 @@
+"""Servers are started, and stop at once when they cannot be."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.client import API
+from tests.processes.server import ROOT, RUNSERVER, UVICORN, Start
+
+
+def test_the_curl_commands_of_the_original_work(make: Start) -> None:
+    curl = shutil.which("curl")
+    assert curl, "curl is needed"
+    server = make(*UVICORN, DEMO_DELAY_MS="0")
+    server.start()
+
+    def call(*arguments: str) -> str:
+        command = [curl, "--silent", "--show-error", "--max-time", "20", *arguments]
+        return subprocess.run(command, capture_output=True, check=True).stdout.decode()
+
+    post = ("-X", "POST", "-H", "Content-Type: application/json", "-d")
+    body = '{"input": "What is 15% of 240?", "org_id": "demo", "max_iterations": 5}'
+    assert json.loads(call(f"{server.url}/health"))["status"] == "healthy"
+    assert json.loads(call(f"{server.url}{API}/metadata"))["supports_streaming"]
+    answer = json.loads(call(*post, body, f"{server.url}{API}/run"))
+    assert "36" in answer["output"]
+    for options in ((), ("--no-buffer",), ("--compressed", "-N")):
+        text = call(*options, *post, body, f"{server.url}{API}/stream")
+        assert re.findall(r"^event: (.*)", text, re.M)[-2:] == ["complete", "done"]
+
+
+def test_runserver_starts_anew_when_code_changes(make: Start, tmp_path: Path) -> None:
+    server = make(*RUNSERVER)
+    server.start()
+    views = ROOT / "streaming" / "views" / "status.py"
+    deadline = time.monotonic() + 20
+    while server.log.read_text().count("Ctrl+C stops it.") < 2:
+        assert time.monotonic() < deadline, server.log.read_text()
+        os.utime(views)  # again and again: the reloader may not be watching yet
+        time.sleep(0.5)
+
+
+@pytest.mark.parametrize("command", [UVICORN, RUNSERVER])
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"LLM_PROVIDER": "anthropic"}, "ANTHROPIC_API_KEY is not set"),
+        ({"LLM_PROVIDER": "gemini"}, "LLM_PROVIDER='gemini': expected one of"),
+        ({"LLM_THINKING": "hard"}, "LLM_THINKING='hard': expected auto"),
+        ({"PORT": "many"}, "PORT='many': expected a whole number"),
+        ({"DATABASE_URL": "nonsense"}, "DATABASE_URL"),
+    ],
+)
+def test_a_wrong_configuration_stops_the_start_with_a_sentence(
+    make: Start,
+    command: tuple[str, ...],
+    environment: dict[str, str],
+    sentence: str,
+) -> None:
+    ended = make(*command, **environment).run()
+    assert ended.returncode != 0
+    told = ended.stderr.decode()
+    assert sentence in told
+    assert "Traceback" not in told
+
+
+def test_a_port_in_use_is_told(make: Start) -> None:
+    first = make(*UVICORN)
+    first.start()
+    second = make("manage.py", "runserver", str(first.port))
+    ended = second.run()
+    assert ended.returncode == 1
+    assert f"Cannot listen on 127.0.0.1:{first.port}" in ended.stderr.decode()
