@@ -79,6 +79,10 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._processes[-1].pid, number)
 
+    def terminate(self) -> None:
+        """SIGTERM to the first process alone, as systemd and Docker do."""
+        self._processes[-1].terminate()
+
     def ends_within(self, seconds: float) -> bool:
         try:
             self._processes[-1].wait(seconds)

@@ -5,8 +5,13 @@ made and a saved file restarts the server.
 """
 
 import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
+from functools import partial
+from types import FrameType
 
 import uvicorn
 from django.conf import settings
@@ -19,6 +24,8 @@ from streaming.asgi import make_application
 from streaming.providers import make_provider
 
 STOP_SECONDS = 3
+#: The exit code by which Django's reloader asks to be started anew.
+RELOAD = 3
 LOCAL = ("127.0.0.1", "::1", "0.0.0.0")
 
 
@@ -36,6 +43,8 @@ class Command(runserver.Command):
 
     def run(self, **options: object) -> None:
         """Serve until a signal or a changed file; readers are told of the end."""
+        if options["use_reloader"] and not _is_reloaded():
+            sys.exit(_supervise())
         try:
             super().run(**options)
         finally:
@@ -96,3 +105,27 @@ class Command(runserver.Command):
             f"  admin     {url}/admin/\n\n"
             f"Ctrl+C stops it.\n"
         )
+
+
+def _is_reloaded() -> bool:
+    return os.environ.get(autoreload.DJANGO_AUTORELOAD_ENV) == "true"
+
+
+def _supervise() -> int:
+    """Run the server as a child, anew when code has changed; return its exit code.
+
+    Django's own parent kills its child a moment after it was told to end. Ours passes
+    the signal on (at a terminal Ctrl+C reaches the child by itself) and waits.
+    """
+    environment = {**os.environ, autoreload.DJANGO_AUTORELOAD_ENV: "true"}
+    while True:
+        command = autoreload.get_child_arguments()
+        child = subprocess.Popen(command, env=environment, close_fds=False)
+        signal.signal(signal.SIGTERM, partial(_pass_on, child))
+        signal.signal(signal.SIGINT, lambda *_: None)
+        if (code := child.wait()) != RELOAD:
+            return code
+
+
+def _pass_on(child: subprocess.Popen[bytes], number: int, _: FrameType | None) -> None:
+    child.send_signal(number)
