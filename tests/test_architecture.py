@@ -136,9 +136,10 @@ class House:
 
     def _environment(self) -> Iterator[str]:
         for name, tree in self.trees.items():
+            inherited = _handed_on_whole(tree)
             for node in ast.walk(tree):
                 read = isinstance(node, ast.Attribute) and node.attr in READS
-                if read and name.startswith(f"{APP}."):
+                if read and node not in inherited and name.startswith(f"{APP}."):
                     yield f"{name} reads the environment"
 
     def _sizes(self) -> Iterator[str]:
@@ -159,6 +160,17 @@ READS = {"environ", "getenv"}
 def _module_name(path: Path) -> str:
     parts = path.with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _handed_on_whole(tree: ast.Module) -> set[ast.expr]:
+    """The mappings that others are made from, as `{**os.environ}` for a child."""
+    return {
+        value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if key is None
+    }
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
@@ -187,6 +199,7 @@ SOUND = {
     "streaming/views/__init__.py": "import django\nimport streaming.providers.base",
     "streaming/views/run.py": "from streaming.views import shared",
     "streaming/views/shared.py": "from django.http import HttpRequest",
+    "streaming/views/child.py": "import os\nENV = {**os.environ, 'A': 'b'}",
     "streaming/admin.py": "from streaming.providers import base",
     "streaming/providers/base.py": "import json",
     "streaming/providers/anthropic.py": "import anthropic",

@@ -10,12 +10,14 @@ import socket
 import subprocess
 import sys
 import threading
+from argparse import SUPPRESS
 from functools import partial
 from types import FrameType
 
 import uvicorn
 from django.conf import settings
 from django.contrib.staticfiles.management.commands import runserver
+from django.core.management.base import CommandParser
 from django.db import connections
 from django.utils import autoreload
 
@@ -26,6 +28,8 @@ from streaming.providers import make_provider
 STOP_SECONDS = 3
 #: The exit code by which Django's reloader asks to be started anew.
 RELOAD = 3
+#: Marks the process that the reloader watches over.
+CHILD = "--is-child"
 LOCAL = ("127.0.0.1", "::1", "0.0.0.0")
 
 
@@ -41,9 +45,14 @@ class Command(runserver.Command):
 
     _thread: threading.Thread | None = None
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Django's, and a mark for ourselves."""
+        super().add_arguments(parser)
+        parser.add_argument(CHILD, action="store_true", help=SUPPRESS)
+
     def run(self, **options: object) -> None:
         """Serve until a signal or a changed file; readers are told of the end."""
-        if options["use_reloader"] and not _is_reloaded():
+        if options["use_reloader"] and not options["is_child"]:
             sys.exit(_supervise())
         try:
             super().run(**options)
@@ -107,10 +116,6 @@ class Command(runserver.Command):
         )
 
 
-def _is_reloaded() -> bool:
-    return os.environ.get(autoreload.DJANGO_AUTORELOAD_ENV) == "true"
-
-
 def _supervise() -> int:
     """Run the server as a child, anew when code has changed; return its exit code.
 
@@ -119,7 +124,7 @@ def _supervise() -> int:
     """
     environment = {**os.environ, autoreload.DJANGO_AUTORELOAD_ENV: "true"}
     while True:
-        command = autoreload.get_child_arguments()
+        command = [*autoreload.get_child_arguments(), CHILD]
         child = subprocess.Popen(command, env=environment, close_fds=False)
         signal.signal(signal.SIGTERM, partial(_pass_on, child))
         signal.signal(signal.SIGINT, lambda *_: None)
