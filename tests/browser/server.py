@@ -5,9 +5,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -21,38 +20,58 @@ LOG_CHARS = 4000
 NOT_INHERITED = ("DATABASE_URL", "DJANGO_SETTINGS_MODULE", "TEST_DATABASE_URL")
 
 
-@dataclass
 class Server:
-    """A running one."""
+    """A real process; started again, it has the same port and database."""
 
-    url: str
-    process: subprocess.Popen[bytes]
+    def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
+        inherited = {k: v for k, v in os.environ.items() if k not in NOT_INHERITED}
+        self._env = {**inherited, "DATA_DIR": str(directory), **environment}
+        self._log = directory / "server.log"
+        self._port = _free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+        subprocess.run(migrate, cwd=ROOT, env=self._env, check=True)
+
+    def start(self) -> None:
+        """Start, and wait until it is ready."""
+        command = [sys.executable, "-m", "uvicorn", "agentsite.asgi:application"]
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--port", str(self._port)],
+                cwd=ROOT,
+                env=self._env,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if self._is_ready():
+                return
+            time.sleep(0.1)
+        said = self._log.read_text()[-LOG_CHARS:]
+        raise RuntimeError(f"the server did not start:\n{said}")
+
+    def kill(self) -> None:
+        """End it without a word, and leave its connections broken."""
+        self.process.kill()
+        self.process.wait()
+
+    def _is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/ready").is_success
+        except httpx.TransportError:
+            return False
 
 
 @contextmanager
 def serve(directory: Path, **environment: str) -> Iterator[Server]:
     """Migrate a database in `directory`, serve, and stop in the end."""
-    inherited = {k: v for k, v in os.environ.items() if k not in NOT_INHERITED}
-    env = {**inherited, "DATA_DIR": str(directory), **environment}
-    migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
-    subprocess.run(migrate, cwd=ROOT, env=env, check=True)
-    port = _free_port()
-    command = [sys.executable, "-m", "uvicorn", "agentsite.asgi:application"]
-    with (directory / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--port", str(port), "--timeout-graceful-shutdown", "1"],
-            cwd=ROOT,
-            env=env,
-            stdout=log,
-            stderr=log,
-        )
-    server = Server(f"http://127.0.0.1:{port}", process)
+    server = Server(directory, environment)
+    server.start()
     try:
-        _wait_until_ready(server, directory / "server.log")
         yield server
     finally:
-        process.kill()
-        process.wait()
+        server.kill()
 
 
 def to(upstream: Upstream) -> dict[str, str]:
@@ -71,19 +90,3 @@ def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
-
-
-def _wait_until_ready(server: Server, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and server.process.poll() is None:
-        if _is_ready(server):
-            return
-        time.sleep(0.1)
-    raise RuntimeError(f"the server did not start:\n{log.read_text()[-LOG_CHARS:]}")
-
-
-def _is_ready(server: Server) -> bool:
-    try:
-        return httpx.get(f"{server.url}/ready").is_success
-    except httpx.TransportError:
-        return False
