@@ -1,4 +1,4 @@
-/** Who answers here: the agent's name, provider and model in the page's head. */
+/** Who answers here: the agent's name, provider and model at the page's head. */
 
 import { byId } from "./dom.js";
 
@@ -12,10 +12,9 @@ const DEMO_NOTICE =
 export async function showAgent(client) {
   try {
     const { name, provider, model } = await client.metadata();
-    document.title = name;
     byId("agent-name").textContent = name;
     byId("agent-model").textContent = `${provider} · ${model}`;
-    if (provider === "demo") showNotice(DEMO_NOTICE);
+    showNotice(provider === "demo" ? DEMO_NOTICE : "");
   } catch (/** @type {any} */ error) {
     showNotice(`Which model answers here is not known. ${error.message}`);
   }
@@ -25,5 +24,5 @@ export async function showAgent(client) {
 function showNotice(text) {
   const notice = byId("agent-notice");
   notice.textContent = text;
-  notice.hidden = false;
+  notice.hidden = !text;
 }

@@ -175,8 +175,8 @@
 /**
  * @typedef {object} ConversationSummary
  * @property {string} conversation_id
- * @property {string} title
- * @property {string | null} active_run_id the run under way in it
+ * @property {string} title the beginning of what was asked first
+ * @property {string | null} active_run_id the run under way
  * @property {string} created_at
  * @property {string} updated_at
  */

@@ -1,15 +1,17 @@
-/** Where a person writes, sets up, starts, stops and clears. */
+/** Where a person writes, starts, pauses, stops and clears. */
 
 import { byId } from "./dom.js";
-
-/** @typedef {import("./agent-client.js").RunRequest} RunRequest */
+import { icon } from "./icons.js";
 
 /**
  * @typedef {object} Commands
- * @property {(request: RunRequest) => void} start
+ * @property {(prompt: string) => void} start
+ * @property {() => void} pause and go on again
  * @property {() => void} stop
  * @property {() => void} clear
  */
+
+/** @typedef {"idle" | "running" | "paused"} Phase */
 
 export class Composer {
   /** @type {HTMLFormElement} */
@@ -17,9 +19,11 @@ export class Composer {
   /** @type {HTMLTextAreaElement} */
   #prompt = byId("prompt");
   #start = byId("start");
+  #pause = byId("pause");
   #stop = byId("stop");
   #commands;
-  #running = false;
+  /** @type {Phase} */
+  #phase = "idle";
 
   /** @param {Commands} commands */
   constructor(commands) {
@@ -27,22 +31,26 @@ export class Composer {
     this.#form.addEventListener("submit", this.#onSubmit);
     this.#prompt.addEventListener("keydown", this.#onKeyDown);
     this.#prompt.addEventListener("input", this.#checkPrompt);
-    this.#stop.addEventListener("click", () => this.#running && commands.stop());
-    byId("clear").addEventListener("click", () => this.#clear());
+    this.#pause.addEventListener("click", () => commands.pause());
+    this.#stop.addEventListener("click", () => commands.stop());
+    byId("clear").addEventListener("click", () => commands.clear());
     byId("examples").addEventListener("click", this.#onExample);
     this.#checkPrompt();
   }
 
-  /** While a run is under way none can be started; buttons keep their focus. */
-  set running(/** @type {boolean} */ running) {
-    this.#running = running;
-    this.#start.ariaDisabled = String(running);
-    this.#stop.ariaDisabled = String(!running);
+  /** What can be done now. A button that goes leaves its focus to the prompt. */
+  set phase(/** @type {Phase} */ phase) {
+    this.#phase = phase;
+    const idle = phase === "idle";
+    const focused = document.activeElement;
+    this.#start.hidden = !idle;
+    this.#pause.hidden = this.#stop.hidden = idle;
+    this.#namePause(phase === "paused" ? "resume" : "pause");
+    if (focused instanceof HTMLElement && focused.hidden) this.focus();
   }
 
-  /** The conversation that the next run goes on with. */
-  set conversationId(/** @type {string} */ id) {
-    this.#field("conversation_id").value = id;
+  focus() {
+    this.#prompt.focus();
   }
 
   /**
@@ -56,41 +64,34 @@ export class Composer {
 
   #onSubmit = (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
-    if (this.#running) return;
-    const request = this.#request();
+    if (this.#phase !== "idle") return;
+    const prompt = this.#prompt.value;
     this.#write("");
-    this.#commands.start(request);
+    this.#commands.start(prompt);
   };
 
   #onKeyDown = (/** @type {KeyboardEvent} */ event) => {
     // The Enter that ends a composition belongs to the input method.
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
-    if (!this.#running) this.#form.requestSubmit();
+    if (this.#phase === "idle") this.#form.requestSubmit();
   };
 
   #onExample = (/** @type {MouseEvent} */ event) => {
     const button = /** @type {Element} */ (event.target).closest("button");
-    if (!button) return;
-    this.#write(button.textContent ?? "");
-    this.#prompt.focus();
+    const prompt = button?.querySelector(".example-prompt")?.textContent;
+    if (!prompt) return;
+    this.#write(prompt);
+    this.focus();
   };
 
-  #clear() {
-    this.conversationId = "";
-    this.#prompt.focus();
-    this.#commands.clear();
-  }
-
-  /** @returns {RunRequest} */
-  #request() {
-    const filled = (/** @type {string} */ name) => this.#field(name).value || undefined;
-    return {
-      input: this.#prompt.value,
-      org_id: filled("org_id"),
-      conversation_id: filled("conversation_id"),
-      max_iterations: Number(filled("max_iterations")) || undefined,
-    };
+  /** @param {"pause" | "resume"} name */
+  #namePause(name) {
+    const label = name === "pause" ? "Pause" : "Resume";
+    if (this.#pause.ariaLabel === label) return;
+    this.#pause.ariaLabel = label; // on phones the icon stands alone
+    this.#pause.querySelector("svg")?.replaceWith(icon(name));
+    this.#pause.querySelector("span")?.replaceChildren(label);
   }
 
   /** @param {string} prompt */
@@ -103,12 +104,4 @@ export class Composer {
     const blank = this.#prompt.value.trim() === "";
     this.#prompt.setCustomValidity(blank ? "Write a prompt first." : "");
   };
-
-  /**
-   * @param {string} name
-   * @returns {HTMLInputElement}
-   */
-  #field(name) {
-    return /** @type {HTMLInputElement} */ (this.#form.elements.namedItem(name));
-  }
 }

@@ -1,108 +1,146 @@
-/** The demo page: wires what a person does to runs, and runs to what is shown. */
+/** The demo page: wires what a person does to the chat, and the chat to what is shown. */
 
+import { go, here, rename } from "./address.js";
 import { AgentClient } from "./agent-client.js";
 import { showAgent } from "./agent-info.js";
+import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
+import { ConversationList } from "./conversation-list.js";
+import { curlCommand } from "./curl.js";
 import { byId } from "./dom.js";
 import { Inspector } from "./inspector.js";
-import { Run } from "./run.js";
+import { Pane } from "./panes.js";
+import { ServerWatch } from "./server-watch.js";
+import { Settings } from "./settings.js";
 import { Status } from "./status.js";
+import { switchTheme } from "./theme.js";
 import { Transcript } from "./transcript.js";
 
-/** @typedef {import("./agent-client.js").AgentEvent} AgentEvent */
-/** @typedef {import("./agent-client.js").RunRequest} RunRequest */
 /** @typedef {import("./turn.js").Turn} Turn */
 
-const LEFT = "Stopped listening. The server may work on for a while.";
+const API = new URL("api/v1/agent/", document.baseURI);
 
-const client = new AgentClient({ baseUrl: "api/v1/agent/" });
-const transcript = new Transcript(byId("transcript"), byId("conversation"));
-const log = new Inspector(byId("events"), byId("event-count"));
-const status = new Status(byId("status"), byId("announcement"));
-const composer = new Composer({ start, stop, clear });
+const settings = new Settings();
+const client = new AgentClient({ baseUrl: API, headers: () => settings.headers });
+const status = new Status(retryNow);
+const composer = new Composer({
+  start: (prompt) => chat.start(prompt),
+  pause: () => chat.pause(),
+  stop: () => chat.stop(),
+  clear: () => chat.clear(),
+});
+const transcript = new Transcript(byId("transcript"), byId("conversation"), {
+  regenerate: (turn) => chat.idle && chat.start(turn.request.input),
+  curl,
+});
+const inspector = new Inspector(byId("events"), byId("event-count"));
+const chat = new Chat(
+  { client, transcript, inspector, status, composer, settings },
+  { opened, changed, refused },
+);
+const list = new ConversationList(client, settings, {
+  open,
+  deleted: (id) => id === settings.conversationId && open(""),
+  listed,
+  refused,
+  announce: (text) => status.announce(text),
+});
+const sidebar = new Pane("sidebar");
+new Pane("inspector");
+/** What other tabs of this browser do. */
+const tabs = new BroadcastChannel("agent");
 
-/** @type {Run | undefined} The run under way. */
-let current;
-
-/** @param {RunRequest} request */
-async function start(request) {
-  const run = new Run(client, request, ({ state }) => {
-    if (run === current && state === "reconnecting") status.show(state);
-  });
-  const turn = transcript.begin(request);
-  current = run;
-  composer.running = true;
-  log.begin();
-  status.show("connecting");
-  status.announce("The agent is working.");
-  try {
-    for await (const event of run.events()) show(event, turn);
-  } catch (error) {
-    if (run === current) explain(error, run, turn, request);
-  }
-  turn.close();
-  if (run === current) end();
+/** @param {string} conversationId */
+function open(conversationId) {
+  go({ conversationId, orgId: settings.orgInLinks });
+  sidebar.closeDrawer();
+  if (!conversationId) composer.focus();
+  chat.open(conversationId);
 }
 
-function stop() {
-  status.show("streaming", "Stopping…");
-  current?.stop();
-}
-
-function clear() {
-  current?.discard();
-  end();
-  transcript.clear();
-  log.clear();
-  status.show("ready");
-}
-
-function end() {
-  current = undefined;
-  composer.running = false;
-}
-
-/**
- * @param {AgentEvent} event
- * @param {Turn} turn
- */
-function show(event, turn) {
-  log.add(event);
-  turn.receive(event);
-  transcript.follow();
-  if (event.type === "connected") {
-    composer.conversationId = event.data.metadata.conversation_id;
-    status.show("streaming");
-  } else if (event.type === "complete") {
-    const stopped = event.data.metadata.stop_reason === "cancelled";
-    status.show(stopped ? "stopped" : "completed");
-    status.announce(`${stopped ? "Stopped." : "Completed."} ${turn.text}`);
-  } else if (event.type === "error") {
-    status.show("error");
-    status.announce(`Error. ${event.data.error}`);
-  }
+/** The page was loaded, or the browser went back or forward. */
+function openHere() {
+  const { conversationId, orgId } = here();
+  if (orgId || conversationId) settings.orgId = orgId;
+  list.refresh();
+  return chat.open(conversationId);
 }
 
 /**
- * The stream ended otherwise than by its last event.
+ * Another conversation is shown, or the new one has got its name.
  *
- * @param {any} error
- * @param {Run} run
- * @param {Turn} turn
- * @param {RunRequest} request
+ * @param {string} title
  */
-function explain(error, run, turn, request) {
-  if (run.left) {
-    turn.note(LEFT);
-    status.show("stopped");
-    status.announce(LEFT);
-  } else {
-    turn.fail(error.message, error.code);
-    status.show("error");
-    status.announce(`Error. ${error.message}`);
-  }
-  if (!run.known) composer.giveBack(request.input);
-  transcript.follow();
+function opened(title) {
+  const { conversationId, orgInLinks: orgId } = settings;
+  const known = here().conversationId;
+  if (known && !conversationId) go({ conversationId, orgId });
+  else rename({ conversationId, orgId });
+  list.current = conversationId;
+  byId("conversation-title").textContent = title || "New conversation";
+  showTitle();
 }
 
-showAgent(client);
+/** A run began or ended, here. */
+function changed() {
+  list.refresh();
+  tabs.postMessage("changed");
+}
+
+/** The list was read: whoever waits for nothing joins what was started elsewhere. */
+function listed() {
+  const { conversationId } = settings;
+  if (chat.idle && list.activeRunOf(conversationId)) chat.open(conversationId);
+}
+
+/** @param {any} error */
+function refused(error) {
+  if (error.status === 401) settings.askForKey(error.message);
+}
+
+/** @param {boolean} elsewhere whether what is shown is not any more what is set */
+function saved(elsewhere) {
+  const { conversationId, orgInLinks: orgId } = settings;
+  if (!elsewhere) return;
+  go({ conversationId, orgId });
+  showAgent(client).then(showTitle);
+  list.refresh();
+  chat.open(conversationId);
+}
+
+function retryNow() {
+  chat.retryNow();
+  watch.check();
+}
+
+/**
+ * The command that asks the same.
+ *
+ * @param {Turn} turn
+ */
+function curl(turn) {
+  return curlCommand(new URL("stream", API), turn.request, settings.headers);
+}
+
+function showTitle() {
+  const agent = byId("agent-name").textContent ?? "";
+  const title = settings.conversationId && byId("conversation-title").textContent;
+  document.title = title ? `${title} – ${agent}` : agent;
+}
+
+const watch = new ServerWatch(client, (state) => {
+  const back = state === "ready" && status.server !== "ready";
+  status.server = state;
+  if (!back) return;
+  showAgent(client).then(showTitle);
+  list.refresh();
+});
+
+switchTheme();
+settings.onSave = saved;
+byId("new").addEventListener("click", () => open(""));
+addEventListener("popstate", openHere);
+document.addEventListener("visibilitychange", () => document.hidden || list.refresh());
+tabs.onmessage = () => list.refresh();
+showAgent(client).then(showTitle);
+openHere();

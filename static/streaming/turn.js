@@ -101,6 +101,19 @@ export class Turn {
     this.#answer.fail(message, code);
   }
 
+  /**
+   * Offer a way out.
+   *
+   * @param {string} label
+   * @param {() => void} act
+   */
+  propose(label, act) {
+    const button = element("button", "proposal", label);
+    button.type = "button";
+    button.addEventListener("click", act);
+    this.#answer.add(button);
+  }
+
   /** @param {string} text */
   note(text) {
     this.#answer.note(text);

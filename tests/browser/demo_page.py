@@ -1,8 +1,11 @@
 """The demo page as a person sees it, and what the browser complained of."""
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal
+from urllib.parse import parse_qs, urlsplit
 
 from playwright.async_api import BrowserContext, ConsoleMessage, Locator, Page, expect
 
@@ -12,14 +15,21 @@ State = Literal[
     "ready",
     "connecting",
     "streaming",
+    "paused",
     "reconnecting",
     "completed",
     "stopped",
     "error",
+    "draining",
+    "offline",
 ]
 
 #: The browser logs each answer that is an error; some tests ask for one.
 ANSWERED_WITH_AN_ERROR = "Failed to load resource"
+#: Advice, such as to name the account that a password belongs to.
+ADVICE = "verbose"
+#: A slow machine starts and stops processes slowly.
+PATIENCE_MS = 30_000
 
 
 class DemoPage:
@@ -31,13 +41,17 @@ class DemoPage:
         page.on("console", self._note)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.prompt = page.get_by_role("textbox", name="Prompt")
-        self.organization = page.get_by_label("Organization")
-        self.conversation = page.get_by_role("textbox", name="Conversation")
-        self.max_iterations = page.get_by_label("Max iterations")
         self.start_button = page.get_by_role("button", name="Start")
-        self.stop_button = page.get_by_role("button", name="Stop")
+        self.stop_button = page.get_by_role("button", name="Stop", exact=True)
+        self.pause_button = page.get_by_role("button", name="Pause")
+        self.resume_button = page.get_by_role("button", name="Resume")
+        self.retry_button = page.get_by_role("button", name="Retry now")
         self.clear_button = page.get_by_role("button", name="Clear")
+        self.new_button = page.get_by_role("button", name="New conversation")
         self.status = page.locator("#status")
+        self.settings = page.get_by_role("dialog", name="Settings")
+        self.conversations = page.locator(".conversation-row")
+        self.search = page.get_by_role("searchbox", name="Search conversations")
         self.turns = page.locator(".turn")
         self.answer = page.locator(".answer").last
         self.text = self.answer.locator(".text")
@@ -57,7 +71,45 @@ class DemoPage:
 
     async def shows(self, state: State) -> None:
         """Wait for a state."""
-        await expect(self.status).to_have_attribute("data-state", state)
+        await expect(self.status).to_have_attribute(
+            "data-state", state, timeout=PATIENCE_MS
+        )
+
+    async def set(self, **values: str) -> None:
+        """Change settings by their labels, as in `organization="acme"`."""
+        await self.page.get_by_role("button", name="Settings").click()
+        for label, value in values.items():
+            name = label.replace("_", " ")
+            await self.settings.get_by_label(name).fill(value)
+        await self.settings.get_by_role("button", name="Save").click()
+
+    async def conversation_id(self) -> str:
+        """The conversation that the page's address names."""
+        await self.page.wait_for_url("**conversation=*")
+        [conversation_id] = parse_qs(urlsplit(self.page.url).query)["conversation"]
+        return conversation_id
+
+    async def run_id(self) -> str:
+        """The run whose events are listed."""
+        connected = self.events.first
+        await connected.locator("summary").click()
+        found = re.search(r'"run_id": "(\w+)"', await connected.inner_text())
+        assert found
+        return found[1]
+
+    async def run_ends(self, run_id: str) -> None:
+        """Wait until the server says that a run has ended, whatever the page shows."""
+        script = """async (run_id) => {
+          const answer = await fetch(`/api/v1/agent/runs/${run_id}`);
+          return (await answer.json()).status !== "running";
+        }"""
+        async with asyncio.timeout(PATIENCE_MS / 1000):
+            while not await self.page.evaluate(script, run_id):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+
+    async def look_at_the_server(self) -> None:
+        """Let the page ask how the server stands now, and not when it is time."""
+        await self.page.evaluate("dispatchEvent(new Event('online'))")
 
     async def event_types(self) -> list[str]:
         """The types in the event log, from the top."""
@@ -68,14 +120,17 @@ class DemoPage:
         return self.page.get_by_role("button", name=prompt)
 
     def _note(self, message: ConsoleMessage) -> None:
-        if not message.text.startswith(ANSWERED_WITH_AN_ERROR):
+        expected = message.text.startswith(ANSWERED_WITH_AN_ERROR)
+        if not expected and message.type != ADVICE:
             self.complaints.append(f"{message.type}: {message.text}")
 
 
 @asynccontextmanager
-async def tab(context: BrowserContext, server: Server) -> AsyncIterator[DemoPage]:
+async def tab(
+    context: BrowserContext, server: Server, address: str = ""
+) -> AsyncIterator[DemoPage]:
     """A server's page in a new tab; in the end the browser must have no complaint."""
     demo_page = DemoPage(await context.new_page())
-    await demo_page.page.goto(server.url)
+    await demo_page.page.goto(address or server.url)
     yield demo_page
     assert demo_page.complaints == []

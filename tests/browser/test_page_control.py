@@ -1,13 +1,15 @@
 """What a person does: start, stop, clear, go on; by mouse or keyboard alone."""
 
 import asyncio
+import re
 import signal
+from pathlib import Path
 
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from tests.browser.demo_page import DemoPage, tab
-from tests.browser.server import Server
+from tests.browser.demo_page import PATIENCE_MS, DemoPage, tab
+from tests.browser.server import Server, serve, to
 from tests.browser.test_page_answers import words
 from tests.providers.openai_streams import chunk, chunks
 from tests.upstream import Reply, Upstream
@@ -37,44 +39,164 @@ async def test_stop_before_the_server_answered_gives_the_prompt_back(
     context: BrowserContext, own_server: Server
 ) -> None:
     async with tab(context, own_server) as page:
+        await page.shows("ready")
         own_server.process.send_signal(signal.SIGSTOP)
         await page.start("Anybody there?")
         await page.shows("connecting")
         await page.stop_button.click()
-        await page.shows("stopped")
         await expect(page.prompt).to_have_value("Anybody there?")
+        await expect(page.start_button).to_be_visible()
+        await expect(page.answer).to_contain_text("Stopped listening")
 
 
-async def test_a_server_that_dies_is_looked_for_and_what_came_is_kept(
+async def test_a_run_stopped_before_it_was_known_is_stopped_all_the_same(
+    context: BrowserContext, own_server: Server, model: Upstream
+) -> None:
+    model.reply(UNENDED)
+    async with tab(context, own_server) as page:
+        await page.shows("ready")
+        own_server.process.send_signal(signal.SIGSTOP)
+        await page.start("Talk for ever.")
+        await page.shows("connecting")
+        await page.stop_button.click()
+        await expect(page.prompt).to_have_value("Talk for ever.")
+        own_server.process.send_signal(signal.SIGCONT)
+        await expect(page.conversations).to_have_count(1, timeout=PATIENCE_MS)
+        await expect(page.conversations.get_by_text("running")).to_have_count(
+            0, timeout=PATIENCE_MS
+        )
+
+
+async def test_pause_stops_listening_and_resume_misses_nothing(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    body = words(*(f"{number} " for number in range(50)))
+    model.reply(Reply(body, chunk_size=len(body) // 20, delay=0.05))
+    await scripted.start("Count.")
+    await expect(scripted.text).to_contain_text("2 ")
+    await scripted.pause_button.click()
+    await scripted.shows("paused")
+    run_id = await scripted.run_id()
+    await scripted.run_ends(run_id)
+    await scripted.shows("paused")
+    await expect(scripted.text).not_to_contain_text("49")
+    await scripted.resume_button.click()
+    await scripted.shows("completed")
+    await expect(scripted.text).to_have_text(" ".join(map(str, range(50))))
+    assert len(model.requests) == 1
+
+
+async def test_a_paused_run_can_be_stopped(scripted: DemoPage, model: Upstream) -> None:
+    model.reply(UNENDED)
+    await scripted.start("Talk for ever.")
+    await expect(scripted.text).to_have_text("So far")
+    await scripted.pause_button.click()
+    await scripted.shows("paused")
+    await scripted.stop_button.click()
+    await scripted.shows("stopped")
+    async with asyncio.timeout(STOP_SECONDS):
+        await model.gone.wait()
+
+
+async def test_a_server_that_died_is_looked_for_with_a_countdown(
     context: BrowserContext, own_server: Server, model: Upstream
 ) -> None:
     model.reply(UNENDED)
     async with tab(context, own_server) as page:
         await page.start("Go on.")
         await expect(page.text).to_have_text("So far")
-        own_server.process.kill()
+        own_server.kill()
         await page.shows("reconnecting")
+        await expect(page.status).to_have_text(
+            re.compile(r"Reconnecting in \d+ s"), timeout=PATIENCE_MS
+        )
+        await expect(page.text).to_have_text("So far")
+        await page.retry_button.click()
+        own_server.start()
+        # What ran in the dead process is ended, and said so.
+        await expect(page.failure).to_contain_text("interrupted", timeout=PATIENCE_MS)
+        await page.shows("error")
         await expect(page.text).to_have_text("So far")
 
 
-async def test_a_refused_prompt_is_explained_and_given_back(
-    context: BrowserContext, scripted_server: Server, model: Upstream
+async def test_an_idle_page_tells_that_the_server_is_away_and_back(
+    context: BrowserContext, own_server: Server
+) -> None:
+    async with tab(context, own_server) as page:
+        await page.shows("ready")
+        own_server.kill()
+        await page.look_at_the_server()
+        await page.shows("offline")
+        await page.retry_button.click()
+        await page.shows("offline")
+        own_server.start()
+        await page.shows("ready")
+
+
+async def test_a_server_that_shuts_down_is_told(
+    context: BrowserContext, own_server: Server, model: Upstream
 ) -> None:
     model.reply(UNENDED)
     async with (
+        tab(context, own_server) as busy,
+        tab(context, own_server) as idle,
+    ):
+        await busy.start("Talk for ever.")
+        await expect(busy.text).to_have_text("So far")
+        own_server.process.terminate()
+        await idle.look_at_the_server()
+        # It takes no new connections: what the page sees depends on the old ones.
+        await expect(idle.status).to_have_attribute(
+            "data-state", re.compile("draining|offline"), timeout=PATIENCE_MS
+        )
+
+
+async def test_a_busy_conversation_is_joined(
+    context: BrowserContext, scripted_server: Server, model: Upstream
+) -> None:
+    model.reply(UNENDED)
+    other = await context.browser.new_context() if context.browser else context
+    async with (
         tab(context, scripted_server) as first,
-        tab(context, scripted_server) as second,
+        tab(other, scripted_server) as second,
     ):
         for page in (first, second):
-            await page.conversation.fill("the same")
+            await page.set(Organization="busy", Conversation="the same")
+            await page.shows("ready")
         await first.start("I was first.")
         await expect(first.text).to_have_text("So far")
         await second.start("Me too.")
         await second.shows("error")
         await expect(second.failure).to_contain_text("conversation_busy")
         await expect(second.prompt).to_have_value("Me too.")
-        await first.stop_button.click()
-        await first.shows("stopped")
+        await second.page.get_by_role("button", name="Join the run").click()
+        await second.shows("streaming")
+        await expect(second.turns).to_have_count(1)
+        await expect(second.turns.locator(".prompt p")).to_have_text("I was first.")
+        await expect(second.text).to_have_text("So far")
+        await second.stop_button.click()
+        for page in (first, second):
+            await page.shows("stopped")
+    if other is not context:
+        await other.close()
+
+
+async def test_too_many_runs_wait_for_their_turn(
+    context: BrowserContext, model: Upstream, tmp_path: Path
+) -> None:
+    model.reply(UNENDED, Reply(words("Now I can.")))
+    with serve(tmp_path, RUN_MAX_PER_ORG="1", **to(model)) as server:
+        async with tab(context, server) as first, tab(context, server) as second:
+            await first.start("Talk for ever.")
+            await expect(first.text).to_have_text("So far")
+            await second.start("And me?")
+            await expect(second.status).to_have_text(
+                re.compile(r"busy: trying again in \d+ s"), timeout=PATIENCE_MS
+            )
+            await first.stop_button.click()
+            await first.shows("stopped")
+            await second.shows("completed")
+            await expect(second.text).to_have_text("Now I can.")
 
 
 async def test_the_next_prompt_goes_on_with_the_conversation(
@@ -82,7 +204,7 @@ async def test_the_next_prompt_goes_on_with_the_conversation(
 ) -> None:
     model.reply(Reply(words("Hello, Alice.")), Reply(words("Alice.")))
     await scripted.run("I am Alice.")
-    await expect(scripted.conversation).not_to_have_value("")
+    await scripted.conversation_id()
     await scripted.start("Who am I?")
     await expect(scripted.turns).to_have_count(2)
     await expect(scripted.text).to_have_text("Alice.")
@@ -99,7 +221,7 @@ async def test_clear_empties_the_page_and_begins_a_new_conversation(
     await scripted.shows("ready")
     await expect(scripted.turns).to_have_count(0)
     await expect(scripted.events).to_have_count(0)
-    await expect(scripted.conversation).to_have_value("")
+    assert "conversation" not in scripted.page.url
     await expect(scripted.prompt).to_be_focused()
     await scripted.run("Who am I?")
     assert "Alice" not in model.requests[-1].body.decode()
@@ -123,9 +245,7 @@ async def test_the_settings_go_with_the_prompt(
     scripted: DemoPage, model: Upstream
 ) -> None:
     model.reply(Reply(words("Yes.")))
-    await scripted.organization.fill("acme")
-    await scripted.conversation.fill("plans")
-    await scripted.max_iterations.fill("1")
+    await scripted.set(Organization="acme", Conversation="plans", Max_iterations="1")
     await scripted.run("Is it so?")
     connected = scripted.events.first
     await connected.locator("summary").click()
@@ -136,14 +256,13 @@ async def test_the_settings_go_with_the_prompt(
 
 
 @pytest.mark.parametrize("iterations", ["0", "51", "1.5"])
-async def test_impossible_settings_start_nothing(
+async def test_impossible_settings_are_not_taken(
     scripted: DemoPage, iterations: str
 ) -> None:
-    await scripted.max_iterations.fill(iterations)
-    await scripted.start("Is it so?")
-    await expect(scripted.max_iterations).to_be_focused()
-    await scripted.shows("ready")
-    await expect(scripted.turns).to_have_count(0)
+    await scripted.set(Max_iterations=iterations)
+    await expect(scripted.settings.get_by_label("Max iterations")).to_be_focused()
+    await scripted.page.keyboard.press("Escape")
+    await expect(scripted.settings).to_be_hidden()
 
 
 @pytest.mark.parametrize("prompt", ["", "  \n "])
@@ -166,13 +285,17 @@ async def test_the_keyboard_is_enough(scripted: DemoPage, model: Upstream) -> No
         "One line\nand another", use_inner_text=True
     )
     await expect(scripted.text).to_have_text("So far")
-    await keyboard.press("Tab")
-    await expect(scripted.clear_button).to_be_focused()
-    await keyboard.press("Tab")
-    await expect(scripted.stop_button).to_be_focused()
+    for button in (
+        scripted.clear_button,
+        scripted.pause_button,
+        scripted.stop_button,
+    ):
+        await keyboard.press("Tab")
+        await expect(button).to_be_focused()
     await keyboard.press("Enter")
     await scripted.shows("stopped")
-    await expect(scripted.stop_button).to_be_focused()
+    # The button is gone; the focus is not lost.
+    await expect(scripted.prompt).to_be_focused()
 
 
 async def test_one_run_at_a_time_is_started(
@@ -182,8 +305,44 @@ async def test_one_run_at_a_time_is_started(
     await scripted.start("First.")
     await expect(scripted.text).to_have_text("So far")
     await scripted.start("Second.")
-    await scripted.start_button.click(force=True)
+    await expect(scripted.start_button).to_be_hidden()
     await expect(scripted.turns).to_have_count(1)
     await expect(scripted.prompt).to_have_value("Second.")
     await scripted.stop_button.click()
     await scripted.shows("stopped")
+
+
+async def test_regenerate_asks_the_last_prompt_again(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    model.reply(*[Reply(words(f"Answer {number}.")) for number in range(3)])
+    await scripted.run("Once.")
+    await scripted.start("And again.")
+    await expect(scripted.text).to_have_text("Answer 1.")
+    await scripted.shows("completed")
+    regenerate = scripted.page.get_by_role("button", name="Regenerate")
+    await expect(regenerate).to_have_count(1)
+    await regenerate.click()
+    await expect(scripted.text).to_have_text("Answer 2.")
+    await expect(scripted.turns.locator(".prompt p")).to_have_text(
+        ["Once.", "And again.", "And again."]
+    )
+    said = [message["content"] for message in model.requests[-1].json["messages"]]
+    assert said[-1] == "And again."
+
+
+async def test_what_was_asked_can_be_asked_from_a_terminal(
+    context: BrowserContext, demo: DemoPage
+) -> None:
+    await context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await demo.set(Organization="it's acme", Max_iterations="2")
+    await demo.run("What is 6 * 7?")
+    await demo.page.get_by_role("button", name="Copy as curl").click()
+    command = await demo.page.evaluate("navigator.clipboard.readText()")
+    shell = await asyncio.create_subprocess_shell(
+        f"{command} --silent --show-error --fail", stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await shell.communicate()
+    assert shell.returncode == 0
+    assert b'"org_id":"it\'s acme"' in said
+    assert b"event: done" in said

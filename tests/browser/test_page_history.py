@@ -25,7 +25,7 @@ PARTS = """(answer) => [...answer.children]
 
 
 async def load(page: DemoPage) -> None:
-    await page.page.evaluate(LOAD, await page.conversation.input_value())
+    await page.page.evaluate(LOAD, await page.conversation_id())
 
 
 async def test_a_conversation_looks_as_it_did_when_it_came(

@@ -84,7 +84,7 @@ async def test_dark_and_light_follow_the_system(
         await scripted.page.emulate_media(color_scheme=scheme)
         script = "getComputedStyle(document.body).backgroundColor"
         grounds.append(await scripted.page.evaluate(script))
-    assert grounds == ["rgb(245, 246, 248)", "rgb(17, 21, 27)"]
+    assert grounds == ["rgb(255, 255, 255)", "rgb(21, 24, 29)"]
 
 
 async def test_nothing_moves_for_those_who_asked_for_stillness(

@@ -1,0 +1,193 @@
+/** The organization's conversations beside the chat: to search, open and delete. */
+
+import { linkTo } from "./address.js";
+import { ago } from "./ago.js";
+import { byId, element } from "./dom.js";
+import { count } from "./format.js";
+import { icon } from "./icons.js";
+import { reallyDelete } from "./question.js";
+
+/** @typedef {import("./agent-client.js").AgentClient} AgentClient */
+/** @typedef {import("./agent-client.js").ConversationSummary} ConversationSummary */
+/** @typedef {import("./settings.js").Settings} Settings */
+
+/**
+ * @typedef {object} ListCommands
+ * @property {(conversationId: string) => void} open
+ * @property {(conversationId: string) => void} deleted
+ * @property {() => void} listed the list was read
+ * @property {(error: any) => void} refused the server did not let us
+ * @property {(text: string) => void} announce
+ */
+
+const PAGE = 30;
+const MOST = 100;
+const TYPING_MS = 200;
+/** How often runs elsewhere are looked at. */
+const LOOK_MS = 3000;
+
+export class ConversationList {
+  #client;
+  #settings;
+  #commands;
+  #list = byId("conversations");
+  #note = byId("conversations-note");
+  #more = byId("more");
+  /** @type {HTMLInputElement} */
+  #search = byId("search");
+  /** @type {ConversationSummary[]} */
+  #shown = [];
+  /** @type {string | null} */
+  #cursor = null;
+  #current = "";
+  #loading = new AbortController();
+  #typing = 0;
+  #looking = 0;
+
+  /**
+   * @param {AgentClient} client
+   * @param {Settings} settings
+   * @param {ListCommands} commands
+   */
+  constructor(client, settings, commands) {
+    this.#client = client;
+    this.#settings = settings;
+    this.#commands = commands;
+    this.#more.addEventListener("click", () => this.#load(this.#cursor ?? ""));
+    this.#search.addEventListener("input", this.#onSearch);
+    this.#list.addEventListener("click", this.#onClick);
+  }
+
+  /** The conversation that is open. */
+  set current(/** @type {string} */ conversationId) {
+    this.#current = conversationId;
+    for (const row of this.#list.children) this.#mark(row);
+  }
+
+  /** The run under way in a conversation that is shown. @param {string} conversationId */
+  activeRunOf(conversationId) {
+    const found = this.#shown.find((row) => row.conversation_id === conversationId);
+    return found?.active_run_id ?? "";
+  }
+
+  /** Read the list anew, as far as it was shown. */
+  refresh() {
+    return this.#load("");
+  }
+
+  /** @param {string} cursor "" for the beginning */
+  async #load(cursor) {
+    this.#loading.abort();
+    clearTimeout(this.#looking);
+    const { signal } = (this.#loading = new AbortController());
+    const search = this.#search.value.trim();
+    const limit = cursor ? PAGE : Math.min(MOST, Math.max(PAGE, this.#shown.length));
+    const { orgId } = this.#settings;
+    try {
+      const options = { orgId, search, cursor, limit, signal };
+      const page = await this.#client.conversations.list(options);
+      this.#shown = cursor ? [...this.#shown, ...page.conversations] : page.conversations;
+      this.#cursor = page.next_cursor;
+      this.#draw(search ? "Nothing found." : "No conversations yet.");
+      this.#commands.listed();
+      if (this.#busyElsewhere) this.#looking = setTimeout(() => this.refresh(), LOOK_MS);
+    } catch (/** @type {any} */ error) {
+      if (signal.aborted) return;
+      this.#draw(`The list cannot be read. ${error.message}`);
+      this.#commands.refused(error);
+    }
+  }
+
+  /** Whether a run is under way that nobody here would tell the end of. */
+  get #busyElsewhere() {
+    const others = this.#shown.filter((row) => row.conversation_id !== this.#current);
+    return !document.hidden && others.some((row) => row.active_run_id);
+  }
+
+  #onSearch = () => {
+    clearTimeout(this.#typing);
+    this.#typing = setTimeout(async () => {
+      this.#shown = [];
+      await this.refresh();
+      const many = this.#cursor ? `More than ${this.#shown.length} conversations` : "";
+      this.#commands.announce(`${many || count(this.#shown.length, "conversation")} found.`);
+    }, TYPING_MS);
+  };
+
+  #onClick = (/** @type {MouseEvent} */ event) => {
+    const target = /** @type {Element} */ (event.target);
+    /** @type {HTMLElement | null} */
+    const row = target.closest(".conversation-row");
+    const id = row?.dataset.id;
+    if (!row || id === undefined) return;
+    if (target.closest("button")) this.#delete(row, id);
+    else if (target.closest("a") && isPlain(event)) {
+      event.preventDefault();
+      this.#commands.open(id);
+    }
+  };
+
+  /**
+   * @param {HTMLElement} row
+   * @param {string} id
+   */
+  async #delete(row, id) {
+    if (!(await reallyDelete(row.dataset.title ?? ""))) return;
+    try {
+      await this.#client.conversations.delete(id, { orgId: this.#settings.orgId });
+    } catch (/** @type {any} */ error) {
+      if (error.status !== 404) return this.#commands.refused(error);
+    }
+    const next = row.nextElementSibling ?? row.previousElementSibling;
+    (next?.querySelector("a") ?? byId("new")).focus();
+    this.#commands.announce("Deleted.");
+    this.#commands.deleted(id);
+    await this.refresh();
+  }
+
+  /** @param {string} nothing what to say of an empty list */
+  #draw(nothing) {
+    const focused = document.activeElement;
+    const id = focused?.closest(".conversation-row")?.getAttribute("data-id");
+    const kind = focused?.localName ?? "";
+    this.#list.replaceChildren(...this.#shown.map((summary) => this.#row(summary)));
+    this.#note.textContent = nothing;
+    this.#note.hidden = this.#shown.length > 0;
+    this.#more.hidden = this.#cursor === null;
+    if (id == null) return;
+    for (const row of this.#list.children) {
+      const same = row instanceof HTMLElement && row.dataset.id === id;
+      if (same) /** @type {HTMLElement | null} */ (row.querySelector(kind))?.focus();
+    }
+  }
+
+  /** @param {ConversationSummary} summary */
+  #row({ conversation_id: id, title, updated_at, active_run_id }) {
+    const name = title || id;
+    const time = element("time", "", active_run_id ? "running" : ago(new Date(updated_at)));
+    time.dateTime = updated_at;
+    const link = element("a", "", element("span", "conversation-title", name), time);
+    link.href = linkTo({ conversationId: id, orgId: this.#settings.orgInLinks });
+    link.title = name;
+    const remove = element("button", "icon-button", icon("delete"));
+    remove.type = "button";
+    remove.ariaLabel = remove.title = `Delete “${name}”`;
+    const row = element("li", "conversation-row", link, remove);
+    Object.assign(row.dataset, { id, title: name });
+    if (active_run_id) row.dataset.active = active_run_id;
+    this.#mark(row);
+    return row;
+  }
+
+  /** @param {Element} row */
+  #mark(row) {
+    const link = row.querySelector("a");
+    const current = row.getAttribute("data-id") === this.#current;
+    if (link) link.ariaCurrent = current ? "page" : null;
+  }
+}
+
+/** Not one that opens a new tab. @param {MouseEvent} event */
+function isPlain(event) {
+  return event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
+}

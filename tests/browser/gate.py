@@ -1,0 +1,61 @@
+"""A proxy that asks for a key, as stands before a server that is not for everyone."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+API = b" /api/"
+REFUSAL = b'{"error": "An API key is needed.", "code": "unauthenticated"}'
+HEAD = (
+    b"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\n"
+    b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(REFUSAL)
+)
+
+
+@asynccontextmanager
+async def gate(url: str, key: str) -> AsyncIterator[str]:
+    """Stand before the server at `url`; its API is for those who have the key."""
+    port = urlsplit(url).port
+    wanted = f"authorization: bearer {key}\r\n".encode()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if API in head.split(b"\r\n")[0] and wanted not in head.lower():
+                writer.write(HEAD + REFUSAL)
+            else:
+                await _pass_on(head, reader, writer, port)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the browser has gone
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+async def _pass_on(
+    head: bytes,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    port: int | None,
+) -> None:
+    """One request a connection: each one is looked at."""
+    inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+    inner_writer.write(head.replace(b"keep-alive", b"close"))
+    sending = asyncio.create_task(_copy(reader, inner_writer))
+    try:
+        await _copy(inner_reader, writer)
+    finally:
+        sending.cancel()
+        inner_writer.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()

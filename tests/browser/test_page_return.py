@@ -1,0 +1,179 @@
+"""Refresh, come back, open the link elsewhere: the page goes on where it was."""
+
+import pytest
+from playwright.async_api import BrowserContext, expect
+
+from tests.browser.demo_page import PATIENCE_MS, DemoPage, tab
+from tests.browser.server import Server
+from tests.browser.test_page_answers import words
+from tests.providers.openai_streams import chunk, chunks, fragment
+from tests.upstream import Reply, Upstream
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+SUM = '{"expression":"6*7"}'
+CALL = fragment(SUM, id="call-1", name="calculator", index=0)
+COUNTED = " ".join(map(str, range(40)))
+
+
+def slowly(seconds: float = 4) -> Reply:
+    """Forty numbers, in that time."""
+    body = words(*(f"{number} " for number in range(40)))
+    return Reply(body, chunk_size=len(body) // 20, delay=seconds / 20)
+
+
+async def test_a_page_that_is_reloaded_streams_on(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    thought = chunk(reasoning_content="Six times seven.")
+    model.reply(Reply(chunks(thought, CALL, chunk("tool_calls"))), slowly())
+    await scripted.start("Count.")
+    await expect(scripted.text).to_contain_text("2 ")
+    await scripted.page.reload()
+    await scripted.shows("streaming")
+    await expect(scripted.turns.locator(".prompt p")).to_have_text("Count.")
+    # What came before the reload is whole, and the run goes on under our eyes.
+    await expect(scripted.answer.get_by_text("Thought for")).to_be_visible()
+    await expect(scripted.tools.locator("dd")).to_have_text([SUM, "42"])
+    await expect(scripted.stop_button).to_be_visible()
+    await scripted.shows("completed")
+    await expect(scripted.text).to_have_text(COUNTED)
+    assert len(model.requests) == 2
+
+
+async def test_a_page_that_is_reloaded_later_looks_as_it_did(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    thought = chunk(reasoning_content="Hm.")
+    model.reply(
+        Reply(chunks(thought, CALL, chunk("tool_calls"))),
+        Reply(words("It is 42.")),
+        Reply(chunks(chunk(content="Half an ans")), end="cut"),
+    )
+    await scripted.run("What is 6*7?")
+    await scripted.start("Really?")
+    await scripted.shows("error")
+    before = await scripted.page.locator("#transcript .answer").all_inner_texts()
+    await scripted.page.reload()
+    await expect(scripted.failure).to_contain_text("provider_")
+    await expect(scripted.turns).to_have_count(2)
+    after = await scripted.page.locator("#transcript .answer").all_inner_texts()
+    # What the moment alone knew of an earlier turn, its times, is not kept.
+    assert after[-1] == before[-1]
+    await expect(scripted.turns.first.locator(".tool dd")).to_have_text([SUM, "42"])
+    await expect(scripted.turns.first.locator(".text")).to_have_text("It is 42.")
+
+
+async def test_the_link_opened_in_a_second_tab_streams_in_both(
+    context: BrowserContext,
+    scripted_server: Server,
+    scripted: DemoPage,
+    model: Upstream,
+) -> None:
+    model.reply(slowly())
+    await scripted.start("Count.")
+    await expect(scripted.text).to_contain_text("2 ")
+    await scripted.conversation_id()
+    async with tab(context, scripted_server, scripted.page.url) as second:
+        await second.shows("streaming")
+        for page in (scripted, second):
+            await page.shows("completed")
+            await expect(page.text).to_have_text(COUNTED)
+        first_types = await scripted.event_types()
+        assert await second.event_types() == first_types
+    assert len(model.requests) == 1
+
+
+async def test_what_one_tab_starts_the_other_shows(
+    context: BrowserContext,
+    scripted_server: Server,
+    scripted: DemoPage,
+    model: Upstream,
+) -> None:
+    model.reply(Reply(words("Hello.")), slowly())
+    await scripted.run("Hi.")
+    await scripted.conversation_id()
+    async with tab(context, scripted_server, scripted.page.url) as second:
+        await expect(second.text).to_have_text("Hello.")
+        await scripted.start("Count.")
+        await expect(second.turns).to_have_count(2)
+        await expect(second.text).to_have_text(COUNTED, timeout=PATIENCE_MS)
+        await second.shows("completed")
+
+
+async def test_a_paused_page_goes_on_after_the_server_was_killed(
+    context: BrowserContext, own_server: Server, model: Upstream
+) -> None:
+    model.reply(Reply(chunks(chunk(content="So far")), end="hang"))
+    async with tab(context, own_server) as page:
+        await page.start("Talk for ever.")
+        await expect(page.text).to_have_text("So far")
+        await page.pause_button.click()
+        await page.shows("paused")
+        own_server.kill()
+        own_server.start()
+        await page.resume_button.click()
+        await expect(page.failure).to_contain_text("interrupted", timeout=PATIENCE_MS)
+        await expect(page.text).to_have_text("So far")
+        model.reply(Reply(words("And on.")))
+        await page.start("Go on.")
+        await page.shows("completed")
+        await expect(page.text).to_have_text("And on.")
+
+
+async def test_a_page_that_comes_back_after_a_restart_shows_what_was_kept(
+    context: BrowserContext, own_server: Server, model: Upstream
+) -> None:
+    model.reply(Reply(words("Hello, Alice.")))
+    async with tab(context, own_server) as page:
+        await page.run("I am Alice.")
+        own_server.kill()
+        own_server.start()
+        await page.page.reload()
+        await expect(page.turns.locator(".prompt p")).to_have_text("I am Alice.")
+        await expect(page.text).to_have_text("Hello, Alice.")
+        await page.shows("ready")
+
+
+async def test_back_and_forward_go_from_conversation_to_conversation(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    model.reply(Reply(words("One.")), Reply(words("Two.")))
+    await scripted.run("First?")
+    await scripted.new_button.click()
+    await expect(scripted.turns).to_have_count(0)
+    await scripted.run("Second?")
+    await scripted.page.go_back()
+    await expect(scripted.text).to_have_text("One.")
+    await expect(scripted.page).to_have_title("First? – Agent")
+    await scripted.page.go_forward()
+    await expect(scripted.text).to_have_text("Two.")
+    await expect(scripted.page).to_have_title("Second? – Agent")
+
+
+async def test_another_conversation_is_opened_while_one_runs_on(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    model.reply(slowly(), Reply(words("Quick.")))
+    await scripted.start("Count.")
+    await expect(scripted.text).to_contain_text("2 ")
+    counting = await scripted.conversation_id()
+    await scripted.new_button.click()
+    await scripted.run("Are you quick?")
+    await expect(scripted.text).to_have_text("Quick.")
+    await scripted.conversations.filter(has_text="Count.").first.click()
+    assert await scripted.conversation_id() == counting
+    await expect(scripted.text).to_have_text(COUNTED, timeout=PATIENCE_MS)
+
+
+async def test_a_link_to_what_is_not_there_begins_it(
+    context: BrowserContext, scripted_server: Server, model: Upstream
+) -> None:
+    model.reply(Reply(words("Welcome.")))
+    address = f"{scripted_server.url}/?org=acme&conversation=not+yet"
+    async with tab(context, scripted_server, address) as page:
+        await page.shows("ready")
+        await page.run("Hello.")
+        assert await page.conversation_id() == "not yet"
+        await page.page.reload()
+        await expect(page.text).to_have_text("Welcome.")
