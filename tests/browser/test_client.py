@@ -10,6 +10,7 @@ import pytest_asyncio
 from playwright.async_api import BrowserContext, Page, Route
 
 from tests.browser.server import Server, serve
+from tests.browser.wire import Wire
 from tests.providers.openai_streams import chunk, chunks
 from tests.upstream import Reply, Upstream
 
@@ -64,12 +65,11 @@ class Tab:
         return events
 
 
-async def open_tab(
-    context: BrowserContext, server: Server, origin: str | None = None
-) -> Tab:
+async def open_tab(context: BrowserContext, origin: str, api: str = "") -> Tab:
+    """A page of an origin, with a client of its API or of another's."""
     page = await context.new_page()
-    await page.goto(f"{origin or server.url}/health")
-    await page.evaluate(LOAD, server.url)
+    await page.goto(f"{origin}/health")
+    await page.evaluate(LOAD, api)
     return Tab(page)
 
 
@@ -112,7 +112,7 @@ async def counting(tmp_path: Path) -> AsyncIterator[Server]:
 async def test_a_server_is_killed_in_mid_stream_and_started_again(
     context: BrowserContext, counting: Server
 ) -> None:
-    tab = await open_tab(context, counting)
+    tab = await open_tab(context, counting.url)
     await tab.begin(f"count to {COUNT}")
     await tab.until_numbers(100)
     counting.kill()
@@ -135,7 +135,7 @@ async def test_a_server_is_killed_in_mid_stream_and_started_again(
 async def test_a_stream_begins_while_the_server_is_away(
     context: BrowserContext, counting: Server
 ) -> None:
-    tab = await open_tab(context, counting)
+    tab = await open_tab(context, counting.url)
     counting.kill()
     await tab.begin("count to 30")
     await tab.until("statuses.at(-1).attempt > 1")
@@ -155,7 +155,7 @@ async def lose_the_answer(route: Route) -> None:
 async def test_a_request_whose_answer_is_lost_starts_one_run(
     context: BrowserContext, counting: Server
 ) -> None:
-    tab = await open_tab(context, counting)
+    tab = await open_tab(context, counting.url)
     await tab.page.route("**/stream", lose_the_answer, times=1)
     await tab.begin("count to 30")
     assert_whole(await tab.end(), 30)
@@ -166,7 +166,7 @@ async def test_a_request_whose_answer_is_lost_starts_one_run(
 async def test_the_network_goes_and_comes_back(
     context: BrowserContext, counting: Server
 ) -> None:
-    tab = await open_tab(context, counting)
+    tab = await open_tab(context, counting.url)
     await tab.begin(f"count to {COUNT}")
     await tab.until_numbers(50)
     await context.set_offline(True)
@@ -184,10 +184,25 @@ async def test_the_network_goes_and_comes_back(
     assert all(after and after >= 50 for after in others)
 
 
+async def test_the_connection_breaks_again_and_again(
+    context: BrowserContext, counting: Server
+) -> None:
+    async with Wire(counting.url) as wire:
+        tab = await open_tab(context, wire.url)
+        await tab.begin("count to 2000")
+        for _ in range(4):
+            await tab.until(f"seen.length > {10 + await tab.call('seen.length')}")
+            wire.cut()
+            await tab.until("['reconnecting', 'ended'].includes(stream.state)")
+        events = await tab.end()
+    assert_whole(events, 2000)
+    assert len(greetings(events)) > 2
+
+
 async def test_a_stream_is_paused_and_resumed_while_its_run_goes_on(
     context: BrowserContext, counting: Server
 ) -> None:
-    tab = await open_tab(context, counting)
+    tab = await open_tab(context, counting.url)
     await tab.begin(f"count to {COUNT}")
     await tab.until_numbers(50)
     await tab.call("stream.pause()")
@@ -205,7 +220,7 @@ async def test_a_cancel_reaches_the_model(
     context: BrowserContext, scripted_server: Server, model: Upstream
 ) -> None:
     model.reply(Reply(chunks(chunk(content="So far")), end="hang"))
-    tab = await open_tab(context, scripted_server)
+    tab = await open_tab(context, scripted_server.url)
     await tab.begin("Talk for ever.")
     await tab.until_numbers(0)
     await tab.call("void stream.cancel()")
@@ -222,7 +237,7 @@ async def test_a_run_is_cancelled_that_is_not_known_yet(
     context: BrowserContext, scripted_server: Server, model: Upstream
 ) -> None:
     model.reply(Reply(chunks(chunk(content="So far")), end="hang"))
-    tab = await open_tab(context, scripted_server)
+    tab = await open_tab(context, scripted_server.url)
     await tab.begin("Talk for ever.")
     await tab.call("void stream.cancel()")
     complete, _ = (await tab.end())[-2:]
@@ -232,7 +247,7 @@ async def test_a_run_is_cancelled_that_is_not_known_yet(
 async def test_leaving_the_loop_leaves_the_run_alone(
     context: BrowserContext, counting: Server
 ) -> None:
-    tab = await open_tab(context, counting)
+    tab = await open_tab(context, counting.url)
     run_id = await tab.call(
         """(async () => {
           const stream = client.stream({ input: "count to 100", background: true });
@@ -258,7 +273,7 @@ async def test_a_page_of_another_origin_resumes_as_well(
     context: BrowserContext, counting: Server
 ) -> None:
     origin = counting.url.replace("127.0.0.1", "localhost")
-    tab = await open_tab(context, counting, origin)
+    tab = await open_tab(context, origin, counting.url)
     await tab.begin(f"count to {COUNT}")
     await tab.until_numbers(50)
     await tab.call("stream.pause()")
