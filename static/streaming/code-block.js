@@ -7,11 +7,12 @@ import { element } from "./dom.js";
 /**
  * @param {string} text
  * @param {string} info what stands behind the fence, the language first
+ * @param {boolean} growing the fence is not closed yet
  */
-export function codeBlock(text, info) {
+export function codeBlock(text, info, growing) {
   const [language = ""] = info.trim().split(/[\s,{]/, 1);
   const code = element("code", "", text);
-  colour(code, language.toLowerCase());
+  colour(code, language.toLowerCase(), growing);
   const copied = () => button.closest(".code")?.querySelector("code")?.textContent ?? "";
   const button = copyButton("Copy code", copied);
   const head = element("div", "code-head", element("span", "", language || "code"), button);

@@ -3,8 +3,10 @@
 import { element } from "./dom.js";
 import { library } from "./libraries.js";
 
-/** More than that takes too long to be done with each piece that comes. */
-const LONGEST = 20_000;
+/** While code grows, with each piece that comes, so many characters are coloured … */
+const LONGEST_GROWING = 4000;
+/** … and when it has ended. */
+const LONGEST = 50_000;
 
 /** @type {any} */
 let highlighter;
@@ -16,12 +18,12 @@ let loading;
  *
  * @param {HTMLElement} code
  * @param {string} language
+ * @param {boolean} growing more of it will come
  */
-export function colour(code, language) {
-  const text = code.textContent ?? "";
-  if (!language || text.length > LONGEST) return;
+export function colour(code, language, growing) {
+  if (!language) return;
   code.dataset.language = language;
-  if (highlighter) draw(code, text, language);
+  if (highlighter) draw(code, growing ? LONGEST_GROWING : LONGEST);
   else loading ??= load();
 }
 
@@ -29,20 +31,21 @@ async function load() {
   highlighter = (await library("highlight"))?.default;
   if (!highlighter) return;
   for (const code of document.querySelectorAll("code[data-language]")) {
-    const { textContent, dataset } = /** @type {HTMLElement} */ (code);
-    draw(code, textContent ?? "", dataset.language ?? "");
+    draw(/** @type {HTMLElement} */ (code), LONGEST_GROWING);
   }
 }
 
 /**
- * @param {Element} code
- * @param {string} text
- * @param {string} language
+ * @param {HTMLElement} code
+ * @param {number} longest
  */
-function draw(code, text, language) {
+function draw(code, longest) {
+  const { textContent, dataset: { language = "" } } = code;
+  const text = textContent ?? "";
   if (!highlighter.getLanguage(language)) return;
-  const { _emitter: emitter } = highlighter.highlight(text, { language, ignoreIllegals: true });
-  code.replaceChildren(...emitter.root.children.map(nodeOf));
+  const end = text.length > longest ? text.lastIndexOf("\n", longest) + 1 : text.length;
+  const found = highlighter.highlight(text.slice(0, end), { language, ignoreIllegals: true });
+  code.replaceChildren(...found._emitter.root.children.map(nodeOf), text.slice(end));
 }
 
 /**

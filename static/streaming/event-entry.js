@@ -22,7 +22,8 @@ export function entryOf(event, ms) {
   );
   const details = element("details", "", summary);
   details.addEventListener("toggle", () => details.append(bodyOf(event)), { once: true });
-  const entry = element("li", "event", details);
+  const entry = element("div", "event", details);
+  entry.role = "listitem";
   entry.dataset.type = event.type;
   return entry;
 }

@@ -1,12 +1,12 @@
 /** Which types of events are shown: a switch for each that came, with their number. */
 
 import { element } from "./dom.js";
-import { count, number } from "./format.js";
+import { number } from "./format.js";
 
 export class EventFilter {
   element = element("div", "event-filter");
   #onChange;
-  /** @type {Map<string, {button: HTMLButtonElement, number: Text, came: number}>} */
+  /** @type {Map<string, {number: Text, came: number, told: number}>} */
   #switches = new Map();
   /** @type {Set<string>} */
   #hidden = new Set();
@@ -31,9 +31,10 @@ export class EventFilter {
 
   /** Tell how many have come. */
   draw() {
-    for (const [type, { button, number: shown, came }] of this.#switches) {
-      shown.data = number(came);
-      button.title = `${this.shows(type) ? "Hide" : "Show"} ${count(came, "event")}`;
+    for (const known of this.#switches.values()) {
+      if (known.told === known.came) continue;
+      known.told = known.came;
+      known.number.data = number(known.came);
     }
   }
 
@@ -53,11 +54,10 @@ export class EventFilter {
     button.addEventListener("click", () => {
       if (!this.#hidden.delete(type)) this.#hidden.add(type);
       button.ariaPressed = String(this.shows(type));
-      this.draw();
       this.#onChange();
     });
     this.element.append(button);
-    const made = { button, number: shown, came: 0 };
+    const made = { number: shown, came: 0, told: 0 };
     this.#switches.set(type, made);
     return made;
   }

@@ -1,8 +1,8 @@
 /**
  * The list of all events as they came: id, time, type, and their JSON on demand.
  *
- * Only the newest are in the page, and of them the browser draws those in view; all can
- * be copied and downloaded.
+ * Only the newest are in the page, in pages of which the browser lays out those in view;
+ * all can be copied and downloaded.
  */
 
 import { copyButton } from "./clipboard.js";
@@ -18,6 +18,7 @@ import { icon } from "./icons.js";
 
 /** Older events leave the list. */
 const CAPACITY = 5000;
+const PAGE = 50;
 /** In a flood the page must still answer. */
 const PER_FRAME = 200;
 /** So near to the end, in px, a reader counts as being there. */
@@ -34,7 +35,10 @@ export class EventLog {
   /** How many of them the list has taken in. */
   #listed = 0;
   #start = NaN;
-  #paused = false;
+  /** @type {number | undefined} How many it may take in, while it is held. */
+  #held;
+  #following = true;
+  #position = 0;
 
   /**
    * @param {HTMLElement} list
@@ -44,7 +48,7 @@ export class EventLog {
     this.#list = list;
     this.#counter = counter;
     this.#pause.type = "button";
-    this.#pause.addEventListener("click", () => this.#setPaused(!this.#paused));
+    this.#pause.addEventListener("click", () => this.#hold(this.#held === undefined));
     const download = element("button", "tool-button", icon("download"), "Download");
     download.type = "button";
     download.addEventListener("click", () => save(this.jsonl, "events.jsonl"));
@@ -54,7 +58,8 @@ export class EventLog {
     this.#tools = element("div", "event-tools", this.#filter.element, actions);
     this.#tools.hidden = true;
     list.before(this.#tools);
-    this.#setPaused(false);
+    list.addEventListener("scroll", this.#onScroll, { passive: true });
+    this.#hold(false);
   }
 
   /** All that came, a line each. */
@@ -82,62 +87,70 @@ export class EventLog {
 
   clear() {
     this.#all = [];
-    this.#listed = 0;
     this.#filter.clear();
-    this.#list.replaceChildren();
-    this.#setPaused(false);
-    this.#show();
+    this.#hold(false);
+    this.#refill();
   }
 
   #flush = () => {
     this.#filter.draw();
     this.#show();
-    if (this.#paused) return;
-    const atEnd = this.#isAtEnd();
-    this.#listed = Math.max(this.#listed, this.#all.length - CAPACITY);
-    const next = this.#all.slice(this.#listed, this.#listed + PER_FRAME);
+    const until = this.#held ?? this.#all.length;
+    if (this.#listed === until) return;
+    this.#listed = Math.max(this.#listed, until - CAPACITY);
+    const next = this.#all.slice(this.#listed, Math.min(until, this.#listed + PER_FRAME));
     this.#listed += next.length;
     this.#append(next);
-    if (this.#listed < this.#all.length) onNextFrame(this.#flush);
-    if (atEnd) this.#list.scrollTop = this.#list.scrollHeight;
+    if (this.#listed < until) onNextFrame(this.#flush);
+    if (this.#following) this.#list.scrollTop = this.#list.scrollHeight;
   };
 
   /** @param {Arrival[]} arrivals */
   #append(arrivals) {
     const shown = arrivals.filter(({ event }) => this.#filter.shows(event.type));
-    this.#list.append(...shown.map(({ event, ms }) => entryOf(event, ms)));
-    const extra = this.#list.childElementCount - CAPACITY;
-    for (let gone = 0; gone < extra; gone += 1) this.#list.firstChild?.remove();
+    for (const { event, ms } of shown) this.#page().append(entryOf(event, ms));
+    while (this.#list.childElementCount > CAPACITY / PAGE) this.#list.firstChild?.remove();
   }
 
-  /** Another choice of types is shown. */
+  /** Where the next entry has its place. */
+  #page() {
+    const last = this.#list.lastElementChild;
+    if (last && last.childElementCount < PAGE) return last;
+    const page = element("div", "event-page");
+    page.role = "none";
+    this.#list.append(page);
+    return page;
+  }
+
+  /** Something else is to be shown. */
   #refill() {
     this.#list.replaceChildren();
-    const until = this.#listed;
-    this.#append(this.#all.slice(Math.max(0, until - CAPACITY), until));
-    this.#list.scrollTop = this.#list.scrollHeight;
-  }
-
-  /** @param {boolean} paused */
-  #setPaused(paused) {
-    this.#paused = paused;
-    const label = paused ? "Go on" : "Hold";
-    this.#pause.replaceChildren(icon(paused ? "resume" : "pause"), label);
-    this.#pause.ariaPressed = String(paused);
-    this.#pause.title = paused ? "List what has come meanwhile" : "Keep the list as it is";
+    this.#listed = 0;
+    this.#following = true;
     onNextFrame(this.#flush);
   }
 
-  #isAtEnd() {
-    const { scrollHeight, scrollTop, clientHeight } = this.#list;
-    return scrollHeight - scrollTop - clientHeight < NEAR;
+  /** @param {boolean} hold */
+  #hold(hold) {
+    this.#held = hold ? this.#listed : undefined;
+    this.#pause.replaceChildren(icon(hold ? "resume" : "pause"), hold ? "Go on" : "Hold");
+    this.#pause.title = hold ? "List what has come meanwhile" : "Keep the list as it is";
+    onNextFrame(this.#flush);
   }
+
+  /** Only who goes up leaves the end; what comes in meanwhile moves it away too. */
+  #onScroll = () => {
+    const { scrollHeight, scrollTop, clientHeight } = this.#list;
+    if (scrollHeight - scrollTop - clientHeight < NEAR) this.#following = true;
+    else if (scrollTop < this.#position) this.#following = false;
+    this.#position = scrollTop;
+  };
 
   #show() {
     const total = this.#all.length;
     const events = total ? count(total, "event") : "none yet";
-    const older = total > CAPACITY ? `, the last ${number(CAPACITY)} shown` : "";
-    const held = this.#paused ? `, ${number(total - this.#listed)} held` : "";
+    const older = total > CAPACITY ? ", the newest shown" : "";
+    const held = this.#held === undefined ? "" : `, ${number(total - this.#held)} held`;
     this.#counter.textContent = events + older + held;
     this.#tools.hidden = total === 0;
   }

@@ -13,6 +13,7 @@ const DEEPEST = 24;
 const PROTOCOLS = new Set(["http:", "https:", "mailto:"]);
 /** The HTML that models write, as it is harmless and has no other notation. */
 const TAG = /^<(\/?)(br|sub|sup|kbd)\s*\/?>$/i;
+const FENCE_CLOSED = /\n *(`{3,}|~{3,})\s*$/;
 const ENTITY = /&(?:#(\d{1,7})|#x([\da-f]{1,6})|([a-z]+));/gi;
 /** @type {Record<string, string>} */
 const ENTITIES = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: "\u00a0" };
@@ -78,7 +79,7 @@ function nodeOf(token, depth) {
     case "heading":
       return element("h4", `depth-${token.depth}`, children(token.tokens));
     case "code":
-      return codeBlock(token.text, token.lang ?? "");
+      return codeBlock(token.text, token.lang ?? "", !FENCE_CLOSED.test(token.raw));
     case "list":
       return list(token, children);
     case "checkbox":

@@ -11,7 +11,8 @@ import { RunTimeline } from "./run-timeline.js";
 
 /** What a token is taken for until the server has told. */
 const CHARS_PER_TOKEN = 4;
-const TICK_MS = 500;
+/** Numbers that change faster cannot be read. */
+const TICK_MS = 200;
 /** Over a shorter time a speed says nothing. */
 const SHORTEST_MS = 50;
 
@@ -56,8 +57,8 @@ export class RunMeters {
     else if (type === "thinking") this.#chars += data.thinking_step.length;
     else if (type === "content") this.#chars += data.content.length;
     else if (type === "complete") this.#usage = data.metadata.usage;
+    if (data.is_final || this.#events === 1) onNextFrame(this.#draw);
     if (data.is_final) this.end();
-    onNextFrame(this.#draw);
   }
 
   /** Nothing more will come. */
@@ -73,6 +74,7 @@ export class RunMeters {
     this.#timer = this.#events = this.#connections = this.#chars = 0;
     this.#usage = undefined;
     this.#spans = new RunSpans();
+    this.#timeline.clear();
     this.#draw();
   }
 

@@ -1,23 +1,25 @@
 /** A run drawn: thinking, tools and text as bars along its time. */
 
 import { element } from "./dom.js";
-import { duration } from "./format.js";
+import { duration, number } from "./format.js";
 
 /** @typedef {import("./run-spans.js").Span} Span */
 /** @typedef {import("./run-spans.js").RunSpans} RunSpans */
 
 const SVG = "http://www.w3.org/2000/svg";
-/** In the drawing's own units, which are stretched to its width. */
-const WIDTH = 1000;
-const NARROWEST = 6;
+/** In px; along the time the drawing's unit is a millisecond. */
 const LANE = 10;
-const BAR = 7;
+const BAR = 6;
 /** More tools at once than that share lanes. */
 const MOST_LANES = 4;
+/** So many spans are told in words. */
+const MOST_TOLD = 20;
 
 export class RunTimeline {
   #drawing = document.createElementNS(SVG, "svg");
   #end = element("span");
+  /** @type {Map<Span, SVGRectElement>} */
+  #bars = new Map();
   element = element("figure", "timeline");
 
   constructor() {
@@ -26,6 +28,11 @@ export class RunTimeline {
     const axis = element("figcaption", "timeline-axis", element("span", "", "0"), this.#end);
     axis.ariaHidden = "true";
     this.element.append(this.#drawing, axis);
+  }
+
+  clear() {
+    this.#bars.clear();
+    this.#drawing.replaceChildren();
     this.element.hidden = true;
   }
 
@@ -34,17 +41,40 @@ export class RunTimeline {
    * @param {number} length of the whole run so far, in ms
    */
   draw({ all }, length) {
-    this.element.hidden = all.length === 0;
-    if (!all.length) return;
+    if (!all.length) return this.clear();
     const lanes = lanesOf(all);
+    for (const span of all) this.#place(span, lanes.get(span) ?? 0, length);
     const height = (Math.max(...lanes.values()) + 1) * LANE;
-    const scale = WIDTH / Math.max(length, 1);
-    this.#drawing.setAttribute("viewBox", `0 0 ${WIDTH} ${height}`);
-    this.#drawing.style.height = `${height}px`;
-    const bars = all.map((span) => bar(span, lanes.get(span) ?? 0, scale, length));
-    this.#drawing.replaceChildren(...bars);
-    this.#drawing.setAttribute("aria-label", `Timeline of the run: ${all.map(said).join(", ")}`);
+    setAttribute(this.#drawing, "viewBox", `0 0 ${Math.max(length, 1)} ${height}`);
+    setAttribute(this.#drawing, "height", String(height));
+    setAttribute(this.#drawing, "aria-label", `Timeline of the run: ${told(all)}`);
     this.#end.textContent = duration(length);
+    this.element.hidden = false;
+  }
+
+  /**
+   * @param {Span} span
+   * @param {number} lane
+   * @param {number} length
+   */
+  #place(span, lane, length) {
+    const bar = this.#bars.get(span) ?? this.#add(span);
+    const end = span.open ? length : span.end;
+    setAttribute(bar, "x", span.start.toFixed());
+    setAttribute(bar, "y", String(lane * LANE + (LANE - BAR) / 2));
+    setAttribute(bar, "width", (end - span.start).toFixed());
+    setAttribute(bar, "class", `bar-${span.failed ? "failed" : span.kind}`);
+    const title = bar.firstElementChild;
+    if (title && title.textContent !== said(span)) title.textContent = said(span);
+  }
+
+  /** @param {Span} span */
+  #add(span) {
+    const bar = document.createElementNS(SVG, "rect");
+    bar.setAttribute("height", String(BAR));
+    bar.append(document.createElementNS(SVG, "title"));
+    this.#bars.set(span, bar);
+    return this.#drawing.appendChild(bar);
   }
 }
 
@@ -71,27 +101,26 @@ function lanesOf(spans) {
   return lanes;
 }
 
-/**
- * @param {Span} span
- * @param {number} lane
- * @param {number} scale
- * @param {number} length
- */
-function bar(span, lane, scale, length) {
-  const end = span.open ? length : span.end;
-  const width = Math.max((end - span.start) * scale, NARROWEST);
-  const rect = document.createElementNS(SVG, "rect");
-  const place = { x: Math.min(span.start * scale, WIDTH - width), y: lane * LANE, width, height: BAR };
-  for (const [name, value] of Object.entries(place)) rect.setAttribute(name, value.toFixed(1));
-  rect.setAttribute("class", `bar-${span.failed ? "failed" : span.kind}`);
-  const title = document.createElementNS(SVG, "title");
-  title.textContent = said(span);
-  rect.append(title);
-  return rect;
+/** @param {Span[]} spans */
+function told(spans) {
+  const first = spans.slice(0, MOST_TOLD).map(said).join(", ");
+  const more = spans.length - MOST_TOLD;
+  return more > 0 ? `${first}, and ${number(more)} more` : first;
 }
 
 /** @param {Span} span */
 function said({ label, start, end, open, failed }) {
   const time = open ? "goes on" : duration(end - start);
   return `${label} ${failed ? "failed after " : ""}${time}`;
+}
+
+/**
+ * What does not change is not touched, so that nothing is laid out anew.
+ *
+ * @param {Element} node
+ * @param {string} name
+ * @param {string} value
+ */
+function setAttribute(node, name, value) {
+  if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }

@@ -26,7 +26,7 @@ DRAW = """async ([source, ...sizes]) => {
   const { colour } = await import("/static/streaming/code-colours.js");
   const code = document.body.appendChild(document.createElement("code"));
   code.textContent = "if";
-  for (colour(code, "js"); !code.querySelector("span"); ) {
+  for (colour(code, "js", false); !code.querySelector("span"); ) {
     await new Promise(requestAnimationFrame);
   }
   const drawn = [];
@@ -237,7 +237,7 @@ async def test_code_and_answers_can_be_copied(
     await scripted.page.get_by_role("button", name="Copy code").click()
     await expect(scripted.page.get_by_role("button", name="Copied")).to_be_visible()
     assert await clipboard(scripted) == "x = 1\n\ny = 2"
-    await scripted.page.get_by_role("button", name="Copy", exact=True).click()
+    await scripted.answer.get_by_role("button", name="Copy", exact=True).click()
     await expect(scripted.page.get_by_role("button", name="Copied")).to_be_visible()
     assert await clipboard(scripted) == source
 
@@ -263,4 +263,4 @@ async def test_without_the_libraries_plain_text_reads_well(
         await expect(page.text).to_have_text(
             "**So**\n\n- a\n  - b", use_inner_text=True
         )
-        await page.page.get_by_role("button", name="Copy", exact=True).wait_for()
+        await page.answer.get_by_role("button", name="Copy", exact=True).wait_for()

@@ -1,0 +1,59 @@
+// What a run did and when, by the server's clock; also of a run that is read again.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { RunSpans } from "../../static/streaming/run-spans.js";
+
+const spansOf = (...events) => {
+  const spans = new RunSpans();
+  for (const [type, timestamp, more = {}] of events) {
+    spans.receive({ id: "", type, data: { type, timestamp, ...more } });
+  }
+  return spans;
+};
+const shown = ({ all }) =>
+  all.map(({ kind, start, end, open, failed }) =>
+    [kind, start, end, ...(open ? ["open"] : []), ...(failed ? ["failed"] : [])].join(" "),
+  );
+const call = (id, status) => ({ tool_call: { id, name: "clock", status } });
+const outcome = (ms) => ({ metadata: { execution_summary: { execution_time_ms: ms } } });
+
+test("what the model says in one go is one span", () => {
+  const spans = spansOf(
+    ["connected", 1000], ["thinking", 1100], ["thinking", 1300], ["content", 1400], ["content", 1900],
+  );
+  assert.deepEqual(shown(spans), ["thinking 100 300", "text 400 900 open"]);
+  assert.equal(spans.firstToken, 100);
+  assert.equal(spans.speaking, 700);
+  assert.equal(spans.length, 900);
+});
+
+test("tools run beside each other and may fail", () => {
+  const spans = spansOf(
+    ["connected", 0], ["content", 10], ["tool_call", 20, call("a")], ["tool_call", 20, call("b")],
+    ["tool_result", 50, call("b", "error")], ["content", 90], ["complete", 95, outcome(95)],
+  );
+  assert.deepEqual(shown(spans), ["text 10 10", "tool 20 20", "tool 20 50 failed", "text 90 90"]);
+});
+
+test("a run that is read again begins when it began, not when it was read", () => {
+  const spans = spansOf(
+    ["connected", 90_000], ["thinking", 1200], ["content", 1500], ["complete", 2000, outcome(1000)],
+    ["done", 2000],
+  );
+  assert.deepEqual(shown(spans), ["thinking 200 200", "text 500 500"]);
+  assert.equal(spans.length, 1000);
+  assert.equal(spans.firstToken, 200);
+});
+
+test("a connection in the middle does not move the beginning", () => {
+  const spans = spansOf(["connected", 0], ["content", 10], ["connected", 500], ["content", 600]);
+  assert.deepEqual(shown(spans), ["text 10 600 open"]);
+  assert.equal(spans.length, 600);
+});
+
+test("nothing goes on after the end", () => {
+  const spans = spansOf(["connected", 0], ["tool_call", 10, call("a")], ["error", 20]);
+  assert.deepEqual(shown(spans), ["tool 10 10"]);
+});
