@@ -56,8 +56,8 @@ def app(
 
 
 @contextmanager
-def nginx(directory: Path, conf: str, port: int) -> Iterator[str]:
-    """nginx with a configuration whose `http` block is its first; at which URL."""
+def nginx(directory: Path, conf: str, *ports: int) -> Iterator[str]:
+    """nginx with a configuration that listens on these ports; the first one's URL."""
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     folders = "".join(f"{kind}_temp_path {directory / kind};\n" for kind in kinds)
     assert conf.count("http {\n") == 1
@@ -68,8 +68,9 @@ def nginx(directory: Path, conf: str, port: int) -> Iterator[str]:
     command = [need("nginx"), "-p", str(directory), "-c", str(path), "-g", options]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
-            wait_for_port(port, process)
-            yield f"http://127.0.0.1:{port}"
+            for port in ports:
+                wait_for_port(port, process)
+            yield f"http://127.0.0.1:{ports[0]}"
         finally:
             process.terminate()
 

@@ -134,7 +134,7 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
     with ExitStack() as stack:
         listening = {name: free_port() for name in FAULTS}
         conf = site_conf(listening, app_port, directory)
-        stack.enter_context(nginx(directory, conf, listening["as in the README"]))
+        stack.enter_context(nginx(directory, conf, *listening.values()))
         data = tmp_path_factory.mktemp("data")
         key = {"SECRET_KEY": settings.SECRET_KEY, "STREAM_HEARTBEAT_SECONDS": HEARTBEAT}
         stack.enter_context(app(data, app_port, **key))
@@ -160,7 +160,8 @@ def test_what_is_wrong_is_named_and_nothing_else(
 ) -> None:
     _, wrong, words = FAULTS[name]
     faults = [finding for finding in found[name] if not finding.ok]
-    assert {finding.what for finding in faults} == wrong, found[name]
+    said = [f"{finding.what} {finding.said}" for finding in found[name]]
+    assert {finding.what for finding in faults} == wrong, "\n".join(said)
     told = "\n".join(
         f"{finding.said} {' '.join(finding.mends.values())}" for finding in faults
     )

@@ -1,5 +1,6 @@
 """Runs: what was asked, what came of it, and when each event happened."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from streaming.admin import display
 from streaming.admin.filters import OrganizationFilter, ValueFilter
 from streaming.admin.history import HistoryAdmin
 from streaming.admin.timeline import timeline
-from streaming.models import Run, RunStatus
+from streaming.models import LogState, Run, RunStatus
 
 ROWS_PER_PAGE = 200
 MOST_CHARACTERS = 2_000
@@ -39,6 +40,11 @@ def pretty(value: object) -> str:
 def yes_or_no(value: bool) -> str:
     """A flag as a word."""
     return "yes" if value else "no"
+
+
+def log_state(value: str) -> str:
+    """What has become of the event log."""
+    return str(LogState(value).label)
 
 
 def names(values: list[str]) -> str:
@@ -89,23 +95,14 @@ class RunAdmin(HistoryAdmin):
                 )
             },
         ),
-        ("Outcome", {"fields": (("stop_reason", "error_code"), "error")}),
         (
-            "Usage",
-            {
-                "fields": (
-                    ("input_tokens", "output_tokens", "reasoning_tokens"),
-                    ("cache_read_tokens", "cache_write_tokens", "tools"),
-                )
-            },
-        ),
-        (
-            "Times and process",
+            "Usage, times and process",
             {
                 "classes": ("collapse",),
                 "fields": (
+                    ("reasoning", "cache_read", "cache_written", "tools"),
                     ("created", "first_token_time", "ended", "cancel_requested"),
-                    ("last_alive", "last_read", "worker", "log_state"),
+                    ("last_alive", "last_read", "worker", "event_log"),
                 ),
             },
         ),
@@ -122,11 +119,18 @@ class RunAdmin(HistoryAdmin):
     cancel_requested = display.column(
         "cancel_requested_at", display.moment, "told to stop"
     )
+    reasoning = display.column("reasoning_tokens", display.number, "reasoning tokens")
+    cache_read = display.column(
+        "cache_read_tokens", display.number, "tokens read from cache"
+    )
+    cache_written = display.column(
+        "cache_write_tokens", display.number, "tokens written to cache"
+    )
+    event_log = display.column("log_state", log_state, "event log")
     in_background = display.column("background", yes_or_no, "background")
     tools = display.column("used_tools", names, "used tools")
     question = display.column("input", preformatted, "input")
     context_given = display.column("context", pretty, "context")
-    error = display.column("error_message", preformatted, "error")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         """With what the list shows and sorts by, without the long texts."""
@@ -148,6 +152,21 @@ class RunAdmin(HistoryAdmin):
         """Who may change runs may stop them, which is all there is to change."""
         return request.user.has_perm("streaming.change_run")
 
+    def get_fieldsets(self, request: HttpRequest, obj: Run | None = None) -> Any:  # noqa: ANN401
+        """Without what a client may leave out and this one did."""
+        left_out = {
+            name
+            for name, value in (
+                ("idempotency_key", obj and obj.idempotency_key),
+                ("context_given", obj and obj.context),
+            )
+            if not value
+        }
+        return [
+            (title, {**options, "fields": _without(left_out, options["fields"])})
+            for title, options in self.fieldsets
+        ]
+
     def page_context(self, request: HttpRequest, run: Run) -> dict[str, Any]:
         """The timeline, a page of rows at a time."""
         drawn = timeline(run)
@@ -168,7 +187,10 @@ class RunAdmin(HistoryAdmin):
         """Ask the processes that own these runs to stop them, at the provider too."""
         chosen = queryset.count()
         running = queryset.filter(status=RunStatus.RUNNING, cancel_requested_at=None)
+        runs = list(running)
         asked = running.update(cancel_requested_at=timezone.now())
+        for run in runs:
+            self.log_change(request, run, "Told to stop.")
         told = (
             f"{asked} of {chosen} runs told to stop: each ends within about a second."
         )
@@ -215,3 +237,12 @@ class RunAdmin(HistoryAdmin):
     def first_token(self, run: Run) -> str:
         """How long it was until the model's first word."""
         return display.first_token(run)
+
+
+def _without(left_out: set[str], rows: Sequence[Any]) -> list[Any]:
+    """Rows of fields without some of them."""
+    kept = [
+        row if isinstance(row, str) else tuple(f for f in row if f not in left_out)
+        for row in rows
+    ]
+    return [row for row in kept if row not in left_out]

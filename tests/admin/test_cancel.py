@@ -1,15 +1,21 @@
 """Stopping runs from the admin."""
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import pytest
+from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
+from streaming import db
 from streaming.models import Run
+from tests import chat
 from tests.admin.conftest import Page, list_url, notices, page_url
 from tests.admin.history import after, make_run
+from tests.client import API, Api
+from tests.upstream import Reply, Upstream
 
 pytestmark = pytest.mark.django_db
 
@@ -88,3 +94,41 @@ def test_a_run_is_cancelled_from_its_page(read: Page, admin_client: Client) -> N
 
 def test_the_page_of_an_ended_run_offers_no_cancel(read: Page) -> None:
     assert "cancel_runs" not in read(page_url(make_run()))
+
+
+def test_who_told_a_run_to_stop_stands_in_its_history(
+    admin_client: Client, read: Page
+) -> None:
+    running, ended = make_run(status="running"), make_run()
+    cancel(admin_client, running, ended)
+    for run, times in ((running, 1), (ended, 0)):
+        history = read(page_url(run).replace("/change/", "/history/"))
+        assert history.count("Told to stop.") == times
+
+
+@pytest.mark.usefixtures("model")
+async def test_runs_under_way_elsewhere_are_stopped_at_the_provider(
+    api: Api, upstream: Upstream
+) -> None:
+    upstream.reply(*[Reply(chat.pieces("Hal", "lo"), end="hang")] * 3)
+
+    def cancel_all() -> HttpResponse:
+        client = Client()
+        client.force_login(User.objects.create_superuser("root"))
+        return cancel(client, *Run.objects.all())
+
+    async with AsyncExitStack() as stack:
+        streams = [
+            await stack.enter_async_context(
+                api.open("POST", f"{API}/stream", {"input": "Hi"})
+            )
+            for _ in range(3)
+        ]
+        for stream in streams:
+            await stream.until("content", 2)
+        answer = await db.write(cancel_all)
+        assert "3 of 3 runs told to stop" in notices(answer.content.decode())
+        for stream in streams:
+            response = await stream.end()
+            assert response.text == "Hallo"
+            assert response.frames[-2].data["metadata"]["stop_reason"] == "cancelled"
