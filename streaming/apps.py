@@ -10,6 +10,7 @@ from django.apps import AppConfig, apps
 from django.db import connections
 from django.utils.module_loading import module_has_submodule
 
+from streaming.checks import register_checks
 from streaming.tools.base import Tool
 from streaming.tools.toolbox import Toolbox
 
@@ -27,6 +28,7 @@ class StreamingConfig(AppConfig):
 
     def ready(self) -> None:
         """Gather the tools; a module of tools that is broken ends the start."""
+        register_checks()
         self.toolbox = discover_tools()
 
 

@@ -1,0 +1,85 @@
+"""What an operator can set wrongly without noticing."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.checks import run_checks
+from django.test import override_settings
+
+from tests.conftest import ChangeSettings
+from tests.servers import ROOT, agent_environment
+
+SYNC_ONLY = "tests.test_checks.sync_only"
+
+
+def sync_only(get_response: object) -> object:
+    """A middleware as they once were."""
+    return get_response
+
+
+def told(**options: Any) -> dict[str, str]:  # noqa: ANN401  (as `run_checks` has it)
+    """What our checks say, by id."""
+    return {
+        str(message.id): message.msg
+        for message in run_checks(**options)
+        if str(message.id).startswith("streaming.")
+    }
+
+
+@pytest.mark.django_db
+def test_the_settings_as_they_come_are_well() -> None:
+    assert told(databases=["default"]) == {}
+
+
+def test_a_middleware_that_is_sync_only_is_named() -> None:
+    with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, SYNC_ONLY]):
+        found = told()
+    assert list(found) == ["streaming.W001"]
+    assert found["streaming.W001"].startswith(SYNC_ONLY)
+
+
+@pytest.mark.parametrize(
+    ("changed", "id"),
+    [({"drain": 30.0}, "streaming.W002"), ({"heartbeat": 60.0}, "streaming.W003")],
+)
+def test_times_that_do_not_go_with_the_world_around_are_told(
+    agent_settings: ChangeSettings, changed: dict[str, float], id: str
+) -> None:
+    agent_settings(**changed)
+    assert list(told()) == [id]
+
+
+def test_atomic_requests_are_an_error() -> None:
+    databases = {"default": {**settings.DATABASES["default"], "ATOMIC_REQUESTS": True}}
+    settings_of_tests = override_settings(DATABASES=databases)
+    with pytest.warns(UserWarning, match="DATABASES"), settings_of_tests:
+        found = told()
+    assert list(found) == ["streaming.E001"]
+
+
+#: As on a disk that has no write-ahead log, where asking for one changes nothing.
+WITHOUT_A_LOG = """
+import django
+from django.conf import settings
+settings.DATABASES["default"]["OPTIONS"] = {}
+django.setup()
+from django.core.management import call_command
+call_command("check", databases=["default"], fail_level="WARNING")
+"""
+
+
+def test_sqlite_without_its_write_ahead_log_is_told(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_A_LOG],
+        cwd=ROOT,
+        env=agent_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert "(streaming.W004) The journal of SQLite is 'delete'" in ended.stderr
