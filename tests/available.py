@@ -94,7 +94,7 @@ WITHOUT = {
     "node": "JavaScript is not checked",
     "nginx": "the nginx configuration is not tested",
     "libraries": "the page is tested with plain text only",
-    "packages": "JavaScript is not compared with what others wrote",
+    "packages": "JavaScript is not compared with others', nor the page audited",
 }
 
 

@@ -160,7 +160,7 @@ export class Chat {
       return transcript.load(messages, said);
     }
     transcript.load(messages.slice(0, first), said);
-    const input = asked.parts.map((part) => part.text ?? "").join("");
+    const input = asked.parts.map((part) => ("text" in part ? part.text : "")).join("");
     const turn = transcript.begin({ ...said, input });
     const { events, orgId } = settings;
     const begin = (/** @type {StreamOptions} */ options) =>

@@ -8,7 +8,7 @@ import { icon } from "./icons.js";
 import { reallyDelete } from "./question.js";
 
 /** @typedef {import("./agent-client.js").AgentClient} AgentClient */
-/** @typedef {import("./agent-client.js").ConversationSummary} ConversationSummary */
+/** @typedef {import("./agent-types.js").ConversationSummary} ConversationSummary */
 /** @typedef {import("./settings.js").Settings} Settings */
 
 /**

@@ -75,7 +75,7 @@ export class Pane {
    */
   #cover(drawer) {
     this.#pane.ariaModal = drawer ? "true" : null;
-    this.#pane.role = drawer ? "dialog" : null;
+    this.#pane.role = drawer ? "dialog" : "complementary";
     this.#scrim.hidden = !drawer;
     for (const other of document.querySelectorAll(".chat, .pane, .skip-link")) {
       if (other instanceof HTMLElement && other !== this.#pane) other.inert = drawer;

@@ -27,8 +27,13 @@ export class Settings {
   #keyWanted = false;
   /** The conversation that is shown; "" for one that the server will name. */
   conversationId = "";
-  /** @param {boolean} elsewhere whether organization, conversation or key are others now */
-  onSave = (elsewhere) => {};
+  /**
+   * Called when the dialog was saved, with whether organization, conversation or key are
+   * others now.
+   *
+   * @type {(elsewhere: boolean) => void}
+   */
+  onSave = () => {};
 
   constructor() {
     byId("open-settings").addEventListener("click", () => this.open());

@@ -87,6 +87,59 @@ async def test_dark_and_light_follow_the_system(
     assert grounds == ["rgb(255, 255, 255)", "rgb(21, 24, 29)"]
 
 
+async def test_the_switch_has_its_way_over_the_system(scripted: DemoPage) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    await scripted.page.emulate_media(color_scheme="light")
+    await scripted.page.get_by_role("radio", name="Dark").check()
+    assert await scripted.page.evaluate(ground) == "rgb(21, 24, 29)"
+    colours = "[...document.querySelectorAll('[name=theme-color]')].map(m => m.content)"
+    assert await scripted.page.evaluate(colours) == ["#15181d", "#15181d"]
+    await scripted.page.get_by_role("radio", name="As the system").check()
+    assert await scripted.page.evaluate(ground) == "rgb(255, 255, 255)"
+    assert await scripted.page.evaluate(colours) == ["#ffffff", "#15181d"]
+
+
+async def test_panes_stand_beside_the_chat_where_there_is_room(
+    scripted: DemoPage,
+) -> None:
+    sidebar, inspector = (
+        scripted.page.locator(f"#{name}") for name in ("sidebar", "inspector")
+    )
+    for width, shown in (
+        (1920, (True, True)),
+        (1280, (True, True)),
+        (1000, (True, False)),
+        (390, (False, False)),
+        (1280, (True, True)),
+    ):
+        await scripted.page.set_viewport_size({"width": width, "height": 800})
+        await expect(sidebar).to_be_visible(visible=shown[0])
+        await expect(inspector).to_be_visible(visible=shown[1])
+    for name, pane in (("sidebar", sidebar), ("inspector", inspector)):
+        before = await scripted.page.locator("#chat").bounding_box()
+        await scripted.page.locator(f"#{name}-toggle").click()
+        await expect(pane).to_be_hidden()
+        after = await scripted.page.locator("#chat").bounding_box()
+        assert before and after and after["width"] > before["width"]
+
+
+async def test_a_drawer_goes_when_its_use_is_over(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    model.reply(Reply(words("Yes.")))
+    await scripted.page.set_viewport_size(PHONE)
+    await scripted.run("Is it so?")
+    sidebar = scripted.page.locator("#sidebar")
+    toggle = scripted.page.locator("#sidebar-toggle")
+    await toggle.click()
+    await scripted.conversations.first.get_by_role("link").click()
+    await expect(sidebar).to_be_hidden()
+    await expect(scripted.text).to_have_text("Yes.")
+    await toggle.click()
+    await scripted.page.locator("#scrim").click(position={"x": 380, "y": 400})
+    await expect(sidebar).to_be_hidden()
+
+
 async def test_nothing_moves_for_those_who_asked_for_stillness(
     scripted: DemoPage, model: Upstream
 ) -> None:

@@ -115,9 +115,7 @@ async def test_hostile_titles_stay_text(scripted: DemoPage, model: Upstream) -> 
     model.reply(Reply(words("Hi.")))
     await ask_each(scripted, HOSTILE, HOSTILE)
     await expect(scripted.conversations).to_contain_text(HOSTILE)
-    await expect(scripted.page.locator("aside :is(img[src=x], script)")).to_have_count(
-        0
-    )
+    await expect(scripted.page.locator(".pane :is([src=x], script)")).to_have_count(0)
 
 
 async def test_organizations_do_not_see_each_other(
