@@ -2,6 +2,7 @@
 well, and each fault in it is named with what mends it."""
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -175,12 +176,12 @@ def test_what_is_well_is_told_in_numbers(found: dict[str, list[Finding]]) -> Non
 
 
 def check(
-    directory: Path, port: int, *options: str
+    directory: Path, port: int, *options: str, scheme: str = "http"
 ) -> subprocess.CompletedProcess[str]:
     """The command as an operator calls it."""
     return subprocess.run(
         [sys.executable, "manage.py", "check_streaming", *options]
-        + [f"http://127.0.0.1:{port}"],
+        + [f"{scheme}://127.0.0.1:{port}"],
         cwd=ROOT,
         env=agent_environment(directory, SECRET_KEY=settings.SECRET_KEY),
         capture_output=True,
@@ -213,6 +214,44 @@ def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
     ended = check(tmp_path, free_port())
     assert ended.returncode == 1
     assert "There is no answer" in ended.stdout
+
+
+def certificate(directory: Path) -> str:
+    """A key and a certificate that nobody vouches for, as directives."""
+    openssl = shutil.which("openssl")
+    assert openssl, "openssl is needed"
+    key, made = directory / "key.pem", directory / "made.pem"
+    options = ("-x509", "-nodes", "-newkey", "rsa:2048", "-subj", "/CN=localhost")
+    subprocess.run(
+        [openssl, "req", *options, "-keyout", key, "-out", made],
+        check=True,
+        capture_output=True,
+    )
+    return f"ssl_certificate {made}; ssl_certificate_key {key};"
+
+
+def test_over_tls_it_says_how_many_streams_browsers_have(tmp_path: Path) -> None:
+    many, few, app_port = free_port(), free_port(), free_port()
+    tls = certificate(tmp_path)
+    servers = "".join(
+        server_block(port, app_port, 0, []).replace(
+            f"{port};", f"{port} {words}; {tls}"
+        )
+        for port, words in ((many, "ssl http2"), (few, "ssl"))
+    )
+    conf = f"error_log /dev/null;\nevents {{}}\nhttp {{\naccess_log off;\n{servers}}}"
+    secret = {"SECRET_KEY": settings.SECRET_KEY, "HTTPS": "true"}
+    with app(tmp_path, app_port, **secret), nginx(tmp_path, conf, many, few):
+        options = ("--silence", "1", "--insecure")
+        fine = check(tmp_path, many, *options, scheme="https")
+        also = check(tmp_path, few, *options, scheme="https")
+        distrusted = check(tmp_path, many, scheme="https")
+    assert (fine.returncode, also.returncode) == (0, 0), fine.stderr + also.stderr
+    assert "six streams" not in fine.stdout
+    assert "six streams" in also.stdout
+    assert distrusted.returncode == 1
+    assert "There is no answer: " in distrusted.stdout
+    assert "certificate" in distrusted.stdout
 
 
 @pytest.mark.parametrize(

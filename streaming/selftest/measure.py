@@ -1,5 +1,7 @@
 """The stream to measure by, as a client sees it through whatever stands between."""
 
+import socket
+import ssl
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,6 +83,25 @@ class Measured:
     def all(self) -> list[Reading]:
         """In the order they were made."""
         return [self.post, self.get, self.resumed, self.silent]
+
+
+def offers_http2(base_url: str) -> bool | None:
+    """Whether browsers may use HTTP/2; None where they may not ask: without TLS."""
+    url = httpx2.URL(base_url)
+    if url.scheme != "https":
+        return None
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    address = (url.host, url.port or 443)
+    try:
+        with (
+            socket.create_connection(address, PATIENCE_SECONDS) as connection,
+            context.wrap_socket(connection, server_hostname=url.host) as secure,
+        ):
+            return secure.selected_alpn_protocol() == "h2"
+    except OSError:
+        return None
 
 
 def measure(client: httpx2.Client, base_url: str, plan: Plan) -> Measured | Reading:

@@ -6,7 +6,7 @@ import httpx2
 from django.core.management.base import BaseCommand, CommandError
 
 from streaming.selftest.findings import Finding, findings
-from streaming.selftest.measure import Measured, Reading, measure
+from streaming.selftest.measure import Measured, Reading, measure, offers_http2
 from streaming.selftest.plan import make_plan
 
 SILENCE_SECONDS = 65.0
@@ -83,6 +83,12 @@ class Command(BaseCommand):
             self.stdout.write(
                 "With HTTP/1.0 each request opens a connection of its own. "
                 "nginx: proxy_http_version 1.1;"
+            )
+        if offers_http2(url) is False:
+            self.stdout.write(
+                "Over HTTP/1.1 a browser opens six streams to a site at most. nginx: "
+                "http2 on; (before 1.25.1: listen 443 ssl http2;) Apache: "
+                "Protocols h2 http/1.1"
             )
 
     def _tell(self, finding: Finding) -> None:
