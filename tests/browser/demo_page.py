@@ -1,7 +1,6 @@
 """The demo page as a person sees it, and what the browser complained of."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal
@@ -89,22 +88,15 @@ class DemoPage:
         [conversation_id] = parse_qs(urlsplit(self.page.url).query)["conversation"]
         return conversation_id
 
-    async def run_id(self) -> str:
-        """The run whose events are listed."""
-        connected = self.events.first
-        await connected.locator("summary").click()
-        found = re.search(r'"run_id": "(\w+)"', await connected.inner_text())
-        assert found
-        return found[1]
-
-    async def run_ends(self, run_id: str) -> None:
-        """Wait until the server says that a run has ended, whatever the page shows."""
-        script = """async (run_id) => {
-          const answer = await fetch(`/api/v1/agent/runs/${run_id}`);
-          return (await answer.json()).status !== "running";
+    async def run_ends(self) -> None:
+        """Wait until the server says that the run has ended, whatever the page shows."""
+        script = """async (id) => {
+          const answer = await fetch(`/api/v1/agent/conversations/${id}`);
+          return (await answer.json()).active_run_id === null;
         }"""
+        conversation_id = await self.conversation_id()
         async with asyncio.timeout(PATIENCE_MS / 1000):
-            while not await self.page.evaluate(script, run_id):  # noqa: ASYNC110
+            while not await self.page.evaluate(script, conversation_id):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
 
     async def look_at_the_server(self) -> None:
