@@ -89,14 +89,14 @@ class DemoPage:
         return conversation_id
 
     async def run_ends(self) -> None:
-        """Wait until the server says that the run has ended, whatever the page shows."""
+        """Wait until the run has ended at the server, whatever the page shows."""
         script = """async (id) => {
           const answer = await fetch(`/api/v1/agent/conversations/${id}`);
           return (await answer.json()).active_run_id === null;
         }"""
-        conversation_id = await self.conversation_id()
+        here = await self.conversation_id()
         async with asyncio.timeout(PATIENCE_MS / 1000):
-            while not await self.page.evaluate(script, conversation_id):  # noqa: ASYNC110
+            while not await self.page.evaluate(script, here):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
 
     async def look_at_the_server(self) -> None:
