@@ -28,7 +28,9 @@ def preformatted(text: str) -> str:
         return display.EMPTY
     shown = display.clip(text, MOST_CHARACTERS)
     more = f" … {shown.hidden:,} more characters" if shown.hidden else ""
-    return format_html('<div class="run-text">{}{}</div>', shown.text, more)
+    return format_html(
+        '<div class="run-text" tabindex="0">{}{}</div>', shown.text, more
+    )
 
 
 def pretty(value: object) -> str:

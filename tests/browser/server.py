@@ -29,8 +29,18 @@ class Server:
         self._log = directory / "server.log"
         self._port = _free_port()
         self.url = f"http://127.0.0.1:{self._port}"
-        migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
-        subprocess.run(migrate, cwd=ROOT, env=self._env, check=True)
+        self.manage("migrate", "--verbosity", "0")
+
+    def manage(self, *arguments: str) -> str:
+        """What a management command says."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self._env,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
 
     def start(self) -> None:
         """Start, and wait until it is ready."""

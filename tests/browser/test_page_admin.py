@@ -1,0 +1,89 @@
+"""The admin's pages as operators see them: nothing wrong for axe, nothing too wide."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, ViewportSize, expect
+
+from tests import available
+from tests.browser.server import Server
+from tests.browser.test_page_accessibility import FIND_FAULTS
+from tests.client import API
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+SIZES = [ViewportSize(width=390, height=844), ViewportSize(width=1280, height=900)]
+LISTS = ("organization", "conversation", "run")
+#: A user without a password's slow hash: the session is made by hand.
+MAKE_SESSION = """
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
+user, _ = User.objects.get_or_create(
+    username="root", defaults={"is_staff": True, "is_superuser": True}
+)
+session = SessionStore()
+session[SESSION_KEY] = str(user.pk)
+session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+session.create()
+print(session.session_key)
+"""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def admin(browser: Browser, demo_server: Server) -> AsyncIterator[Page]:
+    """A tab of somebody who is logged in, with some history to see."""
+    async with httpx.AsyncClient(timeout=60) as client:
+        for prompt in ("What is 15% of 240?", "fail after 3 words", "x" * 3_000):
+            body = {"input": prompt, "conversation_id": prompt[:9]}
+            await client.post(f"{demo_server.url}{API}/run", json=body)
+    key = demo_server.manage("shell", "--verbosity", "0", "-c", MAKE_SESSION)
+    context = await browser.new_context(reduced_motion="reduce")
+    await context.add_cookies(
+        [{"name": "sessionid", "value": key.strip(), "url": demo_server.url}]
+    )
+    yield await context.new_page()
+    await context.close()
+
+
+async def check(page: Page, ours: str) -> None:
+    """Ask axe for faults in what is not Django's, and the page whether it fits."""
+    axe = Path(available.need("packages")) / "axe-core" / "axe.min.js"
+    find_faults = FIND_FAULTS.replace("axe.run(document", f"axe.run('{ours}'")
+    for size in SIZES:
+        await page.set_viewport_size(size)
+        for scheme in ("light", "dark"):
+            await page.emulate_media(color_scheme=scheme)
+            await page.evaluate(axe.read_text())
+            assert await page.evaluate(find_faults) == [], f"{page.url} {size} {scheme}"
+        too_wide = "document.documentElement.scrollWidth - window.innerWidth"
+        assert await page.evaluate(too_wide) <= 0, (page.url, size)
+
+
+@pytest.mark.parametrize("model", LISTS)
+async def test_lists_are_for_everyone(
+    admin: Page, demo_server: Server, model: str
+) -> None:
+    await admin.goto(f"{demo_server.url}/admin/streaming/{model}/")
+    await expect(admin.locator("#result_list tbody tr").first).to_be_visible()
+    await check(admin, "#result_list")
+
+
+@pytest.mark.parametrize(
+    ("model", "part"), [("run", ".timeline li"), ("conversation", ".transcript-run")]
+)
+async def test_pages_are_for_everyone(
+    admin: Page, demo_server: Server, model: str, part: str
+) -> None:
+    await admin.goto(f"{demo_server.url}/admin/streaming/{model}/")
+    links = admin.locator("#result_list tbody th a")
+    urls = [await link.get_attribute("href") for link in await links.all()]
+    assert len(urls) >= 3
+    for url in urls[:5]:
+        await admin.goto(f"{demo_server.url}{url}")
+        await expect(admin.locator(part).first).to_be_visible()
+        await check(admin, "#content")
