@@ -197,7 +197,7 @@ def test_a_long_conversation_is_read_page_by_page_without_losing_a_message(
     shown = re.findall(r'id="message-(\d+)"', first + second)
     joined = Message.objects.exclude(role="tool").values_list("pk", flat=True)
     assert [int(pk) for pk in shown] == list(joined)
-    assert (first + second).count("<h5>Result</h5>") == 125
+    assert (first + second).count("<h4>Result</h4>") == 125
 
 
 def test_a_long_conversation_takes_few_queries_and_little_time(
