@@ -59,6 +59,7 @@ export class EventLog {
     this.#tools.hidden = true;
     list.before(this.#tools);
     list.addEventListener("scroll", this.#onScroll, { passive: true });
+    new ResizeObserver(this.#keepEnd).observe(list);
     this.#hold(false);
   }
 
@@ -102,7 +103,14 @@ export class EventLog {
     this.#listed += next.length;
     this.#append(next);
     if (this.#listed < until) onNextFrame(this.#flush);
-    if (this.#following) this.#list.scrollTop = this.#list.scrollHeight;
+    this.#keepEnd();
+  };
+
+  /** The end may move also when nothing comes: as pages are drawn that were estimated. */
+  #keepEnd = () => {
+    if (!this.#following) return;
+    this.#list.scrollTop = this.#list.scrollHeight;
+    this.#position = this.#list.scrollTop;
   };
 
   /** @param {Arrival[]} arrivals */
@@ -143,6 +151,7 @@ export class EventLog {
     const { scrollHeight, scrollTop, clientHeight } = this.#list;
     if (scrollHeight - scrollTop - clientHeight < NEAR) this.#following = true;
     else if (scrollTop < this.#position) this.#following = false;
+    else onNextFrame(this.#keepEnd);
     this.#position = scrollTop;
   };
 

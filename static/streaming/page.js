@@ -19,6 +19,8 @@ import { Transcript } from "./transcript.js";
 /** @typedef {import("./turn.js").Turn} Turn */
 
 const API = new URL("api/v1/agent/", document.baseURI);
+/** As much of a prompt as the server keeps for a title. */
+const TITLE_CHARS = 120;
 
 const settings = new Settings();
 const client = new AgentClient({ baseUrl: API, headers: () => settings.headers });
@@ -77,7 +79,7 @@ function opened(title) {
   if (known && !conversationId) go({ conversationId, orgId });
   else rename({ conversationId, orgId });
   list.current = conversationId;
-  byId("conversation-title").textContent = title || "New conversation";
+  byId("conversation-title").textContent = title.slice(0, TITLE_CHARS) || "New conversation";
   showTitle();
 }
 

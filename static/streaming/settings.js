@@ -22,7 +22,7 @@ export class Settings {
   #form = byId("settings-form");
   #organization = byId("organization");
   /** @type {Values} */
-  #values = { ...recalled() };
+  #values = recalled();
   #apiKey = recallInTab("api-key");
   #keyWanted = false;
   /** The conversation that is shown; "" for one that the server will name. */
@@ -164,10 +164,18 @@ export class Settings {
 
 /** @returns {Values} */
 function recalled() {
-  const values = { orgId: DEFAULT_ORGANIZATION, background: false };
+  /** @type {any} */
+  let kept = {};
   try {
-    return { ...values, ...JSON.parse(recall("settings") || "{}") };
+    kept = JSON.parse(recall("settings") || "{}");
   } catch {
-    return values; // written by something else
+    // written by something else
   }
+  const { orgId, maxIterations, events, background } = kept ?? {};
+  return {
+    orgId: typeof orgId === "string" && orgId ? orgId : DEFAULT_ORGANIZATION,
+    maxIterations: Number.isInteger(maxIterations) ? maxIterations : undefined,
+    events: Array.isArray(events) ? events.map(String) : undefined,
+    background: background === true,
+  };
 }

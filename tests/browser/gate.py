@@ -17,9 +17,11 @@ HEAD = (
 async def gate(url: str, key: str) -> AsyncIterator[str]:
     """Stand before the server at `url`; its API is for those who have the key."""
     port = urlsplit(url).port
+    open_writers: set[asyncio.StreamWriter] = set()
     wanted = f"authorization: bearer {key}\r\n".encode()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_writers.add(writer)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             if API in head.split(b"\r\n")[0] and wanted not in head.lower():
@@ -30,12 +32,17 @@ async def gate(url: str, key: str) -> AsyncIterator[str]:
             pass  # the browser has gone
         finally:
             writer.close()
+            open_writers.discard(writer)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        while open_writers:  # browsers keep connections that they may need
+            for writer in open_writers:
+                writer.transport.abort()
+            await asyncio.sleep(0.01)
 
 
 async def _pass_on(
@@ -47,12 +54,17 @@ async def _pass_on(
     """One request a connection: each one is looked at."""
     inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
     inner_writer.write(head.replace(b"keep-alive", b"close"))
-    sending = asyncio.create_task(_copy(reader, inner_writer))
+    both = [
+        asyncio.create_task(_copy(reader, inner_writer)),
+        asyncio.create_task(_copy(inner_reader, writer)),
+    ]
     try:
-        await _copy(inner_reader, writer)
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        sending.cancel()
         inner_writer.close()
+        for task in both:
+            task.cancel()
+        await asyncio.gather(*both, return_exceptions=True)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -161,3 +161,16 @@ async def test_clear_empties_the_meters_too(
     await scripted.clear_button.click()
     await expect(scripted.page.locator(".meters")).to_be_hidden()
     await expect(scripted.page.locator(".event-switch")).to_have_count(0)
+
+
+async def test_the_newest_event_is_in_view_also_of_a_second_run(
+    demo: DemoPage,
+) -> None:
+    for prompt in ("What is 6 * 7?", "What time is it in Paris and in Atlantis?"):
+        await demo.start(prompt)
+        await demo.shows("completed")
+        await expect(demo.events.last).to_contain_text("done")
+        await expect(demo.events.last).to_be_in_viewport(ratio=1)
+    await demo.events.last.hover()
+    await demo.page.mouse.wheel(0, -100_000)
+    await expect(demo.events.first).to_be_in_viewport()
