@@ -29,6 +29,7 @@ ANSWERED_WITH_AN_ERROR = "Failed to load resource"
 ADVICE = "verbose"
 #: A slow machine starts and stops processes slowly.
 PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 class DemoPage:
@@ -70,9 +71,7 @@ class DemoPage:
 
     async def shows(self, state: State) -> None:
         """Wait for a state."""
-        await expect(self.status).to_have_attribute(
-            "data-state", state, timeout=PATIENCE_MS
-        )
+        await expect(self.status).to_have_attribute("data-state", state)
 
     async def set(self, **values: str) -> None:
         """Change settings by their labels, as in `organization="acme"`."""

@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from tests.browser.demo_page import PATIENCE_MS, DemoPage, tab
+from tests.browser.demo_page import DemoPage, tab
 from tests.browser.server import Server
 from tests.browser.test_page_answers import words
 from tests.providers.openai_streams import chunk, chunks, fragment
@@ -97,7 +97,7 @@ async def test_what_one_tab_starts_the_other_shows(
         await expect(second.text).to_have_text("Hello.")
         await scripted.start("Count.")
         await expect(second.turns).to_have_count(2)
-        await expect(second.text).to_have_text(COUNTED, timeout=PATIENCE_MS)
+        await expect(second.text).to_have_text(COUNTED)
         await second.shows("completed")
 
 
@@ -113,7 +113,7 @@ async def test_a_paused_page_goes_on_after_the_server_was_killed(
         own_server.kill()
         own_server.start()
         await page.resume_button.click()
-        await expect(page.failure).to_contain_text("interrupted", timeout=PATIENCE_MS)
+        await expect(page.failure).to_contain_text("interrupted")
         await expect(page.text).to_have_text("So far")
         model.reply(Reply(words("And on.")))
         await page.start("Go on.")
@@ -163,7 +163,7 @@ async def test_another_conversation_is_opened_while_one_runs_on(
     await expect(scripted.text).to_have_text("Quick.")
     await scripted.conversations.filter(has_text="Count.").first.click()
     assert await scripted.conversation_id() == counting
-    await expect(scripted.text).to_have_text(COUNTED, timeout=PATIENCE_MS)
+    await expect(scripted.text).to_have_text(COUNTED)
 
 
 async def test_a_link_to_what_is_not_there_begins_it(
