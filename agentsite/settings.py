@@ -96,14 +96,22 @@ def _database() -> dict[str, Any]:
         DATA_DIR.mkdir(parents=True, exist_ok=True)
         # Closing the last connection to a WAL database writes and syncs its file.
         config["CONN_MAX_AGE"] = None
-        options |= {
+        config["OPTIONS"] = {
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
+            **options,  # what the URL says wins
         }
     elif config["ENGINE"] == "django.db.backends.postgresql":
         size = env.integer("DATABASE_POOL_SIZE", 10, minimum=2)
-        options |= {"pool": {"min_size": 1, "max_size": size, "timeout": 10}}
+        options |= {"pool": {
+                "min_size": 1,
+                "max_size": size,
+                "timeout": 5,
+                # Beyond it the next who wants a connection tries at once, instead of
+                # when a pause that doubles each time is over.
+                "reconnect_timeout": 2,
+            }}
     return config
 
 

@@ -1,0 +1,114 @@
+"""The database is away in mid-run: for a while, or for good."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from urllib.parse import urlsplit
+
+from bench.faults.client import Stream, http_client
+from bench.faults.model import Model, text_of
+from bench.faults.proxy import locked, proxy
+from bench.faults.readers import told
+from bench.faults.servers import Site, two
+from bench.faults.waiting import until
+
+Switch = Callable[[], None]
+#: How long SQLite waits for a lock here, so that a lock outlasts it soon.
+SQLITE_TIMEOUT_SECONDS = 2
+
+
+async def for_a_while(
+    site: Site, model: Model, seconds: float, refuse: bool
+) -> dict[str, float]:
+    """Nothing is lost: the runs end as if nothing had been, in both processes."""
+    async with _breakable(site, refuse) as (take_away, bring_back):
+        servers = await two(site)
+        async with http_client() as http:
+            number = int(seconds * 50) + 300
+            prompts = [f"say {number} every 20", "nap 2 x 1 then say 200 every 20"]
+            streams = [
+                Stream(
+                    http, lambda at=at: servers[at // 4].api, {"input": prompts[at % 2]}
+                )
+                for at in range(8)
+            ]
+            reading = [asyncio.create_task(stream.read()) for stream in streams]
+            await until(lambda: all(len(stream.events) > 2 for stream in streams))
+            elsewhere = [
+                Stream(http, lambda: servers[1].api, s.body, s.run_id)
+                for s in streams[:4]
+            ]
+            reading += [asyncio.create_task(stream.read()) for stream in elsewhere]
+            await asyncio.sleep(0.5)
+            take_away()
+            await asyncio.sleep(seconds)
+            bring_back()
+            await asyncio.gather(*reading)
+            for stream in streams:
+                assert stream.outcome == "end_turn", stream.events[-2]
+                assert stream.text.endswith(
+                    text_of(200 if "nap" in stream.body["input"] else number)
+                )
+                stream.check_ids()
+                again = Stream(http, lambda: servers[0].api, stream.body, stream.run_id)
+                await again.read()
+                assert told(again.events) == told(stream.events)
+            for stream, same in zip(streams, elsewhere, strict=False):
+                assert told(same.events) == told(stream.events)
+    assert not model.refused, model.refused[0]
+    return {"seconds": seconds, "streams": len(streams)}
+
+
+async def for_good(site: Site, model: Model, refuse: bool) -> dict[str, float]:
+    """The reader is told, the provider let go; after its return all is usable."""
+    async with _breakable(site, refuse) as (take_away, bring_back):
+        one, other = await two(site)
+        async with http_client() as http:
+            body = {"input": "say 10000 every 20", "conversation_id": "c"}
+            stream = Stream(http, lambda: one.api, body)
+            reading = asyncio.create_task(stream.read())
+            await until(lambda: len(stream.events) > 50)
+            take_away()
+            started = time.monotonic()
+            await asyncio.wait_for(reading, 120)
+            took = time.monotonic() - started
+            assert stream.outcome == "internal_error"
+            assert "database" in stream.events[-2].json["error"]
+            stream.check_ids()
+            await until(lambda: model.open == 0)
+            bring_back()
+            again = Stream(http, lambda: other.api, body, stream.run_id)
+            await again.read()
+            assert again.outcome == "interrupted"
+            seen = {event.id: event.data for event in again.events}
+            for event in stream.events:
+                assert seen.get(event.id, event.data) == event.data
+            for server in (one, other):
+                await server.until_ready()
+                following = Stream(
+                    http,
+                    lambda server=server: server.api,
+                    {"input": "say 5 every 0", "conversation_id": "c"},
+                )
+                await following.read()
+                assert following.text == text_of(5)
+    assert not model.refused, model.refused[0]
+    return {"seconds until the reader was told": round(took, 1)}
+
+
+@asynccontextmanager
+async def _breakable(site: Site, refuse: bool) -> AsyncIterator[tuple[Switch, Switch]]:
+    """How to take the database away, and to bring it back."""
+    if site.database_url:
+        async with proxy(urlsplit(site.database_url).port or 5432) as way:
+            url = urlsplit(site.database_url)
+            login, at, _ = url.netloc.rpartition("@")
+            there = url._replace(netloc=f"{login}{at}127.0.0.1:{way.port}")
+            site.through(there.geturl())
+            yield (way.refuse if refuse else way.stall), way.mend
+    else:
+        path = site.directory / "db.sqlite3"
+        site.through(f"sqlite:///{path}?timeout={SQLITE_TIMEOUT_SECONDS}")
+        with ExitStack() as held:
+            yield (lambda: held.enter_context(locked(path))), held.close

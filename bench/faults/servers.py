@@ -1,0 +1,189 @@
+"""A server under test, with its database: started, killed, stopped, started again."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import psycopg
+
+from bench.faults.model import Model
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 90
+
+
+class Server:
+    """uvicorn with some workers, on a port and a database that it keeps."""
+
+    def __init__(self, directory: Path, *options: str, **environment: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.api = f"{self.url}/api/v1/agent"
+        self.log = directory / f"server-{self.port}.log"
+        self._options = options
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process that was started; with workers, their parent."""
+        assert self._process, "not started"
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Return when it is ready."""
+        command = ["-m", "uvicorn", "agentsite.asgi:application", "--port"]
+        await asyncio.to_thread(self._start, [*command, str(self.port)])
+        await self.until_ready()
+
+    def _start(self, command: list[str]) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, *command, *self._options],
+                cwd=ROOT,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    async def until_ready(self) -> None:
+        """Return when it says that it is ready."""
+        deadline = time.monotonic() + START_SECONDS
+        async with httpx.AsyncClient(trust_env=False) as client:
+            while time.monotonic() < deadline and self.is_running:
+                with suppress(httpx.HTTPError):
+                    if (await client.get(f"{self.url}/ready")).is_success:
+                        return
+                await asyncio.sleep(0.05)
+        raise AssertionError(f"not ready: {self.log.read_text()[-5000:]}")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its first process."""
+        if self.is_running:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """kill -9 it and all its workers, and wait until they are gone."""
+        if self._process:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    async def end(self, seconds: float) -> float:
+        """Wait for its end; how long that took."""
+        started = time.monotonic()
+        while self.is_running:
+            assert time.monotonic() - started < seconds, "it does not end"
+            await asyncio.sleep(0.02)
+        return time.monotonic() - started
+
+
+class Site:
+    """A database, migrated, and the servers that share it."""
+
+    def __init__(self, directory: Path, database_url: str, model: Model) -> None:
+        self.directory = directory
+        self.database_url = database_url
+        kept = ("PATH", "HOME", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+        self._environment = {
+            **{name: os.environ[name] for name in kept if name in os.environ},
+            "DJANGO_SETTINGS_MODULE": "bench.faults.settings",
+            "DATA_DIR": str(directory),
+            "DATABASE_URL": database_url,
+            "LLM_PROVIDER": "openai",
+            "OPENAI_API": "chat",
+            "OPENAI_API_KEY": "none",
+            "OPENAI_BASE_URL": model.url,
+            "LLM_MODEL": "stand-in",
+            "LLM_MAX_RETRIES": "0",
+            "RUN_LEASE_SECONDS": "4",
+            "EVENT_FLUSH_MS": "200",
+        }
+        self._servers: list[Server] = []
+
+    def manage(self, *arguments: str) -> None:
+        """Run manage.py."""
+        subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self._environment,
+            check=True,
+            capture_output=True,
+        )
+
+    def server(self, *options: str, **environment: str) -> Server:
+        """A server that is not started yet."""
+        variables = {**self._environment, **environment}
+        server = Server(self.directory, *options, **variables)
+        self._servers.append(server)
+        return server
+
+    def through(self, database_url: str) -> None:
+        """Let the servers to come reach the database another way."""
+        self._environment["DATABASE_URL"] = database_url
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        for server in self._servers:
+            server.kill()
+
+
+@contextmanager
+def site(model: Model, postgres_url: str = "") -> Iterator[Site]:
+    """A site on SQLite, or in a database of its own on the PostgreSQL at a URL."""
+    directory = Path(tempfile.mkdtemp(prefix="agent-faults-"))
+    try:
+        with _database(postgres_url) as url:
+            made = Site(directory, url, model)
+            made.manage("migrate", "--verbosity", "0")
+            try:
+                yield made
+            finally:
+                made.close()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+async def two(site: Site, **environment: str) -> tuple[Server, Server]:
+    """Two servers of one process each, started."""
+    one, other = site.server(**environment), site.server(**environment)
+    await asyncio.gather(one.start(), other.start())
+    return one, other
+
+
+@contextmanager
+def _database(postgres_url: str) -> Iterator[str]:
+    if not postgres_url:
+        yield ""
+        return
+    name = f"agent_faults_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        try:
+            yield f"{postgres_url.rpartition('/')[0]}/{name}"
+        finally:
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
