@@ -104,14 +104,16 @@ def _database() -> dict[str, Any]:
         }
     elif config["ENGINE"] == "django.db.backends.postgresql":
         size = env.integer("DATABASE_POOL_SIZE", 10, minimum=2)
-        options |= {"pool": {
+        options |= {
+            "pool": {
                 "min_size": 1,
                 "max_size": size,
                 "timeout": 5,
                 # Beyond it the next who wants a connection tries at once, instead of
                 # when a pause that doubles each time is over.
                 "reconnect_timeout": 2,
-            }}
+            }
+        }
     return config
 
 

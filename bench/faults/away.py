@@ -28,16 +28,13 @@ async def for_a_while(
             number = int(seconds * 50) + 300
             prompts = [f"say {number} every 20", "nap 2 x 1 then say 200 every 20"]
             streams = [
-                Stream(
-                    http, lambda at=at: servers[at // 4].api, {"input": prompts[at % 2]}
-                )
+                Stream(http, servers[at // 4].where, {"input": prompts[at % 2]})
                 for at in range(8)
             ]
             reading = [asyncio.create_task(stream.read()) for stream in streams]
             await until(lambda: all(len(stream.events) > 2 for stream in streams))
             elsewhere = [
-                Stream(http, lambda: servers[1].api, s.body, s.run_id)
-                for s in streams[:4]
+                Stream(http, servers[1].where, s.body, s.run_id) for s in streams[:4]
             ]
             reading += [asyncio.create_task(stream.read()) for stream in elsewhere]
             await asyncio.sleep(0.5)
@@ -51,7 +48,7 @@ async def for_a_while(
                     text_of(200 if "nap" in stream.body["input"] else number)
                 )
                 stream.check_ids()
-                again = Stream(http, lambda: servers[0].api, stream.body, stream.run_id)
+                again = Stream(http, servers[0].where, stream.body, stream.run_id)
                 await again.read()
                 assert told(again.events) == told(stream.events)
             for stream, same in zip(streams, elsewhere, strict=False):
@@ -66,7 +63,7 @@ async def for_good(site: Site, model: Model, refuse: bool) -> dict[str, float]:
         one, other = await two(site)
         async with http_client() as http:
             body = {"input": "say 10000 every 20", "conversation_id": "c"}
-            stream = Stream(http, lambda: one.api, body)
+            stream = Stream(http, one.where, body)
             reading = asyncio.create_task(stream.read())
             await until(lambda: len(stream.events) > 50)
             take_away()
@@ -78,7 +75,7 @@ async def for_good(site: Site, model: Model, refuse: bool) -> dict[str, float]:
             stream.check_ids()
             await until(lambda: model.open == 0)
             bring_back()
-            again = Stream(http, lambda: other.api, body, stream.run_id)
+            again = Stream(http, other.where, body, stream.run_id)
             await again.read()
             assert again.outcome == "interrupted"
             seen = {event.id: event.data for event in again.events}
@@ -88,7 +85,7 @@ async def for_good(site: Site, model: Model, refuse: bool) -> dict[str, float]:
                 await server.until_ready()
                 following = Stream(
                     http,
-                    lambda server=server: server.api,
+                    server.where,
                     {"input": "say 5 every 0", "conversation_id": "c"},
                 )
                 await following.read()

@@ -51,7 +51,7 @@ def _ask(
     if at % 2:
         prompt = f"nap 2 x {chance.uniform(0, 1):.2f} then {prompt}"
     body = {"input": prompt, "conversation_id": f"c{at}"}
-    return Stream(http, lambda: server.api, body)
+    return Stream(http, server.where, body)
 
 
 async def _check(
@@ -64,7 +64,7 @@ async def _check(
         assert stream.text.removeprefix("Wait. ") == whole
     else:
         assert stream.outcome == "interrupted", stream.events[-2]
-    again = Stream(http, lambda: server.api, stream.body, run_id=stream.run_id)
+    again = Stream(http, server.where, stream.body, run_id=stream.run_id)
     await again.read()
     durable = {event.id: event.data for event in again.events}
     lost: list[Event] = []

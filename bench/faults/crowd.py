@@ -5,6 +5,7 @@ import json
 import resource
 import socket
 import time
+from functools import partial
 from pathlib import Path
 
 from bench.faults.client import Stream, http_client
@@ -21,22 +22,18 @@ async def idle(site: Site, model: Model, count: int) -> dict[str, float]:
     server = site.server(MAX_OPEN_STREAMS="0")
     await server.start()
     async with http_client() as http:
-        warm = Stream(http, lambda: server.api, {"input": "say 20 every 1"})
+        warm = Stream(http, server.where, {"input": "say 20 every 1"})
         await warm.read()
         empty = resident_kb(server)
-        runs = [
-            Stream(http, lambda: server.api, {"input": "hang"}) for _ in range(count)
-        ]
+        runs = [Stream(http, server.where, {"input": "hang"}) for _ in range(count)]
         reading = await _open(runs, together=50)
         with_runs = resident_kb(server)
-        readers = [
-            Stream(http, lambda: server.api, {}, runs[0].run_id) for _ in range(count)
-        ]
+        readers = [Stream(http, server.where, {}, runs[0].run_id) for _ in range(count)]
         reading += await _open(readers, together=50)
         with_readers = resident_kb(server)
         assert model.open == count
         started = time.monotonic()
-        another = Stream(http, lambda: server.api, {"input": "say 50 every 1"})
+        another = Stream(http, server.where, {"input": "say 50 every 1"})
         await another.read()
         took = time.monotonic() - started
         assert another.text == text_of(50)
@@ -60,7 +57,7 @@ async def stuck(site: Site, seconds: float) -> dict[str, float]:
     async with http_client() as http:
         number = int(10_000 + seconds * 1000)
         body = {"input": f"say {number} every 0"}
-        beside = Stream(http, lambda: server.api, body)
+        beside = Stream(http, server.where, body)
         reading = asyncio.create_task(beside.read())
         await until(lambda: bool(beside.events))
         before = resident_kb(server)
@@ -88,7 +85,7 @@ async def let_go(site: Site) -> dict[str, float]:
     await server.start()
     async with http_client() as http:
         body = {"input": "say 30000 every 0"}
-        beside = Stream(http, lambda: server.api, body)
+        beside = Stream(http, server.where, body)
         reading = asyncio.create_task(beside.read())
         await until(lambda: bool(beside.events))
         reader, writer = await _stop_reading(server, beside.run_id)
@@ -101,7 +98,7 @@ async def let_go(site: Site) -> dict[str, float]:
             rest = b""
         assert b"event: done" not in rest
         writer.close()
-        back = Stream(http, lambda: server.api, body, beside.run_id)
+        back = Stream(http, server.where, body, beside.run_id)
         await back.read()
         assert back.text == beside.text == text_of(30000)
     return {"events": len(back.events)}
@@ -142,7 +139,7 @@ async def _open(streams: list[Stream], together: int) -> list[asyncio.Task[None]
     for start in range(0, len(streams), together):
         some = streams[start : start + together]
         tasks += [asyncio.create_task(stream.read_once()) for stream in some]
-        await until(lambda some=some: all(stream.events for stream in some))
+        await until(partial(_all_began, some))
     return tasks
 
 
@@ -154,6 +151,10 @@ def _is_connected(port: int, peer: int) -> bool:
         if ends == (port, peer) and state == "01":
             return True
     return False
+
+
+def _all_began(streams: list[Stream]) -> bool:
+    return all(stream.events for stream in streams)
 
 
 async def _stop_reading(

@@ -24,7 +24,7 @@ async def terminate(site: Site, count: int) -> dict[str, float]:
     async with http_client() as http:
         prompts = ["say 100 every 20", "say 5000 every 50", "hang"]
         streams = [
-            Stream(http, lambda: server.api, {"input": prompts[at % 3]})
+            Stream(http, server.where, {"input": prompts[at % 3]})
             for at in range(count)
         ]
         reading = [asyncio.create_task(stream.read_once()) for stream in streams]
@@ -41,7 +41,7 @@ async def terminate(site: Site, count: int) -> dict[str, float]:
     await server.start()
     async with http_client() as http:
         for stream in streams[::10]:
-            again = Stream(http, lambda: server.api, stream.body, stream.run_id)
+            again = Stream(http, server.where, stream.body, stream.run_id)
             await again.read()
             assert told(again.events) == told(stream.events)
     return {"streams": count, "ended in time": len(ended), "seconds": round(took, 1)}
@@ -56,10 +56,10 @@ async def suspend(site: Site, model: Model) -> dict[str, float]:
     one, other = await two(site, RUN_LEASE_SECONDS="2")
     async with http_client() as http:
         body = {"input": "say 2000 every 10", "conversation_id": "c"}
-        here = Stream(http, lambda: one.api, body)
+        here = Stream(http, one.where, body)
         reading = asyncio.create_task(here.read_once())
         await until(lambda: len(here.events) > 50)
-        there = Stream(http, lambda: other.api, body, here.run_id)
+        there = Stream(http, other.where, body, here.run_id)
         await there.read_once(most=1)
         one.signal(signal.SIGSTOP)
         try:
@@ -68,7 +68,7 @@ async def suspend(site: Site, model: Model) -> dict[str, float]:
             next_body = {"input": "nap 1 x 3 then say 20 every 5"} | {
                 "conversation_id": "c"
             }
-            following = Stream(http, lambda: other.api, next_body)
+            following = Stream(http, other.where, next_body)
             reading_next = asyncio.create_task(following.read())
             await until(lambda: bool(following.events))
         finally:

@@ -64,9 +64,8 @@ class Model:
             await response.write(_chunk({"tool_calls": calls}))
             await response.write(_end("tool_calls"))
             return
-        count, pause = map(
-            int, (SAY.search(asked) or SAY.match("say 3 every 0")).groups()
-        )
+        say = SAY.search(asked)
+        count, pause = map(int, say.groups()) if say else (3, 0)
         for number in range(1, count + 1):
             await response.write(_chunk({"content": f"{number} "}))
             await asyncio.sleep(pause / 1000)

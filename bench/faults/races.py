@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from functools import partial
 
 import httpx
 
@@ -22,7 +23,7 @@ async def identical_posts(site: Site, model: Model, rounds: int) -> dict[str, fl
             before = len(model.asked)
             body = {"input": f"say {20 + turn} every 10", "org_id": f"o{turn}"}
             streams = [
-                Stream(http, _api(servers[at % 2]), body, key=f"k{turn}")
+                Stream(http, servers[at % 2].where, body, key=f"k{turn}")
                 for at in range(10)
             ]
             await asyncio.gather(*(stream.read() for stream in streams))
@@ -53,7 +54,7 @@ async def one_conversation(site: Site, rounds: int) -> dict[str, float]:
             won = [run_id for status, run_id in answers if status == 200]
             assert len(won) == 1, answers
             assert [a for a in answers if a[0] != 200] == [(409, won[0])] * 3, answers
-            winner = Stream(http, _api(servers[turn % 2]), body, won[0])
+            winner = Stream(http, servers[turn % 2].where, body, won[0])
             await winner.read()
             assert winner.text == text_of(30)
     return {"rounds": rounds}
@@ -67,10 +68,10 @@ async def cancel_at_the_end(site: Site, rounds: int, seed: int) -> dict[str, flo
     async with http_client() as http:
         for turn in range(rounds):
             body = {"input": "say 20 every 5", "conversation_id": f"c{turn % 3}"}
-            stream = Stream(http, _api(servers[0]), body)
+            stream = Stream(http, servers[0].where, body)
             reading = asyncio.create_task(stream.read())
             await asyncio.sleep(chance.uniform(0.02, 0.25))
-            await until(lambda stream=stream: bool(stream.run_id))
+            await until(partial(_has_run, stream))
             urls = [f"{s.api}/runs/{stream.run_id}/cancel" for s in servers]
             answers = await asyncio.gather(*map(http.post, [*urls, *urls]))
             assert {a.status_code for a in answers} <= {200, 202}, answers
@@ -78,7 +79,7 @@ async def cancel_at_the_end(site: Site, rounds: int, seed: int) -> dict[str, flo
             stream.check_ids()
             assert stream.outcome in ("end_turn", "cancelled")
             cancelled += stream.outcome == "cancelled"
-            again = Stream(http, _api(servers[1]), body, stream.run_id)
+            again = Stream(http, servers[1].where, body, stream.run_id)
             await again.read()
             assert told(again.events) == told(stream.events)
             state = (await http.get(f"{servers[1].api}/runs/{stream.run_id}")).json()
@@ -98,5 +99,5 @@ async def _post(
         return response.status_code, response.json().get("run_id", response.text)
 
 
-def _api(server: Server):  # noqa: ANN202
-    return lambda: server.api
+def _has_run(stream: Stream) -> bool:
+    return bool(stream.run_id)

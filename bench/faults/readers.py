@@ -25,7 +25,7 @@ async def cut_points(site: Site) -> dict[str, float]:
     servers = await two(site)
     async with http_client() as http:
         body = {"input": "nap 2 x 0.1 then say 40 every 5"}
-        whole = await Stream(http, lambda: servers[0].api, body).read()
+        whole = await Stream(http, servers[0].where, body).read()
         for cut in range(len(whole.events)):
             for server in servers:
                 resumed = _again(http, server, whole, cut)
@@ -48,7 +48,7 @@ async def fifty(site: Site, count: int = 50) -> dict[str, float]:
     servers = await two(site)
     async with http_client() as http:
         body = {"input": "nap 1 x 0.2 then say 200 every 10"}
-        first = Stream(http, lambda: servers[0].api, body)
+        first = Stream(http, servers[0].where, body)
         reading = asyncio.create_task(first.read())
         await until(lambda: len(first.events) > 5)
         others = [_again(http, servers[at % 2], first, 0) for at in range(count - 1)]
@@ -69,7 +69,7 @@ async def come_and_go(
     async with http_client() as http:
         number = int(seconds * 50)
         body = {"input": f"say {number} every 20"}
-        whole = Stream(http, lambda: servers[0].api, body)
+        whole = Stream(http, servers[0].where, body)
         reading = asyncio.create_task(whole.read())
         await until(lambda: bool(whole.events))
 
@@ -97,4 +97,4 @@ async def come_and_go(
 def _again(http: httpx.AsyncClient, server: Server, whole: Stream, cut: int) -> Stream:
     """Another reader, who has seen what came before a cut."""
     seen = list(whole.events[:cut])
-    return Stream(http, lambda: server.api, whole.body, whole.run_id, seen)
+    return Stream(http, server.where, whole.body, whole.run_id, seen)

@@ -41,6 +41,10 @@ class Server:
         assert self._process, "not started"
         return self._process.pid
 
+    def where(self) -> str:
+        """Its API's URL."""
+        return self.api
+
     async def start(self) -> None:
         """Return when it is ready."""
         command = ["-m", "uvicorn", "agentsite.asgi:application", "--port"]
