@@ -36,8 +36,8 @@ test: $(dev_stamp) $(page_dev_stamp) ## run the tests: on SQLite, and on Postgre
 	@TEST_DATABASE_URL= $(py) -m pytest --cov --cov-report=
 	@url=`$(py) -m tests.available postgres` || exit 0; \
 	  echo "Again, on PostgreSQL:"; TEST_DATABASE_URL=$$url \
-	  $(py) -m pytest --cov --cov-report= --cov-append -m "not browser" \
-	  --ignore=tests/providers --ignore=tests/tools
+	  $(py) -m pytest --cov --cov-report= --cov-append --ignore=tests/browser \
+	  --ignore=tests/providers --ignore=tests/tools --ignore=tests/test_selftest.py
 	@printf "Coverage in %%, branches too: "
 	@$(py) -m coverage report --format=total --fail-under=90
 

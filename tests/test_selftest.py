@@ -243,9 +243,13 @@ def test_over_tls_it_says_how_many_streams_browsers_have(tmp_path: Path) -> None
     secret = {"SECRET_KEY": settings.SECRET_KEY, "HTTPS": "true"}
     with app(tmp_path, app_port, **secret), nginx(tmp_path, conf, many, few):
         options = ("--silence", "1", "--insecure")
-        fine = check(tmp_path, many, *options, scheme="https")
-        also = check(tmp_path, few, *options, scheme="https")
-        distrusted = check(tmp_path, many, scheme="https")
+        with ThreadPoolExecutor() as pool:
+            checks = [
+                pool.submit(check, tmp_path, many, *options, scheme="https"),
+                pool.submit(check, tmp_path, few, *options, scheme="https"),
+                pool.submit(check, tmp_path, many, scheme="https"),
+            ]
+            fine, also, distrusted = (each.result() for each in checks)
     assert (fine.returncode, also.returncode) == (0, 0), fine.stderr + also.stderr
     assert "six streams" not in fine.stdout
     assert "six streams" in also.stdout
