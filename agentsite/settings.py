@@ -84,6 +84,17 @@ TEMPLATES = [
 ]
 
 
+#: When a PostgreSQL counts as gone that says nothing, as after its machine lost power;
+#: of itself the system waits for a quarter of an hour. What DATABASE_URL says wins.
+POSTGRES_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+
+
 def _database() -> dict[str, Any]:
     """DATABASE_URL, or SQLite in the data directory, made fit for concurrency."""
     url = env.text("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
@@ -104,6 +115,7 @@ def _database() -> dict[str, Any]:
         }
     elif config["ENGINE"] == "django.db.backends.postgresql":
         size = env.integer("DATABASE_POOL_SIZE", 10, minimum=2)
+        config["OPTIONS"] = options = POSTGRES_PATIENCE | options
         options |= {
             "pool": {
                 "min_size": 1,

@@ -12,7 +12,6 @@ import itertools
 import logging
 import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any, cast
 
@@ -24,6 +23,7 @@ from servestatic import ServeStaticASGI
 
 from streaming import conf, db, runs
 from streaming.limits import App, Connections, LimitedBodies, Receive, Scope, Send
+from streaming.threads import DaemonThreads
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class FewThreads:
     def __init__(self, app: App) -> None:
         self._app = app
         self._threads = itertools.cycle(
-            [ThreadPoolExecutor(1, thread_name_prefix="sync") for _ in range(THREADS)]
+            [DaemonThreads(1, f"sync-{at}") for at in range(THREADS)]
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

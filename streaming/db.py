@@ -3,17 +3,16 @@
 Django's own async ORM calls take the thread of the request they belong to; a run
 outlives its request, and a connection would leak with each. One thread writes, since
 SQLite's wait for a lock is unfair and one writer never waits for itself; a few read.
-What waits for the writer is committed together.
+What waits for the writer is committed together. Nobody waits for ever: a database may
+stall and say nothing at all.
 """
 
 import asyncio
 import logging
-import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import cache, partial
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -26,6 +25,8 @@ from django.db import (
     transaction,
 )
 
+from streaming.threads import DaemonThreads
+
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
@@ -34,19 +35,28 @@ T = TypeVar("T")
 READERS = 4
 #: What waits together is committed together, up to so many.
 GROUP = 32
-#: How long what must not fail waits for a database that is away.
+#: How long anybody waits for a database that is away.
 PATIENCE_SECONDS = 30.0
 RETRY_SECONDS = 0.25
+#: What the threads may take to end: one that hangs is left behind.
+CLOSE_SECONDS = 2.0
+
+
+class NoAnswer(OperationalError):
+    """The database says nothing. What was asked of it may be done all the same."""
 
 
 async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call `function`, which only reads."""
+    """Call `function`, which only reads. Raises `NoAnswer`, too."""
     call = partial(_refreshing, function, *args, **kwargs)
-    return await asyncio.get_running_loop().run_in_executor(_readers(), call)
+    async with _answering():
+        return await asyncio.get_running_loop().run_in_executor(_readers(), call)
 
 
 async def write(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call `function` in a transaction. Once begun, it ends whoever is cancelled.
+
+    Raises `NoAnswer`, too.
 
     It shares the transaction with others that wait at the same time; when one of them
     fails, each is called again alone. So it must do nothing but work on the database.
@@ -54,7 +64,8 @@ async def write(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     write = _Write(partial(function, *args, **kwargs))
     _waiting.append(write)
     _writer().submit(_write_waiting)
-    return await write.done
+    async with _answering():
+        return await write.done
 
 
 async def patiently(call: Callable[[], Awaitable[T]]) -> T:
@@ -75,13 +86,23 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
 
 def close() -> None:
     """End the threads and close their connections (at shutdown, after the last use)."""
-    for pool, size in ((_readers, READERS), (_writer, 1)):
-        if pool.cache_info().currsize:
-            together = threading.Barrier(size)  # so that each thread gets one call
-            for _ in range(size):
-                pool().submit(_close_connections, together)
-            pool().shutdown()
-            pool.cache_clear()
+    used = [kind for kind in (_readers, _writer) if kind.cache_info().currsize]
+    for kind in used:
+        kind().shutdown(wait=False)
+    deadline = time.monotonic() + CLOSE_SECONDS
+    for kind in used:
+        if not kind().join(max(deadline - time.monotonic(), 0.0)):
+            logger.warning("left behind: a database that does not answer")
+        kind.cache_clear()
+
+
+@asynccontextmanager
+async def _answering() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            yield
+    except TimeoutError:
+        raise NoAnswer(f"no answer in {PATIENCE_SECONDS:g} seconds") from None
 
 
 class _Write(Generic[T]):
@@ -172,16 +193,16 @@ def _refreshing(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
         close_old_connections()
 
 
-def _close_connections(together: threading.Barrier) -> None:
-    together.wait()
-    connections.close_all()
+def _farewell() -> None:
+    with suppress(Error):  # it is away, and nobody is left to be told
+        connections.close_all()
 
 
 @cache
-def _readers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
+def _readers() -> DaemonThreads:
+    return DaemonThreads(READERS, "db-read", _farewell)
 
 
 @cache
-def _writer() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="db-write")
+def _writer() -> DaemonThreads:
+    return DaemonThreads(1, "db-write", _farewell)

@@ -199,6 +199,12 @@ class ProviderTimeout(ProviderError):
     retryable = True
 
 
+def database_away() -> InternalError:
+    """What a run ends with, and a request, that the database cannot take."""
+    message = "The database does not answer."
+    return InternalError(message, retryable=True, retry_after=5)
+
+
 def from_code(code: str, message: str) -> AgentError:
     """The error that was kept as its code and message."""
     return _BY_CODE.get(code, InternalError)(message)

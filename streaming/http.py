@@ -10,6 +10,7 @@ from typing import Any, Concatenate, ParamSpec
 
 import msgspec
 from django.core.exceptions import DisallowedHost, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
@@ -24,6 +25,7 @@ from streaming.exceptions import (
     InvalidRequest,
     MethodNotAllowed,
     UnsupportedMediaType,
+    database_away,
 )
 from streaming.models import Run
 from streaming.wire import native, sse
@@ -68,6 +70,9 @@ def endpoint(*methods: str, any_host: bool = False) -> Callable[[View[P]], View[
             except SuspiciousOperation:
                 detail = FieldError("request", "has too many or too large parts")
                 return error_response(InvalidRequest([detail]))
+            except (InterfaceError, OperationalError) as error:
+                logger.warning("%s %s: %s", request.method, request.path, error)
+                return error_response(database_away())
             except Exception:
                 logger.exception("%s %s failed", request.method, request.path)
                 return error_response(InternalError())

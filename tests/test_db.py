@@ -156,3 +156,32 @@ async def test_what_has_begun_ends_whoever_is_cancelled() -> None:
     go_on.set()
     await db.write(lambda: None)
     assert await organizations() == {"begun"}
+
+
+async def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(db, "PATIENCE_SECONDS", 0.1)
+    answer = threading.Event()
+    for call in (db.read, db.write):
+        with pytest.raises(db.NoAnswer):
+            await call(answer.wait, PATIENCE)
+    answer.set()
+    monkeypatch.undo()
+    assert await db.write(make("later")) == "later"
+
+
+async def test_a_thread_that_hangs_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(db, "CLOSE_SECONDS", 0.1)
+    begun, answer = threading.Barrier(3), threading.Event()
+
+    def hang() -> None:
+        begun.wait(PATIENCE)
+        answer.wait(PATIENCE)
+
+    hanging = [asyncio.create_task(call(hang)) for call in (db.read, db.write)]
+    await asyncio.to_thread(begun.wait, PATIENCE)
+    await asyncio.to_thread(db.close)
+    answer.set()
+    await asyncio.gather(*hanging)
+    assert await db.write(make("by new threads")) == "by new threads"

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 import pytest_asyncio
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from streaming import db
@@ -238,3 +238,30 @@ async def test_readers_of_other_processes_are_let_go_at_shutdown(
     elsewhere.release()
     assert [entry.number for entry in await reader] == [1]
     here.abandon(run.id, [])
+
+
+@pytest.mark.parametrize("joined", [True, False])
+async def test_a_reader_is_let_go_when_the_database_stays_away(
+    make_log: Log, monkeypatch: pytest.MonkeyPatch, joined: bool
+) -> None:
+    here, elsewhere = make_log(), make_log()
+    run = await db.write(make_run)
+    here.open(run.id)
+    here.append(run.id, words(1))
+    await here.flush()
+
+    async def fail(*_: object) -> None:
+        raise OperationalError("away")
+
+    batches = elsewhere.follow(run.id, 0, heartbeat=FLUSH)
+    async with aclosing(batches), asyncio.timeout(20):
+        assert [entry.number for entry in await anext(batches)] == [1]
+        if joined:
+            assert await anext(batches) == []
+        monkeypatch.setattr(db, "PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr(db, "read", fail)
+        assert [batch async for batch in batches if batch] == []
+    monkeypatch.undo()
+    back = asyncio.create_task(read(elsewhere, run.id, 1))
+    await here.close(run.id, [Done()], commit)
+    assert [entry.number for entry in await back] == [2]

@@ -1,21 +1,26 @@
 """The database is away in mid-run: for a while, or for good."""
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
+import httpx
+
 from bench.faults.client import Stream, http_client
 from bench.faults.model import Model, text_of
 from bench.faults.proxy import locked, proxy
 from bench.faults.readers import told
-from bench.faults.servers import Site, two
+from bench.faults.servers import Server, Site, two
 from bench.faults.waiting import until
 
 Switch = Callable[[], None]
 #: How long SQLite waits for a lock here, so that a lock outlasts it soon.
 SQLITE_TIMEOUT_SECONDS = 2
+#: What a process may take to end, or to notice, on a busy machine.
+END_SECONDS = 40
 
 
 async def for_a_while(
@@ -94,9 +99,47 @@ async def for_good(site: Site, model: Model, refuse: bool) -> dict[str, float]:
     return {"seconds until the reader was told": round(took, 1)}
 
 
+async def stalled(site: Site, model: Model) -> dict[str, float]:
+    """A database that says nothing delays no probe, and not the end of the process."""
+    async with _breakable(site, refuse=False) as (take_away, bring_back):
+        server = site.server(DRAIN_SECONDS="0")
+        await server.start()
+        async with http_client() as http:
+            stream = Stream(http, server.where, {"input": "say 10000 every 20"})
+            reading = asyncio.create_task(stream.read_once())
+            await until(lambda: len(stream.events) > 10)
+            take_away()
+            await until_unready(http, server)
+            probed = time.monotonic()
+            states = await asyncio.gather(*(_probe(http, server) for _ in range(8)))
+            probed = time.monotonic() - probed
+            assert set(states) == {503}, states
+            server.signal(signal.SIGTERM)
+            took = await server.end(END_SECONDS)
+            await asyncio.gather(reading, return_exceptions=True)
+            bring_back()
+        stream.check_ids()
+        assert stream.outcome == "internal_error"
+    return {"s of a probe": round(probed, 1), "s to the end": round(took, 1)}
+
+
+async def until_unready(http: httpx.AsyncClient, server: Server) -> None:
+    """Return when a server says that it is not ready."""
+    async with asyncio.timeout(END_SECONDS):
+        while await _probe(http, server) == 200:  # noqa: ASYNC110  (a process's state)
+            await asyncio.sleep(0.1)
+
+
+async def _probe(http: httpx.AsyncClient, server: Server) -> int:
+    return (await http.get(f"{server.url}/ready")).status_code
+
+
 @asynccontextmanager
 async def _breakable(site: Site, refuse: bool) -> AsyncIterator[tuple[Switch, Switch]]:
-    """How to take the database away, and to bring it back."""
+    """How to take the database away, and to bring it back.
+
+    It is refused, or it stalls: what is asked of it is neither done nor refused.
+    """
     if site.database_url:
         async with proxy(urlsplit(site.database_url).port or 5432) as way:
             url = urlsplit(site.database_url)
@@ -106,6 +149,7 @@ async def _breakable(site: Site, refuse: bool) -> AsyncIterator[tuple[Switch, Sw
             yield (way.refuse if refuse else way.stall), way.mend
     else:
         path = site.directory / "db.sqlite3"
-        site.through(f"sqlite:///{path}?timeout={SQLITE_TIMEOUT_SECONDS}")
+        patience = SQLITE_TIMEOUT_SECONDS if refuse else 600
+        site.through(f"sqlite:///{path}?timeout={patience}")
         with ExitStack() as held:
             yield (lambda: held.enter_context(locked(path))), held.close

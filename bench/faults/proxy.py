@@ -14,6 +14,7 @@ class Proxy:
         self.port = 0
         self._target = port
         self._open: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._refuses = False
@@ -33,10 +34,21 @@ class Proxy:
         self._refuses = False
         self._flowing.set()
 
-    async def serve(
+    async def aclose(self) -> None:
+        """Break all connections off, and wait until that is done."""
+        self.refuse()
+        self._flowing.set()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """One connection."""
         if self._refuses:
             return writer.transport.abort()
         there, back = await asyncio.open_connection("127.0.0.1", self._target)
@@ -71,8 +83,8 @@ async def proxy(port: int) -> AsyncIterator[Proxy]:
     try:
         yield made
     finally:
-        made.refuse()
         server.close()
+        await made.aclose()
 
 
 @contextmanager

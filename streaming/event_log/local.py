@@ -118,8 +118,7 @@ class LocalLog:
 
     def release(self) -> None:
         self._released = True
-        for mirror in self._mirrors.values():
-            mirror.tail.release()
+        self._let_go()
 
     async def follow(
         self, run_id: str, after: int, heartbeat: float
@@ -147,6 +146,8 @@ class LocalLog:
                     return
                 elif not await tail.wait(heartbeat):
                     yield []
+        except Error:
+            logger.warning("a reader is let go: the database is away")
         finally:
             if mirror:
                 self._leave(run_id, mirror)
@@ -204,13 +205,17 @@ class LocalLog:
                 logger.exception("events are kept in memory")
 
     async def _poll_forever(self) -> None:
+        answered = time.monotonic()
         while self._mirrors:
             try:
                 await self._poll()
+                answered = time.monotonic()
             except Error:
                 logger.debug("readers wait: the database fails")
             except Exception:
                 logger.exception("readers wait")
+            if time.monotonic() - answered >= db.PATIENCE_SECONDS:
+                self._let_go()  # who comes back is told what is wrong
             await asyncio.sleep(self._flush_seconds / 2)
 
     async def _poll(self) -> None:
@@ -230,6 +235,11 @@ class LocalLog:
         mirror.readers += 1
         self._keep_going("poll", self._poll_forever)
         return mirror
+
+    def _let_go(self) -> None:
+        for mirror in self._mirrors.values():
+            mirror.tail.release()
+        self._mirrors.clear()
 
     def _leave(self, run_id: str, mirror: _Mirror) -> None:
         mirror.readers -= 1

@@ -23,7 +23,13 @@ from streaming.events import (
     Event,
     Thinking,
 )
-from streaming.exceptions import AgentError, InternalError, Interrupted
+from streaming.exceptions import (
+    AgentError,
+    InternalError,
+    Interrupted,
+    ShuttingDown,
+    database_away,
+)
 from streaming.messages import Message
 from streaming.models import Run
 from streaming.runs import store
@@ -177,6 +183,8 @@ class Execution:
 
     def _patience(self) -> float:
         """How long the end may wait for a database that may be away already."""
+        if isinstance(self._error, ShuttingDown):
+            return LEAST_PATIENCE_SECONDS  # the process will not wait for longer
         since = self._log.failing_since
         waited = time.monotonic() - since if since else 0.0
         return max(db.PATIENCE_SECONDS - waited, LEAST_PATIENCE_SECONDS)
@@ -208,8 +216,3 @@ class Execution:
             "output_tokens": progress.usage.output_tokens,
         }
         logger.info("run ended: %s", outcome, extra=fields)
-
-
-def database_away() -> InternalError:
-    """What a run ends with that the database cannot take."""
-    return InternalError("The database does not answer.", retryable=True)

@@ -15,8 +15,9 @@ from django.db import Error
 from streaming import db
 from streaming.conf import AgentConf
 from streaming.event_log import EventLog
+from streaming.exceptions import database_away
 from streaming.runs import presence
-from streaming.runs.execution import Execution, database_away
+from streaming.runs.execution import Execution
 from streaming.runs.presence import Sign
 
 logger = logging.getLogger(__name__)

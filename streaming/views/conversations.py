@@ -4,6 +4,7 @@ import base64
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
@@ -33,8 +34,8 @@ async def detail(request: HttpRequest, conversation_id: str) -> HttpResponseBase
     query = parse_query(OrgQuery, request.GET)
     if request.method != "DELETE":
         return json_response(await db.read(_read, query.org_id, conversation_id))
-    stopped = await db.write(_delete, query.org_id, conversation_id)
-    for run_id in stopped:
+    delete = partial(db.write, _delete, query.org_id, conversation_id)
+    for run_id in await db.patiently(delete):  # a run that begins meanwhile undoes it
         runs.executor().stop(run_id)
     return HttpResponse(status=204)
 
@@ -87,10 +88,13 @@ def _summaries(rows: Sequence[Conversation]) -> list[dict[str, Any]]:
 def _delete(org_id: str, conversation_id: str) -> list[str]:
     """Delete; return the runs that were under way."""
     conversation = _get(org_id, conversation_id)
-    running = conversation.runs.filter(status=RunStatus.RUNNING)
-    stopped = list(running.values_list("id", flat=True))
+    # Who writes in a run locks first the run, then its conversation: so do we, or what
+    # is being written would be left behind.
+    locked = conversation.runs.order_by("id").select_for_update()
+    status_of = dict(locked.values_list("id", "status"))
+    Conversation.objects.select_for_update().filter(pk=conversation.pk).exists()
     conversation.delete()
-    return stopped
+    return [run for run, status in status_of.items() if status == RunStatus.RUNNING]
 
 
 def _get(org_id: str, conversation_id: str) -> Conversation:

@@ -1,5 +1,6 @@
 """Is it alive, is it ready; and what is not here at all."""
 
+import asyncio
 import time
 
 from django.core.exceptions import DisallowedHost
@@ -13,6 +14,8 @@ from streaming.exceptions import FieldError, InternalError, InvalidRequest, NotF
 from streaming.http import endpoint, error_response, json_response, unknown_host
 
 OK = "ok"
+#: What the database may take to show that it is there: probes do not wait long.
+READY_SECONDS = 2.0
 
 
 @endpoint("GET", any_host=True)
@@ -27,8 +30,9 @@ async def ready(request: HttpRequest) -> HttpResponseBase:
     """Readiness: each thing that a run needs, with its state."""
     here = runs.executor()
     try:
-        database, migrations = OK, await db.read(_migrations)
-    except Error:
+        async with asyncio.timeout(READY_SECONDS):
+            database, migrations = OK, await db.read(_migrations)
+    except (Error, TimeoutError):
         database, migrations = "unreachable", "unknown"
     checks = {
         "database": database,

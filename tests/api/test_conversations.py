@@ -1,18 +1,21 @@
 """Conversations: listed, read, forgotten."""
 
 import asyncio
+import threading
 from urllib.parse import urlencode
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from streaming import db
+from streaming import db, runs
+from streaming.event_log import segments
+from streaming.event_log.base import make_entry
 from streaming.models import Conversation, EventSegment, Message, Run
 from streaming.schemas import PageQuery
 from streaming.views import conversations
 from tests import chat
-from tests.client import API, Api
+from tests.client import API, SECONDS, Api
 from tests.upstream import Reply, Upstream
 
 pytestmark = pytest.mark.usefixtures("model")
@@ -159,6 +162,39 @@ async def test_forgetting_stops_the_run_and_leaves_nothing(
     for kept in (Conversation, Run, Message, EventSegment):
         assert not await kept.objects.aexists()
     assert (await api.delete(f"{API}/conversations/c")).status == 404
+
+
+async def test_deleting_waits_for_a_process_that_writes(
+    api: Api, upstream: Upstream
+) -> None:
+    upstream.reply(Reply(chat.pieces("x"), end="hang"))
+    body = {"input": "Hi", "conversation_id": "c"}
+    written, go_on = threading.Event(), threading.Event()
+
+    def write_elsewhere(run: Run) -> None:
+        entry = make_entry(run.id, 1000, b'{"type":"content"}')
+        try:
+            with transaction.atomic():
+                segments.save([segments.Segment(run.id, [entry])], run.worker)
+                written.set()
+                assert go_on.wait(SECONDS)
+        finally:
+            connection.close()
+
+    async with api.open("POST", f"{API}/stream", body) as stream:
+        await stream.until("content")
+        await runs.executor().log.flush()
+        run = await Run.objects.aget()
+        elsewhere = asyncio.create_task(asyncio.to_thread(write_elsewhere, run))
+        assert await asyncio.to_thread(written.wait, SECONDS)
+        deleting = asyncio.create_task(api.delete(f"{API}/conversations/c"))
+        await asyncio.sleep(0.2)  # it would fail if it did not wait now
+        assert not deleting.done()
+        go_on.set()
+        await elsewhere
+        assert (await deleting).status == 204
+        await stream.end()
+    assert not await EventSegment.objects.aexists()
 
 
 async def test_charlie_sees_nothing_of_alice(api: Api, upstream: Upstream) -> None:

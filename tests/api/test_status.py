@@ -1,12 +1,17 @@
 """Health, readiness, metadata, and what browsers on other origins may do."""
 
+import asyncio
+import threading
 import time
 
 import pytest
+from django.db import OperationalError
 from django.test import override_settings
 
+from streaming import db
 from streaming.events import EVENT_TYPES
-from tests.client import API, Api
+from streaming.views import status
+from tests.client import API, SECONDS, Api
 
 
 async def test_health_needs_no_database(api: Api) -> None:
@@ -26,6 +31,43 @@ async def test_ready_names_each_dependency(api: Api) -> None:
             "event_log": "ok",
             "draining": "no",
         },
+    }
+
+
+async def test_ready_does_not_wait_for_a_database_that_stalls(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "READY_SECONDS", 0.2)
+    begun, answer = threading.Barrier(db.READERS + 1), threading.Event()
+
+    def stall() -> None:
+        begun.wait(SECONDS)
+        answer.wait(SECONDS)
+
+    stalled = [asyncio.create_task(db.read(stall)) for _ in range(db.READERS)]
+    try:
+        await asyncio.to_thread(begun.wait, SECONDS)
+        ready = await api.get("/ready")
+        alive = await api.get("/health")
+    finally:
+        answer.set()
+        await asyncio.gather(*stalled)
+    assert (ready.status, alive.status) == (503, 200)
+    assert ready.json["checks"]["database"] == "unreachable"
+
+
+async def test_a_request_that_the_database_does_not_answer_says_so(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise OperationalError("connection refused by db.internal:5432")
+
+    monkeypatch.setattr(db, "read", fail)
+    response = await api.get(f"{API}/conversations")
+    assert (response.status, response.headers["retry-after"]) == (500, "5")
+    assert response.json == {
+        "error": "The database does not answer.",
+        "code": "internal_error",
     }
 
 

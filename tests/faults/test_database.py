@@ -2,9 +2,12 @@
 stays away the reader is told."""
 
 import asyncio
+import os
+import socket
 import threading
 
 import pytest
+from django.db import connection
 
 from streaming import db, runs
 from streaming.event_log import segments
@@ -125,7 +128,8 @@ async def test_a_flush_that_hangs_does_not_hold_up_the_end(
             response = await stream.end()
         finally:
             answer.set()
-        await hanging
+        with pytest.raises(db.NoAnswer):
+            await hanging
     assert response.frames[-2].data["error"] == "The database does not answer."
 
 
@@ -143,3 +147,23 @@ async def test_a_run_is_stopped_also_while_the_database_is_away(
         response = await stream.end()
     assert response.frames[-2].data["metadata"]["stop_reason"] == "cancelled"
     await all_runs_end()
+
+
+@pytest.mark.django_db
+def test_a_postgresql_that_vanishes_is_noticed() -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite is on this machine")
+    connection.ensure_connection()
+    with socket.socket(fileno=os.dup(connection.connection.fileno())) as wire:
+        if wire.family == socket.AF_UNIX:
+            pytest.skip("this PostgreSQL is on this machine, too")
+        options = [
+            (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
+            (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+        ]
+        assert [wire.getsockopt(*each) for each in options] == [1, 10, 5, 3, 25_000]
+    told = connection.connection.info.get_parameters()
+    assert told["connect_timeout"] == "5"

@@ -85,3 +85,9 @@ async def test_a_database_away_for_some_seconds_loses_nothing(
     site: Site, upstream: Model
 ) -> None:
     await away.for_a_while(site, upstream, 3, refuse=True)
+
+
+async def test_a_database_that_stalls_delays_no_probe_and_no_end(
+    site: Site, upstream: Model
+) -> None:
+    await away.stalled(site, upstream)
