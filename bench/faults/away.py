@@ -30,7 +30,7 @@ async def for_a_while(
     async with _breakable(site, refuse) as (take_away, bring_back):
         servers = await two(site)
         async with http_client() as http:
-            number = int(seconds * 50) + 300
+            number = int(seconds * 50) + 100
             prompts = [f"say {number} every 20", "nap 2 x 1 then say 200 every 20"]
             streams = [
                 Stream(http, servers[at // 4].where, {"input": prompts[at % 2]})

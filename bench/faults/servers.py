@@ -9,17 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
-import psycopg
 
+from bench.faults.databases import ROOT, database
 from bench.faults.model import Model
 
-ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90
 
 
@@ -100,7 +98,7 @@ class Server:
 
 
 class Site:
-    """A database, migrated, and the servers that share it."""
+    """A database, and the servers that share it."""
 
     def __init__(self, directory: Path, database_url: str, model: Model) -> None:
         self.directory = directory
@@ -121,16 +119,6 @@ class Site:
             "EVENT_FLUSH_MS": "200",
         }
         self._servers: list[Server] = []
-
-    def manage(self, *arguments: str) -> None:
-        """Run manage.py."""
-        subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self._environment,
-            check=True,
-            capture_output=True,
-        )
 
     def server(self, *options: str, **environment: str) -> Server:
         """A server that is not started yet."""
@@ -154,9 +142,8 @@ def site(model: Model, postgres_url: str = "") -> Iterator[Site]:
     """A site on SQLite, or in a database of its own on the PostgreSQL at a URL."""
     directory = Path(tempfile.mkdtemp(prefix="agent-faults-"))
     try:
-        with _database(postgres_url) as url:
+        with database(directory, postgres_url) as url:
             made = Site(directory, url, model)
-            made.manage("migrate", "--verbosity", "0")
             try:
                 yield made
             finally:
@@ -170,20 +157,6 @@ async def two(site: Site, **environment: str) -> tuple[Server, Server]:
     one, other = site.server(**environment), site.server(**environment)
     await asyncio.gather(one.start(), other.start())
     return one, other
-
-
-@contextmanager
-def _database(postgres_url: str) -> Iterator[str]:
-    if not postgres_url:
-        yield ""
-        return
-    name = f"agent_faults_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres_url, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
-        try:
-            yield f"{postgres_url.rpartition('/')[0]}/{name}"
-        finally:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def free_port() -> int:

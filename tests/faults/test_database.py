@@ -105,6 +105,7 @@ async def test_a_new_run_does_not_pay_for_an_old_trouble(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(db, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("streaming.runs.execution.LEAST_PATIENCE_SECONDS", 0.5)
     upstream.reply(Reply(chat.pieces("x"), end="hang"), slow_answer(30))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content")

@@ -34,7 +34,7 @@ async def test_fifty_readers_of_one_run_see_the_same_bytes(site: Site) -> None:
 
 
 async def test_readers_that_come_and_go_see_the_same_bytes(site: Site) -> None:
-    await readers.come_and_go(site, seconds=4, count=10, seed=1)
+    await readers.come_and_go(site, seconds=3, count=10, seed=1)
 
 
 async def test_clients_resume_by_themselves_after_kill_9(
@@ -74,7 +74,7 @@ async def test_equal_posts_to_two_processes_are_one_run(
 
 
 async def test_runs_of_two_processes_race_for_a_conversation(site: Site) -> None:
-    await races.one_conversation(site, 6)
+    await races.one_conversation(site, 4)
 
 
 async def test_cancel_may_race_the_end(site: Site) -> None:

@@ -89,7 +89,7 @@ def test_httpx_sse_goes_on_after_the_server_was_killed(server: Process) -> None:
 
 
 def test_httpx_sse_lives_through_heartbeats(make: Start) -> None:
-    server = make(*UVICORN, DEMO_DELAY_MS="400", STREAM_HEARTBEAT_SECONDS="0.1")
+    server = make(*UVICORN, DEMO_DELAY_MS="200", STREAM_HEARTBEAT_SECONDS="0.05")
     server.start()
     url, body = f"{server.url}{API}/stream", {"input": "stream 3 words"}
     with (

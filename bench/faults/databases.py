@@ -1,0 +1,81 @@
+"""Databases for servers under test: copies of one that was migrated once."""
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def database(directory: Path, postgres_url: str = "") -> Iterator[str]:
+    """A database of one's own: SQLite in a data directory, or on a PostgreSQL.
+
+    Its URL is empty for SQLite, as the settings find it.
+    """
+    if not postgres_url:
+        shutil.copy(_sqlite_template(), directory / "db.sqlite3")
+        yield ""
+        return
+    name = _new_name()
+    _execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE {_template(postgres_url)}")
+    try:
+        yield _url_of(postgres_url, name)
+    finally:
+        _drop(postgres_url, name)
+
+
+@cache
+def _sqlite_template() -> Path:
+    directory = Path(tempfile.mkdtemp(prefix="agent-template-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    _migrate(directory, "")
+    return directory / "db.sqlite3"
+
+
+@cache
+def _template(postgres_url: str) -> str:
+    name = _new_name()
+    _execute(postgres_url, f"CREATE DATABASE {name}")
+    atexit.register(_drop, postgres_url, name)
+    _migrate(_sqlite_template().parent, _url_of(postgres_url, name))
+    return name
+
+
+def _migrate(directory: Path, database_url: str) -> None:
+    there = {"DATA_DIR": str(directory), "DATABASE_URL": database_url}
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "agentsite.settings", **there},
+        check=True,
+        capture_output=True,
+    )
+
+
+def _new_name() -> str:
+    return f"agent_faults_{uuid.uuid4().hex[:12]}"
+
+
+def _url_of(postgres_url: str, name: str) -> str:
+    return urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+
+
+def _drop(postgres_url: str, name: str) -> None:
+    _execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _execute(postgres_url: str, statement: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(statement)
