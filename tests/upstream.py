@@ -37,9 +37,10 @@ class Reply:
     """What to answer, cut into pieces, and how to end.
 
     `cuts` are byte offsets to cut at, else pieces are `chunk_size` long (0: one
-    piece), with `delay` seconds before each. Ends: "close" finishes the body as HTTP
-    asks; "cut" drops the connection before that; "reset" does so with RST; "hang"
-    sends nothing more and waits until the client goes.
+    piece), with `delay` seconds before each; those after the first wait until `held`
+    is set. Ends: "close" finishes the body as HTTP asks; "cut" drops the connection
+    before that; "reset" does so with RST; "hang" sends nothing more and waits until
+    the client goes.
     """
 
     body: bytes = b""
@@ -49,6 +50,7 @@ class Reply:
     chunk_size: int = 0
     cuts: Sequence[int] = ()
     delay: float = 0.0
+    held: asyncio.Event | None = None
     gzip: bool = False
     end: Literal["close", "cut", "reset", "hang"] = "close"
 
@@ -141,10 +143,13 @@ class Upstream:
     ) -> bool:
         """Send the reply; true when the connection can be used again."""
         writer.write(reply.head())
-        watch = asyncio.create_task(reader.read(1)) if reply.delay else None
-        for piece in reply.pieces():
+        waits = reply.delay or reply.held
+        watch = asyncio.create_task(reader.read(1)) if waits else None
+        for place, piece in enumerate(reply.pieces()):
             if reply.delay:
                 await asyncio.sleep(reply.delay)
+            if watch and reply.held and place:
+                await _first_of(reply.held, watch)
             if watch and watch.done():
                 self.gone.set()
                 return False
@@ -166,3 +171,10 @@ class Upstream:
                 sock = writer.get_extra_info("socket")
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         return False
+
+
+async def _first_of(event: asyncio.Event, task: asyncio.Task[bytes]) -> None:
+    """Wait until the event is set or the task is done."""
+    setting = asyncio.create_task(event.wait())
+    await asyncio.wait([setting, task], return_when=asyncio.FIRST_COMPLETED)
+    setting.cancel()

@@ -7,6 +7,7 @@
 
 import { copyButton } from "./clipboard.js";
 import { element } from "./dom.js";
+import { EndFollower } from "./end-follower.js";
 import { entryOf } from "./event-entry.js";
 import { EventFilter } from "./event-filter.js";
 import { count, number } from "./format.js";
@@ -21,8 +22,6 @@ const CAPACITY = 5000;
 const PAGE = 50;
 /** In a flood the page must still answer. */
 const PER_FRAME = 200;
-/** So near to the end, in px, a reader counts as being there. */
-const NEAR = 40;
 
 export class EventLog {
   #list;
@@ -37,8 +36,7 @@ export class EventLog {
   #start = NaN;
   /** @type {number | undefined} How many it may take in, while it is held. */
   #held;
-  #following = true;
-  #position = 0;
+  #reader = new EndFollower();
 
   /**
    * @param {HTMLElement} list
@@ -108,9 +106,9 @@ export class EventLog {
 
   /** The end may move also when nothing comes: as pages are drawn that were estimated. */
   #keepEnd = () => {
-    if (!this.#following) return;
+    if (!this.#reader.following) return;
     this.#list.scrollTop = this.#list.scrollHeight;
-    this.#position = this.#list.scrollTop;
+    this.#reader.shown(this.#list.scrollTop);
   };
 
   /** @param {Arrival[]} arrivals */
@@ -134,7 +132,7 @@ export class EventLog {
   #refill() {
     this.#list.replaceChildren();
     this.#listed = 0;
-    this.#following = true;
+    this.#reader.following = true;
     onNextFrame(this.#flush);
   }
 
@@ -146,13 +144,10 @@ export class EventLog {
     onNextFrame(this.#flush);
   }
 
-  /** Only who goes up leaves the end; what comes in meanwhile moves it away too. */
   #onScroll = () => {
     const { scrollHeight, scrollTop, clientHeight } = this.#list;
-    if (scrollHeight - scrollTop - clientHeight < NEAR) this.#following = true;
-    else if (scrollTop < this.#position) this.#following = false;
-    else onNextFrame(this.#keepEnd);
-    this.#position = scrollTop;
+    this.#reader.scrolled(scrollTop, scrollHeight - scrollTop - clientHeight);
+    onNextFrame(this.#keepEnd);
   };
 
   #show() {

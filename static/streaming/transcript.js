@@ -1,5 +1,6 @@
 /** The conversation on the page: its turns, and the view that follows their end. */
 
+import { EndFollower } from "./end-follower.js";
 import { onNextFrame } from "./frames.js";
 import { Turn } from "./turn.js";
 
@@ -7,15 +8,11 @@ import { Turn } from "./turn.js";
 /** @typedef {import("./turn.js").StoredMessage} StoredMessage */
 /** @typedef {import("./turn.js").TurnCommands} TurnCommands */
 
-/** So near to the end, in px, a reader counts as being there. */
-const NEAR = 80;
-
 export class Transcript {
   #list;
   #frame;
   #commands;
-  #following = true;
-  #position = 0;
+  #reader = new EndFollower();
 
   /**
    * On a wide screen the list scrolls, on a narrow one the document does, and the
@@ -30,6 +27,7 @@ export class Transcript {
     this.#frame = frame;
     this.#commands = commands;
     document.addEventListener("scroll", this.#onScroll, { capture: true, passive: true });
+    list.addEventListener("wheel", this.#onWheel, { passive: true });
     list.addEventListener("grown", () => this.follow());
   }
 
@@ -41,7 +39,7 @@ export class Transcript {
   begin(request) {
     const turn = new Turn(request, this.#commands);
     this.#list.append(turn.element);
-    this.#following = true;
+    this.#reader.following = true;
     this.follow();
     return turn;
   }
@@ -68,13 +66,13 @@ export class Transcript {
     }
     for (const turn of turns) turn.close();
     this.#list.replaceChildren(...turns.map((turn) => turn.element));
-    this.#following = true;
+    this.#reader.following = true;
     this.follow();
   }
 
   /** Keep the end in view, unless the reader has gone elsewhere. */
   follow() {
-    if (this.#following) onNextFrame(this.#showEnd);
+    onNextFrame(this.#showEnd);
   }
 
   clear() {
@@ -82,23 +80,28 @@ export class Transcript {
   }
 
   #showEnd = () => {
+    if (!this.#reader.following) return;
     this.#list.scrollTop = this.#list.scrollHeight;
     if (this.#frame.getBoundingClientRect().bottom > innerHeight) {
       this.#frame.scrollIntoView({ block: "end" });
     }
+    this.#reader.shown(this.#position);
   };
 
-  /** Only who goes up leaves the end; what comes in meanwhile moves it away too. */
-  #onScroll = () => {
-    const position = this.#list.scrollTop + scrollY;
-    if (this.#isAtEnd()) this.#following = true;
-    else if (position < this.#position) this.#following = false;
-    this.#position = position;
+  /** Told apart from what we scroll ourselves at the same moment, which can swallow it. */
+  #onWheel = (/** @type {WheelEvent} */ { deltaY }) => {
+    if (deltaY < 0 && this.#position > 0) this.#reader.following = false;
   };
 
-  #isAtEnd() {
+  #onScroll = () => this.#reader.scrolled(this.#position, this.#below);
+
+  get #position() {
+    return this.#list.scrollTop + scrollY;
+  }
+
+  get #below() {
     const { scrollHeight, scrollTop, clientHeight } = this.#list;
     const below = this.#frame.getBoundingClientRect().bottom - innerHeight;
-    return scrollHeight - scrollTop - clientHeight < NEAR && Math.abs(below) < NEAR;
+    return scrollHeight - scrollTop - clientHeight + Math.abs(below);
   }
 }

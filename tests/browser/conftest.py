@@ -4,6 +4,7 @@ What this machine lacks a browser or Node.js for is not collected, and one line 
 so; what TEST_REQUIRE names must be there.
 """
 
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -90,21 +91,21 @@ def scripted_server(
 ) -> Iterator[Server]:
     """A server whose model answers what the test scripts."""
     directory = tmp_path_factory.mktemp("scripted-server")
-    with serve(directory, **to(shared_model)) as server:
+    with serve(directory, CORS_ORIGINS="*", **to(shared_model)) as server:
         yield server
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def own_server(tmp_path: Path, model: Upstream) -> AsyncIterator[Server]:
     """The same, for a test that does it harm."""
-    with serve(tmp_path, **to(model)) as server:
+    with serve(tmp_path, RUN_LEASE_SECONDS="1", **to(model)) as server:
         yield server
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def demo(context: BrowserContext, demo_server: Server) -> AsyncIterator[DemoPage]:
     """The page of a server with the built-in model."""
-    async with tab(context, demo_server) as page:
+    async with tab(context, demo_server, organization_of_its_own(demo_server)) as page:
         yield page
 
 
@@ -113,5 +114,11 @@ async def scripted(
     context: BrowserContext, scripted_server: Server
 ) -> AsyncIterator[DemoPage]:
     """The page of a server with a scripted model."""
-    async with tab(context, scripted_server) as page:
+    address = organization_of_its_own(scripted_server)
+    async with tab(context, scripted_server, address) as page:
         yield page
+
+
+def organization_of_its_own(server: Server) -> str:
+    """An address at which nothing is seen of what other tests left there."""
+    return f"{server.url}/?org={uuid.uuid4()}"

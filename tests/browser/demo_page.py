@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from playwright.async_api import BrowserContext, ConsoleMessage, Locator, Page, expect
@@ -22,6 +22,7 @@ State = Literal[
     "draining",
     "offline",
 ]
+ENDS = ("completed", "stopped", "error")
 
 #: The browser logs each answer that is an error; some tests ask for one.
 ANSWERED_WITH_AN_ERROR = "Failed to load resource"
@@ -41,23 +42,28 @@ class DemoPage:
         page.on("console", self._note)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.prompt = page.get_by_role("textbox", name="Prompt")
-        self.start_button = page.get_by_role("button", name="Start")
-        self.stop_button = page.get_by_role("button", name="Stop", exact=True)
-        self.pause_button = page.get_by_role("button", name="Pause")
-        self.resume_button = page.get_by_role("button", name="Resume")
-        self.retry_button = page.get_by_role("button", name="Retry now")
-        self.clear_button = page.get_by_role("button", name="Clear")
-        self.new_button = page.get_by_role("button", name="New conversation")
+        self.start_button = self.button("Start")
+        self.stop_button = self.button("Stop")
+        self.pause_button = self.button("Pause")
+        self.resume_button = self.button("Resume")
+        self.retry_button = self.button("Retry now")
+        self.clear_button = self.button("Clear")
+        self.new_button = self.button("New conversation")
+        self.settings_button = page.locator("#open-settings")
         self.status = page.locator("#status")
-        self.settings = page.get_by_role("dialog", name="Settings")
+        self.settings = page.get_by_role("dialog", name="Settings", exact=True)
         self.conversations = page.locator(".conversation-row")
-        self.search = page.get_by_role("searchbox", name="Search conversations")
+        self.search = page.get_by_role("searchbox")
         self.turns = page.locator(".turn")
         self.answer = page.locator(".answer").last
         self.text = self.answer.locator(".text")
         self.tools = self.answer.locator(".tool")
         self.failure = page.locator(".failure")
-        self.events = page.get_by_role("list", name="Events").locator(".event")
+        self.events = page.locator("#events .event")
+
+    def button(self, name: str) -> Locator:
+        """A button by its whole name: a part may stand in a conversation's title."""
+        return self.page.get_by_role("button", name=name, exact=True)
 
     async def start(self, prompt: str) -> None:
         """Write a prompt and press Enter."""
@@ -70,12 +76,14 @@ class DemoPage:
         await self.shows("completed")
 
     async def shows(self, state: State) -> None:
-        """Wait for a state."""
+        """Wait for a state; one that is an end, until another prompt can be sent."""
         await expect(self.status).to_have_attribute("data-state", state)
+        if state in ENDS:
+            await expect(self.start_button).to_be_visible()
 
     async def set(self, **values: str) -> None:
         """Change settings by their labels, as in `organization="acme"`."""
-        await self.page.get_by_role("button", name="Settings").click()
+        await self.settings_button.click()
         for label, value in values.items():
             name = label.replace("_", " ")
             await self.settings.get_by_label(name).fill(value)
@@ -87,28 +95,35 @@ class DemoPage:
         [conversation_id] = parse_qs(urlsplit(self.page.url).query)["conversation"]
         return conversation_id
 
+    async def kept(self) -> dict[str, Any]:
+        """The conversation as the server keeps it."""
+        script = """async (id) => {
+          const org = new URLSearchParams(location.search).get("org") ?? "default";
+          const path = `/api/v1/agent/conversations/${id}?org_id=${org}`;
+          return (await fetch(path)).json();
+        }"""
+        kept: dict[str, Any]
+        kept = await self.page.evaluate(script, await self.conversation_id())
+        return kept
+
     async def run_ends(self) -> None:
         """Wait until the run has ended at the server, whatever the page shows."""
-        script = """async (id) => {
-          const answer = await fetch(`/api/v1/agent/conversations/${id}`);
-          return (await answer.json()).active_run_id === null;
-        }"""
-        here = await self.conversation_id()
         async with asyncio.timeout(PATIENCE_MS / 1000):
-            while not await self.page.evaluate(script, here):  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
+            while (await self.kept())["active_run_id"] is not None:
+                pass
 
     async def look_at_the_server(self) -> None:
         """Let the page ask how the server stands now, and not when it is time."""
         await self.page.evaluate("dispatchEvent(new Event('online'))")
 
     async def event_types(self) -> list[str]:
-        """The types in the event log, from the top."""
+        """The types in the event log, from the top, once its run has ended."""
+        await expect(self.events.last.locator(".event-type")).to_have_text("done")
         return await self.events.locator(".event-type").all_inner_texts()
 
     def example(self, prompt: str) -> Locator:
         """The button with this example prompt."""
-        return self.page.get_by_role("button", name=prompt)
+        return self.page.locator("#examples button", has_text=prompt)
 
     def _note(self, message: ConsoleMessage) -> None:
         expected = message.text.startswith(ANSWERED_WITH_AN_ERROR)

@@ -1,7 +1,7 @@
 """What others wrote to read event streams in a browser, against our server."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,17 @@ import pytest_asyncio
 from playwright.async_api import BrowserContext, Page, Route
 
 from tests import available
-from tests.browser.server import Server, serve
+from tests.browser.answers import counted, held, numbers, words
+from tests.browser.server import Server
 from tests.browser.wire import Wire
+from tests.upstream import Reply, Upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 PATIENCE_MS = 60_000
 COUNT = 400
-PROMPT = {"input": f"count to {COUNT}", "background": True}
+BEGUN = 100
+CUTS = (50, 100)
 TYPES = ["connected", "thinking", "content", "error", "complete", "done"]
 
 #: The browser's own client. It is never told to stop: the server does that.
@@ -51,18 +54,14 @@ FETCH_EVENT_SOURCE = """async ([body, headers]) => {
 }"""
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def counting(tmp_path: Path) -> AsyncIterator[Server]:
-    """A server that counts quickly, for a test to do it harm."""
-    environment = {"DEMO_DELAY_MS": "5", "RUN_LEASE_SECONDS": "1"}
-    with serve(tmp_path, LLM_PROVIDER="demo", **environment) as server:
-        yield server
+def prompt() -> dict[str, object]:
+    """A request of an organization that nobody else knows."""
+    return {"input": "Count.", "background": True, "org_id": str(uuid.uuid4())}
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def page(context: BrowserContext, counting: Server) -> Page:
+async def open_page(context: BrowserContext, url: str) -> Page:
     page = await context.new_page()
-    await page.goto(f"{counting.url}/health")
+    await page.goto(f"{url}/health")
     return page
 
 
@@ -71,7 +70,7 @@ async def until(page: Page, condition: str) -> None:
 
 
 async def until_seen(page: Page, count: int) -> None:
-    await until(page, f"seen.length > {count}")
+    await until(page, f"seen.filter(({{ id }}) => id.endsWith(':{count}')).length > 0")
 
 
 async def run_ended(page: Page) -> list[dict[str, Any]]:
@@ -92,10 +91,6 @@ def text_of(events: list[dict[str, Any]]) -> str:
     return "".join(e["data"]["content"] for e in events if e["type"] == "content")
 
 
-def counted(last: int) -> str:
-    return " ".join(map(str, range(1, last + 1)))
-
-
 def resumptions(events: list[dict[str, Any]]) -> list[int]:
     """After which number each connection but the first went on."""
     greetings = [e["data"]["metadata"] for e in events if e["type"] == "connected"]
@@ -103,59 +98,67 @@ def resumptions(events: list[dict[str, Any]]) -> list[int]:
 
 
 async def start_run(server: Server) -> str:
+    """Where the events of a new run are found."""
     url = f"{server.url}/api/v1/agent/stream"
+    request = prompt()
     async with (
         httpx.AsyncClient() as client,
-        client.stream("POST", url, json=PROMPT) as response,
+        client.stream("POST", url, json=request) as response,
     ):
-        return f"/api/v1/agent/runs/{response.headers['X-Run-Id']}/events"
+        run = f"/api/v1/agent/runs/{response.headers['X-Run-Id']}"
+        return f"{run}/events?org_id={request['org_id']}"
 
 
 async def test_eventsource_resumes_by_itself_and_stops_by_itself(
-    page: Page, counting: Server
+    context: BrowserContext, scripted_server: Server, model: Upstream
 ) -> None:
-    url = await start_run(counting)
-    async with Wire(counting.url) as wire:
-        await page.goto(f"{wire.url}/health")
+    model.reply(Reply(words(*numbers(COUNT))))
+    url = await start_run(scripted_server)
+    async with Wire(scripted_server.url, CUTS) as wire:
+        page = await open_page(context, wire.url)
         await page.evaluate(EVENT_SOURCE, [url, TYPES])
-        for count in (50, 100):
-            await until_seen(page, count)
+        for cut in CUTS:
+            await until_seen(page, cut)
             wire.cut()
         events = await run_ended(page)
         # It asks once more, as it always does, and is told that nothing is left.
         await until(page, "source.readyState === EventSource.CLOSED")
     assert numbers_of(events) == list(range(1, len(numbers_of(events)) + 1))
     assert text_of(events).strip() == counted(COUNT)
-    assert len(resumptions(events)) == 2
+    assert resumptions(events) == list(CUTS)
     assert await page.evaluate("seen.length") == len(events)
 
 
 async def test_eventsource_finds_a_server_that_was_killed_and_started_again(
-    page: Page, counting: Server
+    context: BrowserContext, own_server: Server, model: Upstream
 ) -> None:
-    url = await start_run(counting)
+    model.reply(held(asyncio.Event(), *numbers(COUNT), begun=BEGUN))
+    url = await start_run(own_server)
+    page = await open_page(context, own_server.url)
     await page.evaluate(EVENT_SOURCE, [url, TYPES])
-    await until_seen(page, 100)
-    counting.kill()
+    await until_seen(page, BEGUN)
+    own_server.kill()
     await until(page, "breaks > 0")
-    counting.start()
+    own_server.start()
     events = await run_ended(page)
-    numbers = numbers_of(events)
-    assert numbers == sorted(set(numbers))
-    assert counted(COUNT).startswith(text_of(events).strip())
+    ids = numbers_of(events)
+    assert ids == sorted(set(ids))
+    assert text_of(events).strip() == counted(BEGUN)
     assert events[-2]["data"]["metadata"]["code"] == "interrupted"
     await until(page, "source.readyState === EventSource.CLOSED")
 
 
 async def test_eventsource_stops_at_once_when_nothing_is_left(
-    page: Page, counting: Server
+    context: BrowserContext, scripted_server: Server, model: Upstream
 ) -> None:
-    url = await start_run(counting)
-    run = counting.url + url.removesuffix("/events")
+    model.reply(Reply(words(*numbers(COUNT))))
+    url = await start_run(scripted_server)
+    run = scripted_server.url + url.replace("/events", "")
+    page = await open_page(context, scripted_server.url)
     async with httpx.AsyncClient() as client, asyncio.timeout(PATIENCE_MS / 1000):
         while (await client.get(run)).json()["status"] == "running":  # noqa: ASYNC110
             await asyncio.sleep(0.1)
-    await page.evaluate(EVENT_SOURCE, [f"{url}?after=1000000", TYPES])
+    await page.evaluate(EVENT_SOURCE, [f"{url}&after=1000000", TYPES])
     await until(page, "source.readyState === EventSource.CLOSED")
     assert await page.evaluate("seen") == []
 
@@ -168,45 +171,50 @@ async def serve_package(route: Route) -> None:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def fetching(page: Page) -> Page:
-    """A page that can import `@microsoft/fetch-event-source`."""
+async def fetching(context: BrowserContext) -> BrowserContext:
+    """Pages in it can import `@microsoft/fetch-event-source`."""
     available.need("packages")
-    await page.route("**/fetch-event-source/*", serve_package)
-    return page
+    await context.route("**/fetch-event-source/*", serve_package)
+    return context
 
 
 async def test_fetch_event_source_sends_its_request_again_and_resumes(
-    fetching: Page, counting: Server
+    fetching: BrowserContext, scripted_server: Server, model: Upstream
 ) -> None:
-    async with Wire(counting.url) as wire:
-        await fetching.goto(f"{wire.url}/health")
-        await fetching.evaluate(FETCH_EVENT_SOURCE, [PROMPT, {}])
-        for count in (50, 100):
-            await until_seen(fetching, count)
+    model.reply(Reply(words(*numbers(COUNT))))
+    request = prompt()
+    async with Wire(scripted_server.url, CUTS) as wire:
+        page = await open_page(fetching, wire.url)
+        await page.evaluate(FETCH_EVENT_SOURCE, [request, {}])
+        for cut in CUTS:
+            await until_seen(page, cut)
             wire.cut()
-        events = await run_ended(fetching)
-        await fetching.evaluate("over")
+        events = await run_ended(page)
+        await page.evaluate("over")
     assert numbers_of(events) == list(range(1, len(numbers_of(events)) + 1))
     assert text_of(events).strip() == counted(COUNT)
-    assert len(resumptions(events)) == 2
-    assert await number_of_conversations(counting) == 1
+    assert resumptions(events) == list(CUTS)
+    assert await number_of_conversations(scripted_server, request) == 1
 
 
 async def test_fetch_event_source_finds_a_server_that_was_killed(
-    fetching: Page, counting: Server
+    fetching: BrowserContext, own_server: Server, model: Upstream
 ) -> None:
-    await fetching.evaluate(FETCH_EVENT_SOURCE, [PROMPT, {}])
-    await until_seen(fetching, 100)
-    counting.kill()
-    await until(fetching, "breaks > 0")
-    counting.start()
-    events = await run_ended(fetching)
-    await fetching.evaluate("over")
-    numbers = numbers_of(events)
-    assert numbers == sorted(set(numbers))
-    assert counted(COUNT).startswith(text_of(events).strip())
+    model.reply(held(asyncio.Event(), *numbers(COUNT), begun=BEGUN))
+    request = prompt()
+    page = await open_page(fetching, own_server.url)
+    await page.evaluate(FETCH_EVENT_SOURCE, [request, {}])
+    await until_seen(page, BEGUN)
+    own_server.kill()
+    await until(page, "breaks > 0")
+    own_server.start()
+    events = await run_ended(page)
+    await page.evaluate("over")
+    ids = numbers_of(events)
+    assert ids == sorted(set(ids))
+    assert text_of(events).strip() == counted(BEGUN)
     assert events[-2]["data"]["metadata"]["code"] == "interrupted"
-    assert await number_of_conversations(counting) == 1
+    assert await number_of_conversations(own_server, request) == 1
 
 
 async def lose_the_answer(route: Route) -> None:
@@ -215,16 +223,20 @@ async def lose_the_answer(route: Route) -> None:
 
 
 async def test_fetch_event_source_with_a_key_starts_one_run(
-    fetching: Page, counting: Server
+    fetching: BrowserContext, scripted_server: Server, model: Upstream
 ) -> None:
-    await fetching.route("**/stream", lose_the_answer, times=1)
-    await fetching.evaluate(FETCH_EVENT_SOURCE, [PROMPT, {"Idempotency-Key": "k"}])
-    events = await run_ended(fetching)
+    model.reply(Reply(words(*numbers(COUNT))))
+    request = prompt()
+    page = await open_page(fetching, scripted_server.url)
+    await page.route("**/stream", lose_the_answer, times=1)
+    await page.evaluate(FETCH_EVENT_SOURCE, [request, {"Idempotency-Key": "k"}])
+    events = await run_ended(page)
     assert text_of(events).strip() == counted(COUNT)
-    assert await number_of_conversations(counting) == 1
+    assert await number_of_conversations(scripted_server, request) == 1
 
 
-async def number_of_conversations(server: Server) -> int:
+async def number_of_conversations(server: Server, request: dict[str, object]) -> int:
+    url = f"{server.url}/api/v1/agent/conversations?org_id={request['org_id']}"
     async with httpx.AsyncClient() as client:
-        answer = await client.get(f"{server.url}/api/v1/agent/conversations")
+        answer = await client.get(url)
     return len(answer.json()["conversations"])

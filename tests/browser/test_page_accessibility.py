@@ -6,8 +6,8 @@ import pytest
 from playwright.async_api import ViewportSize, expect
 
 from tests import available
+from tests.browser.answers import words
 from tests.browser.demo_page import DemoPage
-from tests.browser.test_page_answers import words
 from tests.providers.openai_streams import chunk, chunks, fragment
 from tests.upstream import Reply, Upstream
 
@@ -94,7 +94,7 @@ async def test_axe_finds_no_fault_in_panes_and_dialogs(
     await demo.conversations.first.get_by_role("button").click()
     await check(demo)
     await demo.page.keyboard.press("Escape")
-    await demo.page.get_by_role("button", name="Settings").click()
+    await demo.settings_button.click()
     await check(demo)
 
 
@@ -111,11 +111,11 @@ async def test_a_drawer_takes_the_focus_and_gives_it_back(demo: DemoPage) -> Non
         await keyboard.press("Enter")
         drawer = demo.page.locator(f"#{name}")
         await expect(drawer).to_have_role("dialog")
-        await expect(demo.page.get_by_role("button", name=close)).to_be_focused()
+        await expect(demo.button(close)).to_be_focused()
         for _ in range(12):  # nothing behind it is ever reached
             await keyboard.press("Tab")
             assert await demo.page.evaluate("!document.activeElement.closest('main')")
-        await demo.page.get_by_role("button", name=close).focus()
+        await demo.button(close).focus()
         await keyboard.press("Escape")
         await expect(drawer).to_be_hidden()
         await expect(toggle).to_be_focused()

@@ -1,10 +1,12 @@
 """What comes is shown: all of it, in the order it came, as text."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
 from playwright.async_api import expect
 
+from tests.browser.answers import held, words
 from tests.browser.demo_page import DemoPage
 from tests.providers.openai_streams import chunk, chunks, fragment
 from tests.upstream import Reply, Upstream
@@ -13,18 +15,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
 SUM = '{"expression":"6*7"}'
-
-#: Each state of the text, with the status of that moment.
-WATCH_TEXT = """() => {
-  window.seen = [];
-  const look = () => {
-    const text = document.querySelector(".text")?.textContent;
-    if (text) seen.push([document.querySelector("#status").dataset.state, text]);
-  };
-  new MutationObserver(look).observe(document.querySelector("#transcript"), {
-    characterData: true, childList: true, subtree: true,
-  });
-}"""
 
 #: Following the end must come after the writing that moves it.
 DO_IN_ONE_FRAME = """async () => {
@@ -35,14 +25,6 @@ DO_IN_ONE_FRAME = """async () => {
   await new Promise(requestAnimationFrame);
   return done.join(", ");
 }"""
-
-
-def words(*pieces: str) -> bytes:
-    """A model's answer."""
-    usage = {"prompt_tokens": 1200, "completion_tokens": 34, "total_tokens": 1234}
-    last = {"object": "chat.completion.chunk", "choices": [], "usage": usage}
-    said = (chunk(content=piece) for piece in pieces)
-    return chunks(*said, chunk("stop"), last) + b"data: [DONE]\n\n"
 
 
 @pytest.mark.parametrize(
@@ -86,14 +68,14 @@ async def test_the_offline_model_is_told_from_a_real_one(
 
 
 async def test_text_appears_as_it_comes(scripted: DemoPage, model: Upstream) -> None:
-    body = words("One, ", "two, ", "three.")
-    first = body.index(b"\n\n") + 2
-    model.reply(Reply(body, cuts=[first], delay=0.2))
-    await scripted.page.evaluate(WATCH_TEXT)
-    await scripted.run("Count.")
-    seen = await scripted.page.evaluate("seen")
-    assert ["streaming", "One,"] in seen
-    assert seen[-1][1] == "One, two, three."
+    rest = asyncio.Event()
+    model.reply(held(rest, "One, ", "two, ", "three."))
+    await scripted.start("Count.")
+    await expect(scripted.text).to_have_text("One,")
+    await scripted.shows("streaming")
+    rest.set()
+    await expect(scripted.text).to_have_text("One, two, three.")
+    await scripted.shows("completed")
 
 
 async def test_thinking_tools_and_text_stand_in_the_order_they_came(
@@ -148,6 +130,7 @@ async def test_whatever_the_model_or_a_person_writes_stays_text(
     await expect(scripted.text).to_have_text(HOSTILE)
     await expect(scripted.tools.locator(".tool-name")).to_have_text(HOSTILE)
     await expect(scripted.tools).to_have_attribute("data-state", "error")
+    await expect(scripted.events.last).to_contain_text("done")
     for event in await scripted.events.all():
         await event.locator("summary").click()
     await expect(scripted.page.locator("main :is(img, script)")).to_have_count(0)
@@ -166,8 +149,8 @@ async def test_a_broken_model_is_told_and_what_came_is_kept(
 async def test_only_beginning_and_end_are_announced(
     scripted: DemoPage, model: Upstream
 ) -> None:
-    body = words(*(f"{i} " for i in range(5)))
-    model.reply(Reply(body, chunk_size=len(body) // 4, delay=0.1))
+    rest = asyncio.Event()
+    model.reply(held(rest, *(f"{i} " for i in range(5))))
     await scripted.page.evaluate(
         """() => {
           window.announced = [];
@@ -176,6 +159,10 @@ async def test_only_beginning_and_end_are_announced(
             .observe(region, { childList: true });
         }"""
     )
-    await scripted.run("Count.")
-    announced = await scripted.page.evaluate("announced")
+    await scripted.start("Count.")
+    await expect(scripted.text).to_have_text("0")
+    rest.set()
+    await scripted.shows("completed")
+    # What was said is forgotten after a while.
+    announced = await scripted.page.evaluate("announced.filter(Boolean)")
     assert announced == ["The agent is working.", "Completed. 0 1 2 3 4 "]

@@ -1,16 +1,18 @@
 """What a person does: start, stop, clear, go on; by mouse or keyboard alone."""
 
 import asyncio
+import contextlib
 import re
 import signal
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.async_api import BrowserContext, expect
 
+from tests.browser.answers import held, words
 from tests.browser.demo_page import DemoPage, tab
 from tests.browser.server import Server, serve, to
-from tests.browser.test_page_answers import words
 from tests.providers.openai_streams import chunk, chunks
 from tests.upstream import Reply, Upstream
 
@@ -68,15 +70,16 @@ async def test_a_run_stopped_before_it_was_known_is_stopped_all_the_same(
 async def test_pause_stops_listening_and_resume_misses_nothing(
     scripted: DemoPage, model: Upstream
 ) -> None:
-    body = words(*(f"{number} " for number in range(50)))
-    model.reply(Reply(body, chunk_size=len(body) // 20, delay=0.05))
+    rest = asyncio.Event()
+    model.reply(held(rest, *(f"{number} " for number in range(50))))
     await scripted.start("Count.")
-    await expect(scripted.text).to_contain_text("2 ")
+    await expect(scripted.text).to_have_text("0")
     await scripted.pause_button.click()
     await scripted.shows("paused")
+    rest.set()
     await scripted.run_ends()
     await scripted.shows("paused")
-    await expect(scripted.text).not_to_contain_text("49")
+    await expect(scripted.text).to_have_text("0")
     await scripted.resume_button.click()
     await scripted.shows("completed")
     await expect(scripted.text).to_have_text(" ".join(map(str, range(50))))
@@ -128,6 +131,14 @@ async def test_an_idle_page_tells_that_the_server_is_away_and_back(
         await page.shows("ready")
 
 
+async def is_going(server: Server) -> None:
+    """Wait until the server has heard that it is to shut down."""
+    async with httpx.AsyncClient() as client:
+        with contextlib.suppress(httpx.TransportError):
+            while (await client.get(f"{server.url}/ready")).is_success:
+                pass
+
+
 async def test_a_server_that_shuts_down_is_told(
     context: BrowserContext, own_server: Server, model: Upstream
 ) -> None:
@@ -139,6 +150,7 @@ async def test_a_server_that_shuts_down_is_told(
         await busy.start("Talk for ever.")
         await expect(busy.text).to_have_text("So far")
         own_server.process.terminate()
+        await is_going(own_server)
         await idle.look_at_the_server()
         # It takes no new connections: what the page sees depends on the old ones.
         await expect(idle.status).to_have_attribute(
@@ -157,14 +169,14 @@ async def test_a_busy_conversation_is_joined(
     ):
         for page in (first, second):
             await page.set(Organization="busy", Conversation="the same")
-            await page.shows("ready")
+            await expect(page.page.get_by_text("No conversations yet.")).to_be_visible()
         await first.start("I was first.")
         await expect(first.text).to_have_text("So far")
         await second.start("Me too.")
         await second.shows("error")
         await expect(second.failure).to_contain_text("conversation_busy")
         await expect(second.prompt).to_have_value("Me too.")
-        await second.page.get_by_role("button", name="Join the run").click()
+        await second.button("Join the run under way").click()
         await second.shows("streaming")
         await expect(second.turns).to_have_count(1)
         await expect(second.turns.locator(".prompt p")).to_have_text("I was first.")
@@ -315,7 +327,7 @@ async def test_regenerate_asks_the_last_prompt_again(
     await scripted.start("And again.")
     await expect(scripted.text).to_have_text("Answer 1.")
     await scripted.shows("completed")
-    regenerate = scripted.page.get_by_role("button", name="Regenerate")
+    regenerate = scripted.button("Regenerate")
     await expect(regenerate).to_have_count(1)
     await regenerate.click()
     await expect(scripted.text).to_have_text("Answer 2.")
@@ -332,7 +344,8 @@ async def test_what_was_asked_can_be_asked_from_a_terminal(
     await context.grant_permissions(["clipboard-read", "clipboard-write"])
     await demo.set(Organization="it's acme", Max_iterations="2")
     await demo.run("What is 6 * 7?")
-    await demo.page.get_by_role("button", name="Copy as curl").click()
+    await demo.button("Copy as curl").click()
+    await expect(demo.answer.get_by_text("Copied")).to_be_visible()
     command = await demo.page.evaluate("navigator.clipboard.readText()")
     shell = await asyncio.create_subprocess_shell(
         f"{command} --silent --show-error --fail", stdout=asyncio.subprocess.PIPE

@@ -3,20 +3,20 @@
 import pytest
 from playwright.async_api import expect
 
+from tests.browser.answers import words
 from tests.browser.demo_page import DemoPage
-from tests.browser.test_page_answers import HOSTILE, words
+from tests.browser.test_page_answers import HOSTILE
 from tests.providers.openai_streams import chunk, chunks, fragment
 from tests.upstream import Reply, Upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 #: Put the conversation on the page as the API gives it, in place of what is there.
-LOAD = """async (conversation) => {
+LOAD = """async (messages) => {
   const { Transcript } = await import("/static/streaming/transcript.js");
   const [list, frame] = ["transcript", "conversation"].map((id) =>
     document.getElementById(id));
-  const answer = await fetch(`/api/v1/agent/conversations/${conversation}`);
-  new Transcript(list, frame).load((await answer.json()).messages);
+  new Transcript(list, frame).load(messages);
 }"""
 #: What can be seen of an answer, without what only the moment knew.
 PARTS = """(answer) => [...answer.children]
@@ -25,7 +25,7 @@ PARTS = """(answer) => [...answer.children]
 
 
 async def load(page: DemoPage) -> None:
-    await page.page.evaluate(LOAD, await page.conversation_id())
+    await page.page.evaluate(LOAD, (await page.kept())["messages"])
 
 
 async def test_a_conversation_looks_as_it_did_when_it_came(

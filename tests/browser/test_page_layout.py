@@ -3,8 +3,8 @@
 import pytest
 from playwright.async_api import BrowserContext, ViewportSize, expect
 
+from tests.browser.answers import words
 from tests.browser.demo_page import DemoPage
-from tests.browser.test_page_answers import words
 from tests.providers.openai_streams import chunk, chunks, fragment
 from tests.upstream import Reply, Upstream
 
@@ -18,6 +18,7 @@ ZOOMED = ViewportSize(width=320, height=256)
 SCROLLBAR = 16
 LONG_WORD = "incomprehensibilities" * 20
 LONG_ANSWER = [f"Line {number}\n" for number in range(200)]
+ENDLESS_ANSWER = [f"Line {number}\n" for number in range(10_000)]
 
 
 @pytest.mark.parametrize(
@@ -65,15 +66,22 @@ async def test_the_end_of_the_answer_and_the_prompt_stay_in_view(
 async def test_a_reader_who_scrolled_up_is_left_alone(
     scripted: DemoPage, model: Upstream, size: ViewportSize
 ) -> None:
-    body = words(*LONG_ANSWER)
-    model.reply(Reply(body, cuts=[len(body) // 2], delay=0.5))
+    body = words(*ENDLESS_ANSWER)
+    model.reply(Reply(body, chunk_size=len(body) // len(ENDLESS_ANSWER), delay=0.01))
     await scripted.page.set_viewport_size(size)
     await scripted.start("Tell me all.")
     await expect(scripted.text).to_contain_text("Line 90")
-    await scripted.text.hover(position={"x": 10, "y": 900}, force=True)
-    await scripted.page.mouse.wheel(0, -100_000)
-    await scripted.shows("completed")
-    await expect(scripted.turns.locator(".prompt")).to_be_in_viewport(ratio=1)
+    await scripted.page.mouse.move(size["width"] / 2, size["height"] / 2)
+    prompt = scripted.turns.locator(".prompt")
+    is_down = "document.getElementById('transcript').scrollTop + scrollY > 0"
+    while await scripted.page.evaluate(is_down):
+        await scripted.page.mouse.wheel(0, -10_000)
+    await expect(prompt).to_be_in_viewport(ratio=1)
+    lines = len((await scripted.text.inner_text()).splitlines())
+    await expect(scripted.text).to_contain_text(f"Line {lines + 50}")
+    await expect(prompt).to_be_in_viewport(ratio=1)
+    await scripted.stop_button.click()
+    await scripted.shows("stopped")
 
 
 async def test_dark_and_light_follow_the_system(

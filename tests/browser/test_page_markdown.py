@@ -1,13 +1,16 @@
 """Answers are drawn as Markdown while they grow, and nothing in them is ever HTML."""
 
+import asyncio
+
 import pytest
 from playwright.async_api import BrowserContext, Route, expect
 
 from streaming.providers.demo.sample import MARKDOWN
 from tests.available import need
+from tests.browser.answers import held, words
 from tests.browser.demo_page import DemoPage, tab
 from tests.browser.server import Server
-from tests.browser.test_page_answers import HOSTILE, words
+from tests.browser.test_page_answers import HOSTILE
 from tests.providers.openai_streams import chunk, chunks
 from tests.upstream import Reply, Upstream
 
@@ -20,6 +23,21 @@ def _libraries(request: pytest.FixtureRequest) -> None:
         need("libraries")
 
 
+#: Frames come as soon as their work is done, and are all as long as on a quick machine.
+QUICK_FRAMES = """() => {
+  const { port1, port2 } = new MessageChannel();
+  const tasks = [];
+  let now = performance.now();
+  performance.now = () => now;
+  window.requestAnimationFrame = (task) => {
+    tasks.push(task);
+    port2.postMessage("");
+  };
+  port1.onmessage = () => {
+    now += 16;
+    for (const task of tasks.splice(0)) task(now);
+  };
+}"""
 #: Draw a text whole, then in pieces of each size, each piece in a frame of its own.
 DRAW = """async ([source, ...sizes]) => {
   const { StreamedMarkdown } = await import("/static/streaming/streamed-markdown.js");
@@ -53,6 +71,7 @@ SHOW = """async (source) => {
 
 
 async def draw(page: DemoPage, source: str, *sizes: int) -> str:
+    await page.page.evaluate(QUICK_FRAMES)
     drawn = await page.page.evaluate(DRAW, [source, *sizes])
     assert len(set(drawn)) == 1
     html: str = drawn[0]
@@ -214,14 +233,14 @@ async def test_finished_blocks_are_never_touched_again(demo: DemoPage) -> None:
 async def test_a_selection_survives_what_comes(
     scripted: DemoPage, model: Upstream
 ) -> None:
-    body = words("First.\n\nSecond.\n\nThird ", "goes ", "on ", "and on.")
-    cut = body.index(b"goes")
-    model.reply(Reply(body, cuts=[cut], delay=0.7))
+    rest = asyncio.Event()
+    model.reply(held(rest, "First.\n\nSecond.\n\nThird ", "goes ", "on ", "and on."))
     await scripted.start("Go.")
     await expect(scripted.text).to_contain_text("Third")
     await scripted.page.evaluate(
         "getSelection().selectAllChildren(document.querySelector('.text p'))"
     )
+    rest.set()
     await scripted.shows("completed")
     await expect(scripted.text).to_contain_text("and on.")
     assert await scripted.page.evaluate("String(getSelection())") == "First."
@@ -234,11 +253,12 @@ async def test_code_and_answers_can_be_copied(
     source = "Use **this**:\n\n```py\nx = 1\n\ny = 2\n```\n"
     model.reply(Reply(words(source)))
     await scripted.run("How?")
-    await scripted.page.get_by_role("button", name="Copy code").click()
-    await expect(scripted.page.get_by_role("button", name="Copied")).to_be_visible()
+    await scripted.button("Copy code").click()
+    await expect(scripted.text.get_by_text("Copied")).to_be_visible()
     assert await clipboard(scripted) == "x = 1\n\ny = 2"
     await scripted.answer.get_by_role("button", name="Copy", exact=True).click()
-    await expect(scripted.page.get_by_role("button", name="Copied")).to_be_visible()
+    bar = scripted.answer.locator(".turn-bar")
+    await expect(bar.get_by_text("Copied")).to_be_visible()
     assert await clipboard(scripted) == source
 
 

@@ -1,11 +1,13 @@
 """Refresh, come back, open the link elsewhere: the page goes on where it was."""
 
+import asyncio
+
 import pytest
 from playwright.async_api import BrowserContext, expect
 
+from tests.browser.answers import held, words
 from tests.browser.demo_page import DemoPage, tab
 from tests.browser.server import Server
-from tests.browser.test_page_answers import words
 from tests.providers.openai_streams import chunk, chunks, fragment
 from tests.upstream import Reply, Upstream
 
@@ -13,22 +15,23 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 SUM = '{"expression":"6*7"}'
 CALL = fragment(SUM, id="call-1", name="calculator", index=0)
+BEGUN = "0 1 2"
 COUNTED = " ".join(map(str, range(40)))
 
 
-def slowly(seconds: float = 4) -> Reply:
-    """Forty numbers, in that time."""
-    body = words(*(f"{number} " for number in range(40)))
-    return Reply(body, chunk_size=len(body) // 20, delay=seconds / 20)
+def counting(rest: asyncio.Event) -> Reply:
+    """Forty numbers, and no more than three until the rest is asked for."""
+    return held(rest, f"{BEGUN} ", *(f"{number} " for number in range(3, 40)))
 
 
 async def test_a_page_that_is_reloaded_streams_on(
     scripted: DemoPage, model: Upstream
 ) -> None:
     thought = chunk(reasoning_content="Six times seven.")
-    model.reply(Reply(chunks(thought, CALL, chunk("tool_calls"))), slowly())
+    rest = asyncio.Event()
+    model.reply(Reply(chunks(thought, CALL, chunk("tool_calls"))), counting(rest))
     await scripted.start("Count.")
-    await expect(scripted.text).to_contain_text("2 ")
+    await expect(scripted.text).to_have_text(BEGUN)
     await scripted.page.reload()
     await scripted.shows("streaming")
     await expect(scripted.turns.locator(".prompt p")).to_have_text("Count.")
@@ -36,6 +39,8 @@ async def test_a_page_that_is_reloaded_streams_on(
     await expect(scripted.answer.get_by_text("Thought for")).to_be_visible()
     await expect(scripted.tools.locator("dd")).to_have_text([SUM, "42"])
     await expect(scripted.stop_button).to_be_visible()
+    await expect(scripted.text).to_have_text(BEGUN)
+    rest.set()
     await scripted.shows("completed")
     await expect(scripted.text).to_have_text(COUNTED)
     assert len(model.requests) == 2
@@ -53,13 +58,12 @@ async def test_a_page_that_is_reloaded_later_looks_as_it_did(
     await scripted.run("What is 6*7?")
     await scripted.start("Really?")
     await scripted.shows("error")
-    before = await scripted.page.locator("#transcript .answer").all_inner_texts()
+    before = await scripted.answer.inner_text()
     await scripted.page.reload()
     await expect(scripted.failure).to_contain_text("provider_")
     await expect(scripted.turns).to_have_count(2)
-    after = await scripted.page.locator("#transcript .answer").all_inner_texts()
+    await expect(scripted.answer).to_have_text(before, use_inner_text=True)
     # What the moment alone knew of an earlier turn, its times, is not kept.
-    assert after[-1] == before[-1]
     await expect(scripted.turns.first.locator(".tool dd")).to_have_text([SUM, "42"])
     await expect(scripted.turns.first.locator(".text")).to_have_text("It is 42.")
 
@@ -70,12 +74,15 @@ async def test_the_link_opened_in_a_second_tab_streams_in_both(
     scripted: DemoPage,
     model: Upstream,
 ) -> None:
-    model.reply(slowly())
+    rest = asyncio.Event()
+    model.reply(counting(rest))
     await scripted.start("Count.")
-    await expect(scripted.text).to_contain_text("2 ")
+    await expect(scripted.text).to_have_text(BEGUN)
     await scripted.conversation_id()
     async with tab(context, scripted_server, scripted.page.url) as second:
         await second.shows("streaming")
+        await expect(second.text).to_have_text(BEGUN)
+        rest.set()
         for page in (scripted, second):
             await page.shows("completed")
             await expect(page.text).to_have_text(COUNTED)
@@ -90,13 +97,16 @@ async def test_what_one_tab_starts_the_other_shows(
     scripted: DemoPage,
     model: Upstream,
 ) -> None:
-    model.reply(Reply(words("Hello.")), slowly())
+    rest = asyncio.Event()
+    model.reply(Reply(words("Hello.")), counting(rest))
     await scripted.run("Hi.")
     await scripted.conversation_id()
     async with tab(context, scripted_server, scripted.page.url) as second:
         await expect(second.text).to_have_text("Hello.")
         await scripted.start("Count.")
         await expect(second.turns).to_have_count(2)
+        await expect(second.text).to_have_text(BEGUN)
+        rest.set()
         await expect(second.text).to_have_text(COUNTED)
         await second.shows("completed")
 
@@ -154,15 +164,18 @@ async def test_back_and_forward_go_from_conversation_to_conversation(
 async def test_another_conversation_is_opened_while_one_runs_on(
     scripted: DemoPage, model: Upstream
 ) -> None:
-    model.reply(slowly(), Reply(words("Quick.")))
+    rest = asyncio.Event()
+    model.reply(counting(rest), Reply(words("Quick.")))
     await scripted.start("Count.")
-    await expect(scripted.text).to_contain_text("2 ")
-    counting = await scripted.conversation_id()
+    await expect(scripted.text).to_have_text(BEGUN)
+    here = await scripted.conversation_id()
     await scripted.new_button.click()
     await scripted.run("Are you quick?")
     await expect(scripted.text).to_have_text("Quick.")
-    await scripted.conversations.filter(has_text="Count.").first.click()
-    assert await scripted.conversation_id() == counting
+    await scripted.conversations.filter(has_text="Count.").click()
+    await scripted.page.wait_for_url(f"**conversation={here}*")
+    await expect(scripted.text).to_have_text(BEGUN)
+    rest.set()
     await expect(scripted.text).to_have_text(COUNTED)
 
 

@@ -3,10 +3,11 @@
 import pytest
 from playwright.async_api import BrowserContext, expect
 
+from tests.browser.answers import words
 from tests.browser.demo_page import DemoPage, tab
 from tests.browser.gate import gate
 from tests.browser.server import Server
-from tests.browser.test_page_answers import HOSTILE, words
+from tests.browser.test_page_answers import HOSTILE
 from tests.providers.openai_streams import chunk, chunks
 from tests.upstream import Reply, Upstream
 
@@ -71,10 +72,10 @@ async def test_more_than_a_page_is_loaded_when_asked_for(
         )
     await scripted.page.reload()
     await expect(scripted.conversations).to_have_count(30)
-    await scripted.page.get_by_role("button", name="Load more").click()
+    await scripted.button("Load more").click()
     await expect(scripted.conversations).to_have_count(33)
     await expect(scripted.conversations.last).to_contain_text("One of many")
-    await expect(scripted.page.get_by_role("button", name="Load more")).to_be_hidden()
+    await expect(scripted.button("Load more")).to_be_hidden()
 
 
 async def test_deleting_is_asked_for_first_and_then_done(
@@ -83,7 +84,7 @@ async def test_deleting_is_asked_for_first_and_then_done(
     model.reply(Reply(words("A.")), Reply(words("B.")))
     await ask_each(scripted, "deleted", "Keep me.", "Delete me.")
     question = scripted.page.get_by_role("alertdialog")
-    delete = scripted.page.get_by_role("button", name="Delete “Delete me.”")
+    delete = scripted.button("Delete “Delete me.”")
     await scripted.conversations.first.hover()
     await delete.click()
     await expect(question).to_contain_text("Delete me.")
@@ -91,7 +92,7 @@ async def test_deleting_is_asked_for_first_and_then_done(
     await expect(scripted.conversations).to_have_count(2)
     await scripted.conversations.first.hover()
     await delete.click()
-    await question.get_by_role("button", name="Delete").click()
+    await question.get_by_role("button", name="Delete", exact=True).click()
     await expect(scripted.conversations).to_have_count(1)
     await expect(scripted.conversations).to_contain_text("Keep me.")
     # It was the one that was open.
@@ -136,7 +137,7 @@ async def test_settings_and_panes_are_remembered(
     context: BrowserContext, scripted: DemoPage, scripted_server: Server
 ) -> None:
     await scripted.set(Organization="acme", Max_iterations="7")
-    await scripted.page.get_by_role("button", name="Settings").click()
+    await scripted.settings_button.click()
     await scripted.settings.get_by_label("thinking").uncheck()
     await scripted.settings.get_by_label("Run in the background").check()
     await scripted.settings.get_by_role("button", name="Save").click()
@@ -146,7 +147,7 @@ async def test_settings_and_panes_are_remembered(
         await expect(other.page.locator("#inspector")).to_be_hidden()
         await expect(other.page.locator("html")).to_have_attribute("data-theme", "dark")
         await expect(other.page.locator("#organization")).to_have_text("acme")
-        await other.page.get_by_role("button", name="Settings").click()
+        await other.settings_button.click()
         settings = other.settings
         await expect(settings.get_by_label("Organization")).to_have_value("acme")
         await expect(settings.get_by_label("Max iterations")).to_have_value("7")
@@ -159,7 +160,7 @@ async def test_events_that_are_not_wanted_do_not_come(
     scripted: DemoPage, model: Upstream
 ) -> None:
     model.reply(Reply(chunks(chunk(reasoning_content="Hm.")) + words("Yes.")))
-    await scripted.page.get_by_role("button", name="Settings").click()
+    await scripted.settings_button.click()
     await scripted.settings.get_by_label("thinking").uncheck()
     await scripted.settings.get_by_role("button", name="Save").click()
     await scripted.run("Is it so?")

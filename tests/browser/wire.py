@@ -2,16 +2,27 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from typing import Self
 from urllib.parse import urlsplit
 
+#: Begins each event that has an id.
+EVENT = b"\nid: "
+
 
 class Wire:
-    """`url` leads to the server, over connections that `cut` breaks."""
+    """`url` leads to the server, over connections that `cut` breaks.
 
-    def __init__(self, url: str) -> None:
+    Not more comes through than so many events in all until it is cut: the first number
+    of `cuts` for the first time, and so on.
+    """
+
+    def __init__(self, url: str, cuts: Sequence[int]) -> None:
         self._port = urlsplit(url).port
         self._writers: set[asyncio.StreamWriter] = set()
+        self._cuts = list(cuts)
+        self._events = 0
+        self._breaking = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
@@ -20,10 +31,16 @@ class Wire:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        self.cut()
+        self._break_connections()
 
     def cut(self) -> None:
         """Break every connection, without a word to either side."""
+        del self._cuts[0]
+        self._break_connections()
+
+    def _break_connections(self) -> None:
+        self._breaking.set()
+        self._breaking = asyncio.Event()
         for writer in self._writers:
             writer.transport.abort()
 
@@ -41,7 +58,19 @@ class Wire:
         self._writers.add(writer)
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
-                writer.write(data)
+                passed = self._as_far_as_it_comes(data)
+                writer.write(passed)
                 await writer.drain()
+                if len(passed) < len(data):
+                    await self._breaking.wait()
+                    break
         self._writers.discard(writer)
         writer.close()
+
+    def _as_far_as_it_comes(self, data: bytes) -> bytes:
+        before, *events = data.split(EVENT)
+        left = self._cuts[0] - self._events if self._cuts else len(events)
+        self._events += min(left, len(events))
+        if left >= len(events):
+            return data
+        return EVENT.join([before, *events[:left], b""])
