@@ -5,15 +5,22 @@ PYTHON ?= python3
 VENV ?= .venv
 
 py := $(VENV)/bin/python
-pip := $(py) -m pip install --quiet --disable-pip-version-check --require-hashes
-compile := $(py) -m uv pip compile pyproject.toml --extra postgres --quiet \
+install := -m pip install --quiet --disable-pip-version-check --require-hashes
+pip := $(py) $(install)
+compile := $(py) -m uv pip compile --quiet \
   --universal --python-version 3.11 --fork-strategy requires-python \
   --generate-hashes --no-strip-extras --custom-compile-command "make lock"
+ours := pyproject.toml --extra postgres
+
+# What is measured against ours stands on the same SDKs and server, in an environment of
+# its own: it wants other versions of other packages.
+bench_venv := $(VENV)-bench
+bench_same := $(bench_venv)-same.txt
+bench_stamp := $(bench_venv)/.bench
 
 # Stamps: the environment holds what these lock files say.
 run_stamp := $(VENV)/.run
 dev_stamp := $(VENV)/.dev
-bench_stamp := $(VENV)/.bench
 
 # The same for the page's libraries. They are a matter of looks: nothing fails without.
 page_stamp := node_modules/.page
@@ -22,10 +29,10 @@ tsc := node_modules/.bin/tsc
 npm_ci := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --fetch-retries=1 \
   --fetch-timeout=30000
 
-.PHONY: help run test check bench format dev lock upgrade clean
+.PHONY: help run test check bench bench-quick format dev lock upgrade clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: $(run_stamp) $(page_stamp) ## serve on http://localhost:8080 (or PORT=9000 make run)
 	@$(py) manage.py migrate --verbosity 0
@@ -56,9 +63,11 @@ check: $(dev_stamp) $(page_dev_stamp) ## formatting, lint, types, migrations, de
 	@test -x $(tsc) || echo "No packages of npm here: the types of JavaScript are not checked."
 	@! test -x $(tsc) || { echo $(tsc); $(tsc); }
 
-bench: $(bench_stamp) ## what a delta costs, beside a ceiling and a peer: a minute or two
-	@$(py) -m bench.run
-	@$(py) -m bench.run --pace-ms 10
+bench: $(bench_stamp) ## ours beside ceilings and other frameworks: a quarter of an hour
+	@$(py) -m bench.run --peers $(bench_venv)/bin/python
+
+bench-quick: $(run_stamp) ## whether ours became slower, against floors: a minute
+	@$(py) -m bench.quick
 
 format: $(dev_stamp) ## format the code, and mend what ruff can mend
 	$(py) -m ruff check --fix .
@@ -67,17 +76,19 @@ format: $(dev_stamp) ## format the code, and mend what ruff can mend
 dev: $(dev_stamp) ## make the environment with the developers' tools, and no more
 
 lock: $(dev_stamp) ## bring requirements/ in step with pyproject.toml
-	$(compile) $(UPGRADE) --output-file requirements/run.txt
-	$(compile) $(UPGRADE) --group dev --constraints requirements/run.txt \
+	$(compile) $(ours) $(UPGRADE) --output-file requirements/run.txt
+	$(compile) $(ours) $(UPGRADE) --group dev --constraints requirements/run.txt \
 	  --output-file requirements/dev.txt
-	$(compile) $(UPGRADE) --group bench --constraints requirements/run.txt \
+	@sed -En 's/^(aiohttp|anthropic|httptools|httpx2|msgspec|openai|uvicorn|uvloop)(\[.*\])?(==[^ ]+) .*/\1\3/p' \
+	  requirements/run.txt > $(bench_same)
+	$(compile) --group pyproject.toml:bench $(UPGRADE) --constraints $(bench_same) \
 	  --output-file requirements/bench.txt
 
 upgrade: ## the same, with the newest versions
 	@$(MAKE) lock UPGRADE=--upgrade
 
 clean: ## remove the environment and what tools left behind (not data/)
-	rm -rf $(VENV) node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov
+	rm -rf $(VENV) $(bench_venv)* node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 define can_make_environments
@@ -107,8 +118,9 @@ $(dev_stamp): $(py) requirements/dev.txt
 	@touch $(run_stamp) $@
 
 $(bench_stamp): $(run_stamp) requirements/bench.txt
-	@echo "Installing the locked packages of the measurements' peers."
-	@$(pip) --requirement requirements/bench.txt
+	@echo "Installing what is measured against ours: a minute."
+	@$(py) -m venv --clear $(bench_venv)
+	@$(bench_venv)/bin/python $(install) --requirement requirements/bench.txt
 	@touch $@
 
 define plain_text

@@ -1,70 +1,188 @@
 """Who is measured, and how each is served: one uvicorn worker, the same upstream."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from bench.processes import Server, python, serving
+import msgspec
 
+from bench.load import Load, Measurement
+from bench.processes import Server, python, serving, start, wait_for
+from bench.wire import MODEL, PROTOCOLS, Protocol
+
+UPSTREAM = "the upstream itself"
 CEILING = "raw ASGI, no provider"
-PEER = "FastAPI, typed SDK"
+PASS_THROUGH = "pass-through, aiohttp"
+RAW_SDK = "raw ASGI, SDK's raw response"
 OURS = "ours, durable"
-APPLICATIONS = {
-    CEILING: "bench.servers.raw_asgi:application",
-    OURS: "agentsite.asgi:application",
-    PEER: "bench.servers.fastapi_naive:application",
-}
+TYPED = "raw ASGI, typed SDK"
+FASTAPI = "FastAPI, typed SDK"
+ADK = "Google ADK"
 
 
-@contextmanager
-def contenders(
-    directory: Path, deltas: int, pace_ms: float
-) -> Iterator[Mapping[str, Server]]:
-    """All of them, listening; their database and logs are in `directory`."""
-    speed = ("--deltas", str(deltas), "--pace-ms", str(pace_ms))
-    with ExitStack() as stack:
-        upstream = stack.enter_context(
-            serving("-m", "bench.upstream", *speed, log=directory / "upstream.log")
+@dataclass(frozen=True)
+class Contender:
+    """A server: its ASGI application, how it is asked, which providers it knows."""
+
+    name: str
+    application: str
+    dialect: str = "simple"
+    protocols: Collection[Protocol] = PROTOCOLS
+    #: Each client goes on in a conversation of its own, whose name begins so.
+    conversation: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it needs a database."""
+        return self.dialect == "ours"
+
+
+CEILINGS = [
+    Contender(CEILING, "bench.servers.raw_asgi:application"),
+    Contender(
+        PASS_THROUGH, "bench.servers.passthrough:application", "bytes-{protocol}"
+    ),
+    Contender(RAW_SDK, "bench.servers.raw_sdk:application"),
+]
+OUR = Contender(OURS, "agentsite.asgi:application", "ours")
+UNIT = Contender(TYPED, "bench.servers.typed_asgi:application")
+PEERS = [
+    Contender(FASTAPI, "bench.servers.fastapi_typed:application"),
+    Contender(
+        "Starlette + sse-starlette", "bench.servers.sse_starlette_typed:application"
+    ),
+    Contender(
+        "OpenAI Agents SDK, FastAPI",
+        "bench.servers.openai_agents:application",
+        protocols=("chat", "responses"),
+    ),
+    Contender(
+        "Pydantic AI, AG-UI", "bench.servers.pydantic_ai_agui:application", "ag-ui"
+    ),
+    Contender(ADK, "bench.servers.google_adk:application", "adk"),
+]
+ALL = [*CEILINGS, OUR, UNIT, *PEERS]
+
+
+class Running:
+    """A contender that listens, and what it was asked."""
+
+    def __init__(
+        self, contender: Contender, server: Server, protocol: Protocol, directory: Path
+    ) -> None:
+        self.name = contender.name
+        self.server = server
+        self._dialect = contender.dialect.format(protocol=protocol)
+        self._conversation = contender.conversation
+        self._directory = directory
+        self._runs = 0
+        self._events = 0
+
+    def measure(self, streams: int, **options: float | str) -> Measurement:
+        """Put a `Load` on it, from a process of its own."""
+        return self.begin(streams, **options)()
+
+    def begin(self, streams: int, **options: Any) -> Callable[[], Measurement]:  # noqa: ANN401
+        """The same, but go on at once: call what is returned to wait for the end."""
+        load = Load(
+            **{"port": self.server.port, "pid": self.server.pid, **options},
+            dialect=self._dialect,
+            streams=streams,
+            conversation=self._conversation,
         )
-        environment = _environment(directory, upstream, deltas, pace_ms)
-        python("manage.py", "migrate", "--verbosity", "0", **environment)
-        yield {
-            name: stack.enter_context(
-                serving(
-                    *("-m", "uvicorn", application, "--no-access-log"),
-                    log=directory / f"{name}.log",
-                    environment=environment,
-                )
-            )
-            for name, application in APPLICATIONS.items()
+        process = start("-m", "bench.load", msgspec.json.encode(load).decode())
+
+        def end() -> Measurement:
+            measured = msgspec.json.decode(wait_for(process), type=Measurement)
+            self._runs += measured.streams
+            self._events += measured.deltas + 2 * measured.streams  # complete, done
+            return measured
+
+        return end
+
+    @property
+    def database(self) -> Path:
+        """Of ours."""
+        return self._directory / "db.sqlite3"
+
+    def check_stored(self) -> None:
+        """Raise unless our database holds each run, completed, with all its events."""
+        with closing(sqlite3.connect(self.database)) as database:
+            statuses = database.execute(
+                "SELECT status, count(*) FROM streaming_run"
+                " WHERE provider <> 'seed' GROUP BY status"
+            ).fetchall()
+            (events,) = database.execute(
+                "SELECT sum(last_id - first_id + 1) FROM streaming_eventsegment"
+            ).fetchone()
+        if statuses != [("completed", self._runs)] or events != self._events:
+            found = f"{statuses}, {events} of {self._events} events"
+            raise RuntimeError(f"of {self._runs} runs are stored: {found}")
+
+
+class House:
+    """The servers of one protocol, with their directory and their upstream."""
+
+    def __init__(
+        self, directory: Path, protocol: Protocol, peers: Path | None, stack: ExitStack
+    ) -> None:
+        self.directory = directory
+        self._protocol = protocol
+        self._peers = peers
+        self._stack = stack
+        upstream = (sys.executable, "-m", "bench.upstream")
+        log = directory / "upstream.log"
+        self._upstream = stack.enter_context(serving(*upstream, log=log))
+
+    @property
+    def upstream(self) -> Running:
+        """The upstream, to be loaded itself: what no server can surpass."""
+        itself = Contender(UPSTREAM, "", self._protocol)
+        return Running(itself, self._upstream, self._protocol, self.directory)
+
+    def serve(self, contender: Contender, *seed: int) -> Running:
+        """Start a contender; ours with a database, filled by `bench.seed`."""
+        directory = self.directory / contender.name
+        directory.mkdir()
+        environment = self._environment(directory)
+        if contender.is_ours:
+            python("manage.py", "migrate", "--verbosity", "0", **environment)
+        if seed:
+            python("-m", "bench.seed", *map(str, seed), **environment)
+        interpreter = str(self._peers) if contender in PEERS else sys.executable
+        command = (interpreter, "-m", "uvicorn", contender.application)
+        log = directory / "server.log"
+        running = serving(*command, "--no-access-log", log=log, environment=environment)
+        server = self._stack.enter_context(running)
+        return Running(contender, server, self._protocol, directory)
+
+    def _environment(self, directory: Path) -> dict[str, str]:
+        """What tells any server, ours too, of the upstream."""
+        url = f"http://127.0.0.1:{self._upstream.port}"
+        anthropic = self._protocol == "anthropic"
+        return {
+            "DATA_DIR": str(directory),
+            "LLM_PROVIDER": "anthropic" if anthropic else "openai",
+            "LLM_MODEL": MODEL,
+            "OPENAI_API": "" if anthropic else self._protocol,
+            "OPENAI_API_KEY": "none",
+            "ANTHROPIC_API_KEY": "none",
+            "OPENAI_BASE_URL": f"{url}/v1",
+            "ANTHROPIC_BASE_URL": url,
+            "UPSTREAM": url,
+            "PROTOCOL": self._protocol,
         }
 
 
-def check_stored(directory: Path, streams: int, deltas: int) -> None:
-    """Raise unless our database holds each run as completed, and all its events."""
-    with closing(sqlite3.connect(directory / "db.sqlite3")) as database:
-        statuses = database.execute(
-            "SELECT status, count(*) FROM streaming_run GROUP BY status"
-        ).fetchall()
-        (events,) = database.execute(
-            "SELECT sum(last_id - first_id + 1) FROM streaming_eventsegment"
-        ).fetchone()
-    expected = streams * (deltas + 2)  # and `complete` and `done`
-    if statuses != [("completed", streams)] or events != expected:
-        raise RuntimeError(f"of {streams} runs: {statuses}; {events} of {expected}")
-
-
-def _environment(
-    directory: Path, upstream: Server, deltas: int, pace_ms: float
-) -> dict[str, str]:
-    return {
-        "DATA_DIR": str(directory),
-        "LLM_PROVIDER": "openai",
-        "LLM_MODEL": "bench",
-        "OPENAI_API": "chat",
-        "OPENAI_API_KEY": "none",
-        "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream.port}/v1",
-        "DELTAS": str(deltas),
-        "PACE_MS": str(pace_ms),
-    }
+@contextmanager
+def house(
+    directory: Path, protocol: Protocol, peers: Path | None = None
+) -> Iterator[House]:
+    """Servers that end with the block; `peers` is the interpreter of theirs."""
+    directory.mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        yield House(directory, protocol, peers, stack)

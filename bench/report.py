@@ -1,59 +1,180 @@
-"""Measurements as medians, ratios and a table."""
+"""Results as tables in Markdown: `python -m bench.report results.json`."""
 
-import os
-import platform
-from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from statistics import median
 
-from bench.contenders import CEILING, PEER
+from bench.contenders import CEILING, PASS_THROUGH, TYPED, UPSTREAM
+from bench.latency import most_held
 from bench.load import Measurement
+from bench.results import Comparison, Results, load
+from bench.targets import targets
 
-Rounds = Mapping[str, Sequence[Measurement]]
-
-PACKAGES = ("django", "uvicorn", "uvloop", "openai", "fastapi")
-HEADINGS = (
-    "server",
-    "deltas/s",
-    "to the ceiling",
-    "to FastAPI",
-    "CPU a delta, µs",
-    "CPU to FastAPI",
-    "first delta p50, ms",
-    "server busy",
-    "generator busy",
-)
+PROTOCOLS = {
+    "chat": "OpenAI Chat Completions",
+    "responses": "OpenAI Responses",
+    "anthropic": "Anthropic Messages",
+}
 
 
-def conditions() -> str:
-    """The machine and the versions."""
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    return f"{os.cpu_count()} CPUs, Python {platform.python_version()}, {versions}"
+def write(results: Results) -> str:
+    """All tables."""
+    sections = [
+        results.conditions,
+        "## Targets",
+        table(("what", "target", "measured", ""), targets(results)),
+        "## Flat out",
+        *(text for one in results.throughput for text in throughput(one)),
+        "## How soon",
+        _first(results),
+        "## How many",
+        _holds(results),
+        "## Beside 16 that are flat out",
+        _fairness(results),
+        "## Memory and threads",
+        _holding(results),
+        _short_runs(results),
+        "## Growth",
+        _growth(results.growth),
+        "## Transactions",
+        table(
+            ("runs in mid-stream", "transactions in a flush interval"),
+            ((f"{one.runs}", f"{one.a_flush:.2f}") for one in results.writes),
+        ),
+    ]
+    return "\n\n".join(sections) + "\n"
 
 
-def table(rounds: Rounds) -> str:
-    """Medians over the rounds, in Markdown."""
-    rows = [HEADINGS, ("---",) * len(HEADINGS)]
-    rows += [_row(name, rounds) for name in rounds]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """In Markdown."""
+    lines = [headings, ("---",) * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _row(name: str, rounds: Rounds) -> tuple[str, ...]:
-    def ratio(value: Callable[[Measurement], float], other: str) -> str:
-        pairs = zip(rounds[name], rounds[other], strict=True)
-        return f"{median(value(a) / value(b) for a, b in pairs):.2f}"
+def throughput(compared: Comparison) -> Iterable[str]:
+    """A heading, and the table of one load."""
+    yield f"{PROTOCOLS[compared.protocol]}, {compared.streams} streams at once:"
+    headings = (
+        "server",
+        "deltas/s",
+        "x typed SDK",
+        "x pass-through",
+        "CPU a delta, µs",
+        "first event p50, ms",
+        "server busy",
+        "generator busy",
+    )
+    yield table(headings, (_row(name, compared) for name in compared.rounds))
 
+
+def _row(name: str, compared: Comparison) -> Sequence[str]:
     def middle(value: Callable[[Measurement], float]) -> float:
-        return median(map(value, rounds[name]))
+        return median(map(value, compared.rounds[name]))
 
     return (
         name,
         f"{middle(lambda m: m.per_second):,.0f}",
-        ratio(lambda m: m.per_second, CEILING),
-        ratio(lambda m: m.per_second, PEER),
-        f"{middle(lambda m: m.cpu_per_delta) * 1e6:.1f}",
-        ratio(lambda m: m.cpu_per_delta, PEER),
-        f"{middle(lambda m: m.first_delta) * 1000:.1f}",
+        f"{compared.ratio(name, TYPED):.2f}",
+        f"{compared.ratio(name, PASS_THROUGH):.2f}",
+        f"{middle(lambda m: m.cpu_us):.1f}",
+        f"{middle(lambda m: m.first_event_ms[0]):.0f}",
         f"{middle(lambda m: m.server_cpu / m.elapsed):.0%}",
         f"{middle(lambda m: m.load_cpu / m.elapsed):.0%}",
     )
+
+
+def _first(results: Results) -> str:
+    own = results.first[UPSTREAM]
+    headings = ("server", "first event p50", "p99", "first content p50", "p99")
+    rows = (
+        (
+            name,
+            *(
+                f"{ms - of:.1f}"
+                for ms, of in zip(m.first_event_ms, own.first_event_ms, strict=True)
+            ),
+            *(
+                f"{ms - of:.1f}"
+                for ms, of in zip(m.first_content_ms, own.first_content_ms, strict=True)
+            ),
+        )
+        for name, m in results.first.items()
+        if name not in (UPSTREAM, CEILING)
+    )
+    return table(headings, rows)
+
+
+def _holds(results: Results) -> str:
+    headings = (
+        "server",
+        "streams held",
+        "delay p50 / p99, ms",
+        "gap p99, ms",
+        "CPU a delta, µs",
+    )
+    return table(headings, (_held(name, results) for name in results.holds))
+
+
+def _held(name: str, results: Results) -> Sequence[str]:
+    steps = results.holds[name]
+    most = most_held(steps)
+    last = next((step for step in steps if step.streams == most), steps[0])
+    ended = most < steps[-1].streams
+    return (
+        name,
+        f"{most}" if ended else f"{most} or more",
+        f"{last.delay_ms[0]:.1f} / {last.delay_ms[1]:.1f}",
+        f"{last.gap_ms[1]:.0f}",
+        f"{last.cpu_us:.0f}",
+    )
+
+
+def _fairness(results: Results) -> str:
+    headings = ("server", "first event alone p50, ms", "beside p50", "beside p99")
+    rows = (
+        (
+            name,
+            f"{found['alone'].first_event_ms[0]:.1f}",
+            *(f"{ms:.1f}" for ms in found["beside"].first_event_ms),
+        )
+        for name, found in results.fairness.items()
+    )
+    return table(headings, rows)
+
+
+def _holding(results: Results) -> str:
+    headings = ("server", "kB a stream", "threads", "RSS, MB")
+    rows = (
+        (name, f"{h.kb_a_stream:.0f}", f"{h.threads}", f"{h.rss_kb / 1024:.0f}")
+        for name, h in results.holding.items()
+    )
+    return table(headings, rows)
+
+
+def _short_runs(results: Results) -> str:
+    after, rows = 0, []
+    for runs, rss in zip(
+        results.short_runs.runs, results.short_runs.rss_kb, strict=True
+    ):
+        after += runs
+        rows.append((f"{after:,}", f"{rss / 1024:.1f}"))
+    return table(("after so many short runs", "RSS, MB"), rows)
+
+
+def _growth(growth: Comparison) -> str:
+    empty = next(iter(growth.rounds))
+    rows = (
+        (
+            name,
+            f"{median(m.per_second for m in rounds):,.0f}",
+            f"{growth.ratio(name, empty):.2f}",
+            f"{median(m.cpu_us for m in rounds):.1f}",
+        )
+        for name, rounds in growth.rounds.items()
+    )
+    return table(("ours", "deltas/s", "x empty", "CPU a delta, µs"), rows)
+
+
+if __name__ == "__main__":
+    print(write(load(Path(sys.argv[1]))))

@@ -1,77 +1,129 @@
-"""Measure all contenders in one run: `python -m bench.run --help`.
-
-Rounds are interleaved, so that a busy moment of the machine hits all alike.
-"""
+"""Measure all contenders in one run: `python -m bench.run --help`."""
 
 import argparse
-import json
-from collections.abc import Mapping
-from dataclasses import asdict
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from bench import report
-from bench.contenders import OURS, check_stored, contenders
-from bench.load import Measurement
-from bench.processes import Server, python
+from bench import keeping, latency, plot, report
+from bench.contenders import ALL, FASTAPI, OUR, OURS, PEERS, House, Running, house
+from bench.results import Comparison, Results, conditions
+from bench.throughput import compare, warm_up
+from bench.wire import PROTOCOLS, Protocol
 
-WARM_UP_SECONDS = 0.5
+DELTAS = 200
+#: Few enough deltas a second of a slow server that 64 streams would take minutes.
+SLOW = frozenset(one.name for one in PEERS) - {FASTAPI}
+STORED = "10,000 conversations stored"
+LONG = "in conversations of 500 messages"
+EMPTY = "empty database"
 
 
 def main() -> None:
     """The command."""
     args = _arguments()
+    args.output.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="bench-") as name:
-        rounds = measure(Path(name), args)
-    print(f"{report.conditions()}\n{_load(args)}\n\n{report.table(rounds)}")
-    if args.output:
-        samples = {name: [asdict(m) for m in rounds[name]] for name in rounds}
-        written = {"conditions": report.conditions(), "load": _load(args)}
-        args.output.write_text(json.dumps({**written, "rounds": samples}, indent=1))
+        results = measure(Path(name), args)
+    results.save(args.output / "results.json")
+    (args.output / "holds.svg").write_text(plot.draw(results.holds))
+    (args.output / "tables.md").write_text(report.write(results))
+    print(report.write(results))
 
 
-def measure(
-    directory: Path, args: argparse.Namespace
-) -> Mapping[str, list[Measurement]]:
-    """Every contender in every round, after a round to warm up."""
-    rounds: dict[str, list[Measurement]] = {}
-    with contenders(directory, args.deltas, args.pace_ms) as servers:
-        for number in range(args.rounds + 1):
-            seconds = args.seconds if number else WARM_UP_SECONDS
-            for name, server in servers.items():
-                rounds.setdefault(name, []).append(_one_round(server, args, seconds))
-        check_stored(directory, sum(m.streams for m in rounds[OURS]), args.deltas)
-    return {name: measured[1:] for name, measured in rounds.items()}
+def measure(directory: Path, args: argparse.Namespace) -> Results:
+    """Everything, one protocol after another; what is not of a protocol with chat."""
+    told = conditions(args.peers)
+    compared: list[Comparison] = []
+    rest: dict[str, Any] = {}
+    for protocol in PROTOCOLS:
+        with house(directory / protocol, protocol, args.peers) as servers:
+            running = _serve(servers, protocol)
+            compared += _throughput(running, protocol, args)
+            if protocol == "chat":
+                rest = _others(servers.upstream, running, args)
+            _ours(running).check_stored()
+    with house(directory / "growth", "chat") as servers:
+        growth = _growth(servers, args)
+    return Results(told, compared, growth=growth, **rest)
 
 
-def _one_round(server: Server, args: argparse.Namespace, seconds: float) -> Measurement:
-    options = {
-        "port": server.port,
-        "pid": server.pid,
-        "streams": args.streams,
-        "deltas": args.deltas,
-        "seconds": seconds,
+def _serve(servers: House, protocol: Protocol) -> list[Running]:
+    running = [servers.serve(one) for one in ALL if protocol in one.protocols]
+    warm_up(running)
+    return running
+
+
+def _throughput(
+    running: list[Running], protocol: Protocol, args: argparse.Namespace
+) -> list[Comparison]:
+    fast = [one for one in running if one.name not in SLOW]
+    compared = []
+    for streams, those in ((16, running), (64, fast)):
+        _tell(f"{protocol}: {streams} streams flat out")
+        rounds = compare(those, streams, args.rounds, args.seconds, DELTAS)
+        compared.append(Comparison(protocol, streams, rounds))
+    return compared
+
+
+def _others(
+    upstream: Running, running: list[Running], args: argparse.Namespace
+) -> dict[str, Any]:
+    """What is measured with one protocol only."""
+    _tell("first event, fairness")
+    first = _each([upstream, *running], lambda one: latency.first(one, args.seconds))
+    fairness = _each(running, lambda one: latency.fairness(one, args.seconds))
+    _tell("how many streams one process holds")
+    holds = _each([upstream, *running], lambda one: latency.holds(one, args.most))
+    _tell("memory, transactions")
+    ours = _ours(running)
+    return {
+        "first": first,
+        "fairness": fairness,
+        "holds": holds,
+        "holding": _each(running, keeping.holding),
+        "writes": [keeping.writes(ours, runs) for runs in (1, 10, 100)],
+        "short_runs": keeping.short_runs(ours, 4, args.seconds * 6),
     }
-    flags = [f"--{name}={value}" for name, value in options.items()]
-    return Measurement(**json.loads(python("-m", "bench.load", *flags)))
 
 
-def _load(args: argparse.Namespace) -> str:
-    pace = f"one every {args.pace_ms:g} ms" if args.pace_ms else "flat out"
-    return (
-        f"{args.streams} streams at once of {args.deltas} deltas, {pace}; "
-        f"{args.rounds} rounds of {args.seconds:g} s"
-    )
+def _growth(servers: House, args: argparse.Namespace) -> Comparison:
+    """Ours with three databases; the long conversations are one for each client."""
+    _tell("growth")
+    running = [
+        servers.serve(replace(OUR, name=EMPTY)),
+        servers.serve(replace(OUR, name=STORED), 10_000, 0, 0),
+        servers.serve(replace(OUR, name=LONG, conversation="long-"), 0, 16, 500),
+    ]
+    warm_up(running)
+    rounds = compare(running, 16, args.rounds, args.seconds, DELTAS)
+    for one in running:
+        one.check_stored()
+    return Comparison("chat", 16, rounds)
+
+
+def _each(running: list[Running], measured: Callable[[Running], Any]) -> dict[str, Any]:
+    return {one.name: measured(one) for one in running}
+
+
+def _ours(running: list[Running]) -> Running:
+    return next(one for one in running if one.name == OURS)
+
+
+def _tell(what: str) -> None:
+    print(f"… {what}", file=sys.stderr, flush=True)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure what a delta costs.")
-    parser.add_argument("--streams", type=int, default=16, help="at once")
-    parser.add_argument("--deltas", type=int, default=200, help="in each stream")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2, help="of each round")
-    parser.add_argument("--pace-ms", type=float, default=0, help="0: flat out")
-    parser.add_argument("--output", type=Path, help="where to write JSON")
+    parser.add_argument("--peers", type=Path, required=True, help="their Python")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each round")
+    parser.add_argument("--most", type=int, default=800, help="paced streams to try")
+    parser.add_argument("--output", type=Path, default=Path("bench"))
     return parser.parse_args()
 
 

@@ -1,50 +1,49 @@
-"""A provider that costs next to nothing: OpenAI's chat stream, built beforehand.
+"""A provider that costs next to nothing: its answers are made beforehand.
 
-Flat out, the whole answer is one write; paced, each delta leaves by itself.
+What is asked says how to answer: `Send 200 deltas, one every 20 ms.` Flat out (every 0
+ms) the whole answer is one write; paced, each delta leaves by itself.
 """
 
 import argparse
 import asyncio
-import json
 import re
+import time
 from collections.abc import Iterator
-from typing import Any, cast
+from functools import cache
+from typing import cast
 
 import uvloop
 
+from bench.wire import PROTOCOLS, STAMP, Protocol, answer, path_of
+
 HEAD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
 )
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+ASKED = re.compile(rb"Send (\d+) deltas, one every ([\d.]+) ms\.")
+BY_PATH = {path_of(protocol).encode(): protocol for protocol in PROTOCOLS}
 
 
-def answer(deltas: int) -> list[bytes]:
-    """The parts of a whole answer, the first and last with what surrounds deltas."""
-    texts = [_chunk({"content": f"word{n % 10} "}) for n in range(deltas)]
-    texts[0] = HEAD + _chunk({"role": "assistant", "content": ""}) + texts[0]
-    texts[-1] += _chunk({}, finish_reason="stop") + _usage(deltas) + _end()
-    return texts
+def question(deltas: int, pace_ms: float) -> str:
+    """What to ask for an answer of `deltas`, one each `pace_ms`."""
+    return f"Send {deltas} deltas, one every {pace_ms:g} ms."
 
 
-def _chunk(delta: dict[str, str], finish_reason: str | None = None) -> bytes:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-    return _event(choices=[choice])
+@cache
+def parts(protocol: Protocol, deltas: int, stamped: bool) -> list[bytes]:
+    """An answer on the wire: each delta, first and last with what surrounds them."""
+    made = answer(protocol, deltas, stamped)
+    written = [_http_chunk(delta) for delta in made.deltas]
+    written[0] = HEAD + _http_chunk(made.head) + written[0]
+    written[-1] += _http_chunk(made.tail) + b"0\r\n\r\n"
+    return written
 
 
-def _usage(deltas: int) -> bytes:
-    tokens = {"prompt_tokens": 9, "completion_tokens": deltas}
-    return _event(choices=[], usage={**tokens, "total_tokens": 9 + deltas})
-
-
-def _end() -> bytes:
-    return _http_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
-
-
-def _event(**fields: Any) -> bytes:  # noqa: ANN401
-    head = {"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 1}
-    data = json.dumps({**head, "model": "bench", **fields}, separators=(",", ":"))
-    return _http_chunk(f"data: {data}\n\n".encode())
+@cache
+def whole(protocol: Protocol, deltas: int) -> bytes:
+    """The same, in one."""
+    return b"".join(parts(protocol, deltas, stamped=False))
 
 
 def _http_chunk(data: bytes) -> bytes:
@@ -56,10 +55,9 @@ class Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, parts: list[bytes], pace: float) -> None:
-        self._parts = parts
-        self._pace = pace
+    def __init__(self) -> None:
         self._received = b""
+        self._last = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -70,30 +68,42 @@ class Connection(asyncio.Protocol):
         length = LENGTH.search(head)
         if found and len(body) >= (int(length[1]) if length else 0):
             self._received = b""
-            self._answer()
+            self._last = b"connection: close" in head.lower()
+            self._answer(BY_PATH[head.split(b" ", 2)[1].partition(b"?")[0]], body)
 
-    def _answer(self) -> None:
-        if self._pace:
+    def _answer(self, protocol: Protocol, body: bytes) -> None:
+        # In a long conversation the newest question stands last.
+        asked = ASKED.match(body, max(body.rfind(b"Send "), 0))
+        if not asked:
+            raise ValueError(f"nothing is asked: {body[-300:]!r}")
+        deltas, pace = int(asked[1]), float(asked[2]) / 1000
+        if pace:
             now = asyncio.get_running_loop().time()
-            self._send_next(iter(self._parts), now)
+            self._send_next(iter(parts(protocol, deltas, True)), now, pace)
         else:
-            self.transport.write(b"".join(self._parts))
+            self.transport.write(whole(protocol, deltas))
+            self._end()
 
-    def _send_next(self, parts: Iterator[bytes], due: float) -> None:
-        part = next(parts, None)
-        if part and not self.transport.is_closing():
-            self.transport.write(part)
-            due += self._pace
-            asyncio.get_running_loop().call_at(due, self._send_next, parts, due)
+    def _send_next(self, rest: Iterator[bytes], due: float, pace: float) -> None:
+        part = next(rest, None)
+        if part is None:
+            self._end()
+        elif not self.transport.is_closing():
+            now = b"@%016d" % (time.monotonic_ns() // 1000)
+            self.transport.write(part.replace(STAMP, now, 1))
+            due += pace
+            loop = asyncio.get_running_loop()
+            loop.call_at(due, self._send_next, rest, due, pace)
+
+    def _end(self) -> None:
+        if self._last:
+            self.transport.close()
 
 
-async def serve(port: int, deltas: int, pace: float) -> None:
+async def serve(port: int) -> None:
     """Answer until the process is ended."""
-    parts = answer(deltas)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: Connection(parts, pace), "127.0.0.1", port, backlog=1024
-    )
+    server = await loop.create_server(Connection, "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 
@@ -101,10 +111,7 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--deltas", type=int, required=True)
-    parser.add_argument("--pace-ms", type=float, default=0)
-    args = parser.parse_args()
-    uvloop.run(serve(args.port, args.deltas, args.pace_ms / 1000))
+    uvloop.run(serve(parser.parse_args().port))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,4 @@
-"""What ours is measured against. DELTAS, PACE_MS and OPENAI_BASE_URL configure them."""
+"""What ours is measured against: each a small server, as its framework's docs have it.
+
+PROTOCOL says how the provider is asked; the SDKs find it by their own environment.
+"""

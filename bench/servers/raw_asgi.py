@@ -1,29 +1,43 @@
-"""The ceiling: the events of a stream from bare ASGI, with no provider behind them."""
+"""The ceiling of any server: events from bare ASGI, with no provider behind them."""
 
 import asyncio
-import os
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
-DELTAS = int(os.environ["DELTAS"])
-PACE = float(os.environ["PACE_MS"]) / 1000
+from bench.servers import asgi
+from bench.upstream import ASKED
+
 EVENT = (
-    b"event: content\n"
-    b'data: {"type":"content","is_final":false,"timestamp":1,"content":"word0 "}\n\n'
+    "event: content\n"
+    'data: {{"type":"content","is_final":false,"timestamp":1,'
+    '"content":"#{:03}{} "}}\n\n'
 )
-DONE = b'event: done\ndata: {"type":"done","is_final":true,"timestamp":1}\n\n'
-HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8")]
-
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+EVENTS = [EVENT.format(number, "").encode() for number in range(1000)]
+DONE = asgi.frame("done", is_final=True).encode()
 
 
-async def application(scope: dict[str, Any], receive: object, send: Send) -> None:
+async def answer(question: str, write: Callable[[bytes], Awaitable[None]]) -> None:
     """One send an event."""
-    if scope["type"] != "http":
-        return
-    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-    for _ in range(DELTAS):
-        await send({"type": "http.response.body", "body": EVENT, "more_body": True})
-        if PACE:
-            await asyncio.sleep(PACE)
-    await send({"type": "http.response.body", "body": DONE})
+    asked = ASKED.match(question.encode())
+    assert asked, question
+    deltas, pace = int(asked[1]), float(asked[2]) / 1000
+    if pace:
+        await _paced(deltas, pace, write)
+    else:
+        for event in EVENTS[:deltas]:
+            await write(event)
+    await write(DONE)
+
+
+async def _paced(
+    deltas: int, pace: float, write: Callable[[bytes], Awaitable[None]]
+) -> None:
+    due = time.monotonic()
+    for number in range(deltas):
+        stamp = f"@{time.monotonic_ns() // 1000:016}"
+        await write(EVENT.format(number, stamp).encode())
+        due += pace
+        await asyncio.sleep(due - time.monotonic())
+
+
+application = asgi.application(answer)

@@ -1,0 +1,62 @@
+"""How each kind of server is asked, and how its stream ends."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bench.wire import MODEL, PROTOCOLS, path_of
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A path, the JSON body for a question in a conversation, the last event."""
+
+    path: str
+    body: Callable[[str, str], dict[str, Any]]
+    end: bytes
+
+    def request(self, question: str, conversation: str) -> bytes:
+        """The whole HTTP request, on a connection of its own."""
+        body = json.dumps(self.body(question, conversation)).encode()
+        head = (
+            f"POST {self.path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
+            f"accept: text/event-stream\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
+
+def _ours(question: str, conversation: str) -> dict[str, Any]:
+    return {"input": question, "org_id": "bench", "conversation_id": conversation}
+
+
+def _ag_ui(question: str, conversation: str) -> dict[str, Any]:
+    message = {"id": "1", "role": "user", "content": question}
+    lists: dict[str, Any] = {"tools": [], "context": [], "messages": [message]}
+    ids = {"threadId": conversation, "runId": conversation}
+    return {**ids, **lists, "state": {}, "forwardedProps": {}}
+
+
+def _adk(question: str, conversation: str) -> dict[str, Any]:
+    message = {"role": "user", "parts": [{"text": question}]}
+    ids = {"appName": "agent", "userId": "bench", "sessionId": conversation}
+    return {**ids, "newMessage": message, "streaming": True}
+
+
+def _provider(question: str, _: str) -> dict[str, Any]:
+    message = {"role": "user", "content": question}
+    return {"model": MODEL, "stream": True, "messages": [message]}
+
+
+API = "/api/v1/agent/stream"
+DIALECTS = {
+    "ours": Dialect(API, _ours, b"event: done\n"),
+    "simple": Dialect(API, _ours, b'"type":"done"'),
+    "ag-ui": Dialect(API, _ag_ui, b'"RUN_FINISHED"'),
+    "adk": Dialect("/run_sse", _adk, b"#"),  # its last event repeats the whole answer
+    "bytes-chat": Dialect(API, _ours, b"data: [DONE]\n"),
+    "bytes-responses": Dialect(API, _ours, b"event: response.completed\n"),
+    "bytes-anthropic": Dialect(API, _ours, b"event: message_stop\n"),
+    **{p: Dialect(path_of(p), _provider, b"") for p in PROTOCOLS},
+}

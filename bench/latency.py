@@ -1,0 +1,85 @@
+"""How soon things come: at the start, in the midst of many, beside greedy others."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.contenders import Running
+from bench.load import Measurement
+
+#: 50 tokens a second, as a model that is quick.
+PACE_MS = 20
+DELTAS = 200
+#: What a reader does not notice yet.
+MOST_GAP_MS = 40
+MOST_DELAY_MS = 100
+#: Streams to try; between the last that was held and the next we look closer.
+STEPS = (10, 25, 50, 100, 200, 400, 800)
+CLOSER = 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """So many streams of 50 tokens a second at once."""
+
+    streams: int
+    delay_ms: Sequence[float]
+    gap_ms: Sequence[float]
+    cpu_us: float
+
+    @property
+    def held(self) -> bool:
+        """Whether a reader would notice nothing."""
+        return self.gap_ms[1] <= MOST_GAP_MS and self.delay_ms[1] <= MOST_DELAY_MS
+
+
+def first(running: Running, seconds: float) -> Measurement:
+    """16 paced streams, again and again: when their first event and text come."""
+    return running.measure(
+        16, deltas=10, pace_ms=PACE_MS, seconds=seconds, spread=10 * PACE_MS / 1000
+    )
+
+
+def holds(running: Running, most: int) -> list[Step]:
+    """More and more paced streams, until they are too many, at most `most`."""
+    return sorted(_climb(running, most), key=lambda step: step.streams)
+
+
+def _climb(running: Running, most: int) -> Iterator[Step]:
+    held, failed = 0, 0
+    for streams in (n for n in STEPS if n <= most):
+        step = _step(running, streams)
+        yield step
+        if not step.held:
+            failed = streams
+            break
+        held = streams
+    for _ in range(CLOSER if failed else 0):
+        between = _step(
+            running, round((held + failed) / 2, -1 if failed > 50 else None)
+        )
+        yield between
+        held, failed = (
+            (between.streams, failed) if between.held else (held, between.streams)
+        )
+
+
+def _step(running: Running, streams: int) -> Step:
+    """Streams that begin within a second; what came while all were there."""
+    got = running.measure(streams, deltas=DELTAS, pace_ms=PACE_MS, spread=1)
+    return Step(streams, got.delay_ms, got.gap_ms, got.cpu_us)
+
+
+def most_held(steps: Sequence[Step]) -> int:
+    """How many streams a process holds."""
+    return max((step.streams for step in steps if step.held), default=0)
+
+
+def fairness(running: Running, seconds: float) -> Mapping[str, Measurement]:
+    """A 17th stream, again and again, alone and beside 16 that are flat out."""
+    alone = running.measure(1, deltas=1, seconds=seconds / 2)
+    greedy = running.begin(16, deltas=DELTAS, seconds=seconds + 1)
+    time.sleep(0.5)
+    beside = running.measure(1, deltas=1, seconds=seconds)
+    greedy()
+    return {"alone": alone, "beside": beside}
