@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from streaming import conf
+from streaming.deadline import Deadline
 from streaming.exceptions import BodyTooLarge, TooManyStreams
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Connections:
         finally:
             self._open.discard(connection)
             self.streams -= connection.is_stream
+            connection.close()
 
     def abort(self) -> None:
         """Let go every client whose answer has not ended (at shutdown)."""
@@ -59,11 +61,12 @@ class Connection:
         self.is_stream = False
         self._connections = connections
         self._send = send
+        self._deadline = Deadline()
 
     async def send(self, message: Mapping[str, Any]) -> None:
         """Send, and let a client go that takes nothing for `send_timeout` seconds."""
         try:
-            async with asyncio.timeout(conf.get().send_timeout):
+            with self._deadline.within(conf.get().send_timeout):
                 await self._send(message)
         except TimeoutError:
             logger.info("a client that does not read is let go")
@@ -88,6 +91,10 @@ class Connection:
         if transport := self._transport:
             transport.abort()
         return transport is not None
+
+    def close(self) -> None:
+        """The request is over."""
+        self._deadline.close()
 
     @property
     def _transport(self) -> asyncio.WriteTransport | None:

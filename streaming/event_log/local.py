@@ -23,6 +23,7 @@ from typing import ParamSpec, TypeVar
 from django.db import Error
 
 from streaming import db
+from streaming.deadline import Deadline
 from streaming.event_log import segments
 from streaming.event_log.base import Entry, make_entry
 from streaming.event_log.segments import Segment
@@ -126,6 +127,7 @@ class LocalLog:
         mirror: _Mirror | None = None
         writing = self._writing.get(run_id)
         tail = writing.tail if writing else None
+        silence = Deadline()
         try:
             while True:
                 batch = tail.since(after) if tail else None
@@ -144,11 +146,12 @@ class LocalLog:
                     tail = mirror.tail
                 elif tail.ended:
                     return
-                elif not await tail.wait(heartbeat):
+                elif not await tail.wait(silence.within(heartbeat)):
                     yield []
         except Error:
             logger.warning("a reader is let go: the database is away")
         finally:
+            silence.close()
             if mirror:
                 self._leave(run_id, mirror)
 

@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
 
+from streaming.deadline import Deadline
 from streaming.event_log.base import Entry
 
 #: Durable entries that stay in memory for readers that are a little behind.
@@ -18,7 +19,7 @@ class Tail:
         self._entries: list[Entry] = []
         #: The number before the first entry held.
         self._before = after
-        self._waiting: set[asyncio.Future[bool]] = set()
+        self._waiting: set[asyncio.Future[None]] = set()
         self._released = False
 
     @property
@@ -34,14 +35,12 @@ class Tail:
     def extend(self, entries: Sequence[Entry]) -> None:
         """Add newer entries and wake the readers."""
         self._entries.extend(entries)
-        for waiter in self._waiting:
-            _wake(waiter, True)
+        self._wake()
 
     def release(self) -> None:
         """End here, though the run goes on elsewhere."""
         self._released = True
-        for waiter in self._waiting:
-            _wake(waiter, True)
+        self._wake()
 
     def since(self, after: int) -> list[Entry] | None:
         """The entries after a number; None when some may be no longer held."""
@@ -58,19 +57,20 @@ class Tail:
             self._before = held[drop - 1].number
             del held[:drop]
 
-    async def wait(self, seconds: float) -> bool:
+    async def wait(self, limit: Deadline) -> bool:
         """Wait for more; false when nothing came in time."""
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[bool] = loop.create_future()
-        timer = loop.call_later(seconds, _wake, waiter, False)
+        waiter = asyncio.get_running_loop().create_future()
         self._waiting.add(waiter)
         try:
-            return await waiter
+            with limit:
+                await waiter
+            return True
+        except TimeoutError:
+            return False
         finally:
             self._waiting.discard(waiter)
-            timer.cancel()
 
-
-def _wake(waiter: asyncio.Future[bool], news: bool) -> None:
-    if not waiter.done():
-        waiter.set_result(news)
+    def _wake(self) -> None:
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)

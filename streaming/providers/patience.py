@@ -4,8 +4,9 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, closing
 
+from streaming.deadline import Deadline
 from streaming.exceptions import ProviderError, ProviderTimeout
 from streaming.providers.base import (
     Delta,
@@ -64,26 +65,27 @@ class Patience:
         """
         clock = asyncio.get_running_loop()
         started = clock.time()
-        deadline = started + self._first_token_timeout
+        due = started + self._first_token_timeout
         has_spoken = False
         async with aclosing(self._provider.stream(request)) as batches:
-            while (batch := await _next(batches, deadline)) is not None:
-                if not has_spoken and _speaks(batch):
-                    has_spoken = True
-                    waited = (clock.time() - started) * 1000
-                    logger.debug("%s: first word after %.0f ms", self.model, waited)
-                if has_spoken:
-                    deadline = clock.time() + self._silence_timeout
-                if batch:
-                    yield batch
+            with closing(Deadline()) as deadline:
+                while (batch := await _next(batches, deadline.at(due))) is not None:
+                    if not has_spoken and _speaks(batch):
+                        has_spoken = True
+                        waited = (clock.time() - started) * 1000
+                        logger.debug("%s: first word after %.0f ms", self.model, waited)
+                    if has_spoken:
+                        due = clock.time() + self._silence_timeout
+                    if batch:
+                        yield batch
 
 
 async def _next(
-    batches: AsyncGenerator[list[Delta], None], deadline: float
+    batches: AsyncGenerator[list[Delta], None], deadline: Deadline
 ) -> list[Delta] | None:
     """The next batch, None at the end."""
     try:
-        async with asyncio.timeout_at(deadline):
+        with deadline:
             return await anext(batches, None)
     except TimeoutError as error:
         raise ProviderTimeout from error
