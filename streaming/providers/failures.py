@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
+from aiohttp.http_exceptions import ContentEncodingError
 
 from streaming.exceptions import (
     ProviderError,
@@ -88,7 +89,7 @@ def broken_off(error: BaseException) -> ProviderError:
     logger.warning("the provider's stream broke off: %s", type(root).__name__)
     if isinstance(root, TimeoutError | httpx2.TimeoutException):
         return ProviderTimeout()
-    if isinstance(error, ValueError | httpx2.DecodingError):
+    if isinstance(error, ValueError) or isinstance(root, ContentEncodingError):
         return ProviderError(UNREADABLE, retryable=True)
     return ProviderIncomplete()
 

@@ -1,4 +1,4 @@
-"""What the vendors' providers share: the HTTP client, reading an answer, its JSON.
+"""What the vendors' providers share: sending a request, reading an answer, its JSON.
 
 The SDKs build and send the request; the answer is read here as raw bytes.
 """
@@ -23,7 +23,8 @@ import httpx2
 import msgspec
 
 from streaming.exceptions import ProviderError
-from streaming.providers.base import Delta, ProviderOptions
+from streaming.providers.base import Delta
+from streaming.providers.connections import reads
 from streaming.providers.failures import UNREADABLE, broken_off, transport_error
 from streaming.wire import sse
 
@@ -33,12 +34,6 @@ T = TypeVar("T")
 
 _ENCODER = msgspec.json.Encoder()
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
-
-# A connection for each run, whose number is limited elsewhere; kept open for the
-# next iteration of a tool loop.
-_LIMITS = httpx2.Limits(
-    max_connections=10_000, max_keepalive_connections=100, keepalive_expiry=30.0
-)
 
 # What the SDKs let through unwrapped when a request fails.
 _RAW_ERRORS = (httpx2.HTTPError, aiohttp.ClientError, OSError)
@@ -86,19 +81,6 @@ class Parser(Protocol):
         ...
 
 
-def http_client(
-    kind: type[httpx2.AsyncClient], options: ProviderOptions
-) -> httpx2.AsyncClient:
-    """An HTTP client for an SDK; `kind` is that SDK's `DefaultAioHttpClient`.
-
-    Build the SDK's client with it and with `max_retries=0`: `Patience` retries.
-    """
-    read = max(options.first_token_timeout, options.silence_timeout)
-    connect = options.connect_timeout
-    timeout = httpx2.Timeout(read, connect=connect, pool=connect)
-    return kind(timeout=timeout, limits=_LIMITS)
-
-
 @asynccontextmanager
 async def ask(
     client: Client,
@@ -135,8 +117,8 @@ async def read_answer(
             response = await stack.enter_async_context(opening)
         except (sdk_error, *_RAW_ERRORS) as error:
             raise transport_error(error) from error
-        reads = await stack.enter_async_context(aclosing(read_events(response)))
-        async for events in reads:
+        events_read = await stack.enter_async_context(aclosing(read_events(response)))
+        async for events in events_read:
             batch, failure = _parse(parser, events)
             yield batch
             if failure:
@@ -144,7 +126,7 @@ async def read_answer(
             if parser.done:
                 break
         yield parser.finish()
-        await _drain(reads)
+        await _drain(events_read)
 
 
 def _parse(
@@ -161,11 +143,11 @@ def _parse(
     return batch, None
 
 
-async def _drain(reads: AsyncGenerator[list[bytes], None]) -> None:
+async def _drain(events_read: AsyncGenerator[list[bytes], None]) -> None:
     """Read to the end, for only then can the connection be used again."""
     with suppress(ProviderError, TimeoutError):
         async with asyncio.timeout(_DRAIN_SECONDS):
-            async for _ in reads:
+            async for _ in events_read:
                 pass
 
 
@@ -173,7 +155,7 @@ async def read_events(response: httpx2.Response) -> AsyncGenerator[list[bytes], 
     """The data of the events that each read of the response completes."""
     decoder = sse.Decoder()
     try:
-        async for chunk in response.aiter_bytes():
+        async for chunk in reads(response):
             if events := decoder.feed(chunk):
                 yield events
     except Exception as error:

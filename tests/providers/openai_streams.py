@@ -8,14 +8,15 @@ from typing import Any, Literal
 import msgspec
 
 from streaming.messages import Message, Part, ToolSpec, user_message
+from streaming.providers import make_provider
 from streaming.providers.base import (
     Delta,
     ModelRequest,
+    Provider,
     ProviderOptions,
     TextDelta,
     ThinkingDelta,
 )
-from streaming.providers.openai import OpenAIProvider
 from streaming.turn import Turn
 from tests.upstream import Reply, Upstream
 
@@ -35,23 +36,24 @@ DONE = b"data: [DONE]\n\n"
 @asynccontextmanager
 async def openai_at(
     upstream: Upstream, api: Api, **options: str | float
-) -> AsyncIterator[OpenAIProvider]:
-    """A provider whose server is the stand-in."""
+) -> AsyncIterator[Provider]:
+    """A provider whose server is the stand-in, asked once for each answer."""
     given = {
         "name": "openai",
         "api_key": "sk-test",
         "base_url": upstream.url,
         "openai_api": api,
+        "max_retries": 0,
         **options,
     }
-    provider = OpenAIProvider(msgspec.convert(given, ProviderOptions))
+    provider = make_provider(msgspec.convert(given, ProviderOptions))
     try:
         yield provider
     finally:
         await provider.aclose()
 
 
-async def read(provider: OpenAIProvider, request: ModelRequest = HELLO) -> list[Delta]:
+async def read(provider: Provider, request: ModelRequest = HELLO) -> list[Delta]:
     """All deltas of one call."""
     async with aclosing(provider.stream(request)) as batches:
         return [delta async for batch in batches for delta in batch]

@@ -3,8 +3,7 @@
 from typing import Any
 
 from streaming.messages import Message, ToolCallPart, ToolResultPart, user_message
-from streaming.providers.base import Delta, ModelRequest, TurnEnd
-from streaming.providers.openai import OpenAIProvider
+from streaming.providers.base import Delta, ModelRequest, Provider, TurnEnd
 from tests.providers.openai_streams import (
     DONE,
     WEATHER,
@@ -40,7 +39,7 @@ def run_tools(message: Message) -> Message:
     )
 
 
-async def loop(provider: OpenAIProvider) -> list[Delta]:
+async def loop(provider: Provider) -> list[Delta]:
     """Call the model until it asks for no more tools; the last answer's deltas."""
     messages = [user_message(QUESTION)]
     while True:

@@ -1,7 +1,8 @@
 """What the providers share: HTTP, the events of an answer, its JSON, its failures."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -9,9 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from anthropic import AnthropicError, AsyncAnthropic
-from anthropic import DefaultAioHttpClient as AnthropicHttp
 from openai import AsyncOpenAI, OpenAIError
-from openai import DefaultAioHttpClient as OpenAIHttp
 
 from streaming.exceptions import (
     ProviderError,
@@ -19,19 +18,22 @@ from streaming.exceptions import (
     ProviderRateLimited,
     ProviderTimeout,
 )
-from streaming.providers.base import Delta, ProviderOptions, TextDelta, TurnEnd
-from streaming.providers.failures import error_fields, status_error
-from streaming.providers.transport import (
-    ask,
-    decode,
-    http_client,
-    json_object,
-    read_answer,
+from streaming.providers.base import (
+    Delta,
+    ModelRequest,
+    ProviderOptions,
+    TextDelta,
+    TurnEnd,
 )
+from streaming.providers.connections import http_client
+from streaming.providers.failures import error_fields, status_error
+from streaming.providers.patience import Patience
+from streaming.providers.transport import ask, decode, json_object, read_answer
 from streaming.wire import sse
 from tests.upstream import Reply, Upstream
 
-OPTIONS = ProviderOptions(first_token_timeout=0.5, silence_timeout=0.5)
+OPTIONS = ProviderOptions(max_retries=0)
+IMPATIENT = ProviderOptions(first_token_timeout=1.0, silence_timeout=0.2, max_retries=0)
 ANY = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -51,15 +53,32 @@ class Echo:
         return [TurnEnd("end_turn")]
 
 
-async def read(url: str, sdk: str) -> list[list[Delta]]:
+class Asking:
+    """A provider of next to nothing but a vendor's SDK."""
+
+    name = model = "asking"
+
+    def __init__(self, url: str, sdk: str) -> None:
+        self._client, self._error = CLIENTS[sdk](url)
+
+    def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
+        return read_answer(ask(self._client, "/", {}), Echo(), self._error)
+
+    async def aclose(self) -> None:
+        await self._client.close()
+
+
+async def read(
+    url: str, sdk: str, options: ProviderOptions = OPTIONS
+) -> list[list[Delta]]:
     """The batches of one answer, asked for with that vendor's SDK."""
-    client, error = CLIENTS[sdk](url)
-    async with client:
-        return [b async for b in read_answer(ask(client, "/", {}), Echo(), error)]
+    request = ModelRequest(system="", messages=[])
+    async with aclosing(Patience(Asking(url, sdk), options)) as provider:
+        return [batch async for batch in provider.stream(request)]
 
 
 def anthropic(url: str) -> tuple[AsyncAnthropic, type[Exception]]:
-    http = http_client(AnthropicHttp, OPTIONS)
+    http = http_client(OPTIONS.connect_timeout)
     client = AsyncAnthropic(
         api_key="key", base_url=url, max_retries=0, http_client=http
     )
@@ -67,7 +86,7 @@ def anthropic(url: str) -> tuple[AsyncAnthropic, type[Exception]]:
 
 
 def openai(url: str) -> tuple[AsyncOpenAI, type[Exception]]:
-    http = http_client(OpenAIHttp, OPTIONS)
+    http = http_client(OPTIONS.connect_timeout)
     client = AsyncOpenAI(api_key="k", base_url=url, max_retries=0, http_client=http)
     return client, OpenAIError
 
@@ -111,6 +130,23 @@ async def test_an_event_that_grows_without_end_is_given_up(
     upstream.reply(Reply(b"data: " + b"x" * 2000))
     with pytest.raises(ProviderError, match="cannot be read"):
         await read(upstream.url, sdk)
+
+
+# Getting there
+
+
+@both_sdks
+async def test_a_proxy_that_the_environment_names_is_asked(
+    upstream: Upstream, sdk: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", upstream.url)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    upstream.reply(Reply(b"data: end\n\n"))
+    await read("http://model.invalid", sdk)
+    assert upstream.requests[0].path == "http://model.invalid/"
+    upstream.reply(Reply(b"data: end\n\n"))
+    await read(upstream.url, sdk)
+    assert upstream.requests[1].path == "/"
 
 
 # Failing to get one
@@ -160,8 +196,8 @@ async def test_a_server_that_says_nothing_at_all_is_a_timeout(sdk: str) -> None:
     async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(ProviderTimeout) as failure:
-            await read(f"http://127.0.0.1:{port}", sdk)
-        await asyncio.wait_for(gone.wait(), 1.0)
+            await read(f"http://127.0.0.1:{port}", sdk, IMPATIENT)
+        await asyncio.wait_for(gone.wait(), 10)
     assert failure.value.retryable
 
 
@@ -169,7 +205,7 @@ async def test_a_server_that_says_nothing_at_all_is_a_timeout(sdk: str) -> None:
 async def test_silence_in_an_answer_is_a_timeout(upstream: Upstream, sdk: str) -> None:
     upstream.reply(Reply(b"data: one\n\n", end="hang"))
     with pytest.raises(ProviderTimeout):
-        await read(upstream.url, sdk)
+        await read(upstream.url, sdk, IMPATIENT)
 
 
 @both_sdks
@@ -180,7 +216,7 @@ async def test_an_error_answer_may_break_off_itself(
     broken = Reply(b'{"err', 500, end="cut" if end == "cut" else "hang")
     upstream.reply(broken)
     with pytest.raises(ProviderError) as failure:
-        await read(upstream.url, sdk)
+        await read(upstream.url, sdk, IMPATIENT)
     assert failure.value.retryable
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncGenerator
 
-from anthropic import AnthropicError, AsyncAnthropic, DefaultAioHttpClient
+from anthropic import AnthropicError, AsyncAnthropic
 
 from streaming.providers.anthropic.models import DEFAULT_MODEL
 from streaming.providers.anthropic.request import build
 from streaming.providers.anthropic.stream import MessageParser
 from streaming.providers.base import Delta, ModelRequest, ProviderOptions
-from streaming.providers.transport import ask, http_client, read_answer
+from streaming.providers.connections import http_client
+from streaming.providers.transport import ask, read_answer
 
 
 class AnthropicProvider:
@@ -23,7 +24,7 @@ class AnthropicProvider:
             api_key=options.api_key or None,
             base_url=options.base_url or None,
             max_retries=0,
-            http_client=http_client(DefaultAioHttpClient, options),
+            http_client=http_client(options.connect_timeout),
         )
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:

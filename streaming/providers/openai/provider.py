@@ -2,14 +2,15 @@
 
 from collections.abc import AsyncGenerator
 
-from openai import AsyncOpenAI, DefaultAioHttpClient, OpenAIError
+from openai import AsyncOpenAI, OpenAIError
 
 from streaming.providers.base import Delta, ModelRequest, ProviderOptions
+from streaming.providers.connections import http_client
 from streaming.providers.openai import chat_request, responses_request
 from streaming.providers.openai.chat_stream import ChatParser
 from streaming.providers.openai.models import DEFAULT_MODEL
 from streaming.providers.openai.responses_stream import ResponseParser
-from streaming.providers.transport import ask, http_client, read_answer
+from streaming.providers.transport import ask, read_answer
 
 # The SDK insists on a key; a server of one's own needs none.
 _NO_KEY = "none"
@@ -27,7 +28,7 @@ class OpenAIProvider:
             api_key=options.api_key or _NO_KEY,
             base_url=options.base_url or None,
             max_retries=0,
-            http_client=http_client(DefaultAioHttpClient, options),
+            http_client=http_client(options.connect_timeout),
         )
         host = f".{self._client.base_url.host}"
         self._at_openai = host.endswith(".api.openai.com")

@@ -1,0 +1,106 @@
+"""The connections to a provider: aiohttp's, under the SDKs' client of httpx2.
+
+The SDKs bring such a transport too. Theirs hands out at most 16 kB at a time, through
+half a dozen generators, and sets a timer for each read, where `Patience` has one.
+"""
+
+from collections.abc import AsyncGenerator
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import httpx2
+
+#: Seconds that a connection is kept for the next iteration of a tool loop.
+KEEP_ALIVE_SECONDS = 30.0
+
+#: Where the body of an answer stands among the extensions of its response.
+_CONTENT = "streaming.content"
+
+
+def http_client(connect_timeout: float) -> httpx2.AsyncClient:
+    """An HTTP client for an SDK. Once connected, it waits as long as it is let."""
+    return httpx2.AsyncClient(
+        transport=_Transport(),
+        timeout=httpx2.Timeout(None, connect=connect_timeout),
+        # What is sent bit by bit is not worth compressing.
+        headers={"Accept-Encoding": "identity"},
+    )
+
+
+async def reads(response: httpx2.Response) -> AsyncGenerator[bytes]:
+    """The body of a response of ours, as it comes: all that is there at each read."""
+    content: aiohttp.StreamReader = response.extensions[_CONTENT]
+    while data := await content.readany():
+        yield data
+
+
+class _Transport(httpx2.AsyncBaseTransport):
+    """A connection for each request; how many there are is limited elsewhere."""
+
+    def __init__(self) -> None:
+        self._ssl = httpx2.create_ssl_context()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request; its answer as soon as its head is there.
+
+        Raises what aiohttp raises.
+        """
+        answer = await self._open_session().request(
+            request.method,
+            str(request.url),
+            headers=request.headers.multi_items(),
+            data=request.content,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=request.extensions["timeout"]["connect"]
+            ),
+            proxy=_proxy(request.url),
+        )
+        # Whatever encoding it came in, aiohttp has undone it.
+        headers = [h for h in answer.raw_headers if h[0].lower() != b"content-encoding"]
+        return httpx2.Response(
+            answer.status,
+            headers=headers,
+            stream=_Body(answer),
+            extensions={_CONTENT: answer.content},
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._session:
+            await self._session.close()
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        """The session, made at first use: it belongs to the running event loop."""
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, ssl=self._ssl
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._session
+
+
+class _Body(httpx2.AsyncByteStream):
+    """A body as httpx2 reads it, where it does: that of an error."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        while data := await self._answer.content.readany():
+            yield data
+
+    async def aclose(self) -> None:
+        """Give the connection back when the body has ended, else close it."""
+        self._answer.close()
+
+
+def _proxy(url: httpx2.URL) -> str | None:
+    """The proxy that the environment names for an address."""
+    proxies = getproxies()
+    if not proxies or proxy_bypass(url.host):
+        return None
+    return proxies.get(url.scheme) or proxies.get("all")
