@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.wire import MODEL, PROTOCOLS, path_of
+from bench.wire import MODEL, Protocol, path_of
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,17 @@ def _provider(question: str, _: str) -> dict[str, Any]:
 
 
 API = "/api/v1/agent/stream"
-DIALECTS = {
+ENDS: dict[Protocol, bytes] = {
+    "chat": b"data: [DONE]\n",
+    "responses": b"event: response.completed\n",
+    "anthropic": b"event: message_stop\n",
+}
+DIALECTS: dict[str, Dialect] = {
     "ours": Dialect(API, _ours, b"event: done\n"),
     "simple": Dialect(API, _ours, b'"type":"done"'),
     "ag-ui": Dialect(API, _ag_ui, b'"RUN_FINISHED"'),
-    "adk": Dialect("/run_sse", _adk, b"#"),  # its last event repeats the whole answer
-    "bytes-chat": Dialect(API, _ours, b"data: [DONE]\n"),
-    "bytes-responses": Dialect(API, _ours, b"event: response.completed\n"),
-    "bytes-anthropic": Dialect(API, _ours, b"event: message_stop\n"),
-    **{p: Dialect(path_of(p), _provider, b"") for p in PROTOCOLS},
+    "adk": Dialect("/run_sse", _adk, b'"usageMetadata"'),
+    # A provider itself, and the bytes of one that are passed through.
+    **{name: Dialect(path_of(name), _provider, end) for name, end in ENDS.items()},
+    **{f"bytes-{name}": Dialect(API, _ours, end) for name, end in ENDS.items()},
 }

@@ -74,22 +74,21 @@ def writes(running: Running, runs: int) -> Writes:
     with closing(sqlite3.connect(running.database)) as reader:
         reader.execute("BEGIN")  # whoever reads keeps the log from being begun anew
         reader.execute("SELECT count(*) FROM streaming_run").fetchone()
-        log = running.database.with_name("db.sqlite3-wal")
-        before = _commits(log)
+        before = commits(running.database)
         time.sleep(seconds)
-        commits = _commits(log) - before
+        made = commits(running.database) - before
     end()
-    return Writes(runs, commits / (seconds / FLUSH_SECONDS))
+    return Writes(runs, made / (seconds / FLUSH_SECONDS))
 
 
-def _commits(log: Path) -> int:
-    """The transactions in a write-ahead log: the last page of each is marked."""
-    data = log.read_bytes()
+def commits(database: Path) -> int:
+    """The transactions in its write-ahead log: the last page of each is marked."""
+    data = database.with_name(f"{database.name}-wal").read_bytes()
     _, _, page, _, *salts = WAL_HEADER.unpack_from(data)[:6]
-    commits = 0
+    found = 0
     for start in range(WAL_HEADER.size, len(data), FRAME_HEADER.size + page):
         _, size, *frame_salts = FRAME_HEADER.unpack_from(data, start)[:4]
         if frame_salts != salts:
             break  # left from before the log was begun anew
-        commits += size > 0
-    return commits
+        found += size > 0
+    return found

@@ -15,7 +15,7 @@ MOST_GAP_MS = 40
 MOST_DELAY_MS = 100
 #: Streams to try; between the last that was held and the next we look closer.
 STEPS = (10, 25, 50, 100, 200, 400, 800)
-CLOSER = 2
+HALVINGS = 2
 
 
 @dataclass(frozen=True)
@@ -42,26 +42,24 @@ def first(running: Running, seconds: float) -> Measurement:
 
 def holds(running: Running, most: int) -> list[Step]:
     """More and more paced streams, until they are too many, at most `most`."""
-    return sorted(_climb(running, most), key=lambda step: step.streams)
-
-
-def _climb(running: Running, most: int) -> Iterator[Step]:
-    held, failed = 0, 0
+    steps: list[Step] = []
     for streams in (n for n in STEPS if n <= most):
-        step = _step(running, streams)
-        yield step
-        if not step.held:
-            failed = streams
+        steps.append(_step(running, streams))
+        if not steps[-1].held:
+            steps += _closer(running, most_held(steps), streams)
             break
-        held = streams
-    for _ in range(CLOSER if failed else 0):
-        between = _step(
-            running, round((held + failed) / 2, -1 if failed > 50 else None)
-        )
-        yield between
-        held, failed = (
-            (between.streams, failed) if between.held else (held, between.streams)
-        )
+    return sorted(steps, key=lambda step: step.streams)
+
+
+def _closer(running: Running, held: int, failed: int) -> Iterator[Step]:
+    """Halve the distance between what was held and what was not."""
+    for _ in range(HALVINGS):
+        step = _step(running, (held + failed) // 2)
+        yield step
+        if step.held:
+            held = step.streams
+        else:
+            failed = step.streams
 
 
 def _step(running: Running, streams: int) -> Step:

@@ -51,9 +51,9 @@ class Load:
 
     def request(self, client: int) -> bytes:
         """What a client sends."""
-        known = f"{self.conversation}{client}" if self.conversation else ""
-        asked = question(self.deltas, self.pace_ms)
-        return DIALECTS[self.dialect].request(asked, known or uuid.uuid4().hex)
+        name = f"{self.conversation}{client}" if self.conversation else uuid.uuid4().hex
+        dialect = DIALECTS[self.dialect]
+        return dialect.request(question(self.deltas, self.pace_ms), name)
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ def _response(
 
 
 def _anthropic(texts: Sequence[str]) -> Answer:
-    message = {
+    message: dict[str, Any] = {
         "model": MODEL,
         "id": "msg_01BenchBenchBenchBench",
         "type": "message",
