@@ -8,6 +8,7 @@ api = "api/v1/agent"
 
 urlpatterns = [
     path("", pages.index, name="index"),
+    path("favicon.ico", pages.favicon, name="favicon"),
     path("health", status.health, name="health"),
     path("ready", status.ready, name="ready"),
     path(f"{api}/metadata", agent.metadata, name="metadata"),

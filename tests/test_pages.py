@@ -25,6 +25,12 @@ async def test_the_page_can_only_be_read(method: str) -> None:
     assert response.headers["Allow"] == "GET, HEAD"
 
 
+async def test_browsers_find_the_icon_where_they_look_for_one() -> None:
+    response = await AsyncClient().get("/favicon.ico")
+    assert response.status_code == 302
+    assert response.headers["Location"] == "/static/streaming/favicon.svg"
+
+
 @pytest.mark.parametrize("brought", [("marked", "highlight"), ()])
 async def test_the_page_names_the_libraries_that_are_there_and_no_other(
     brought: tuple[str, ...], tmp_path: Path

@@ -143,17 +143,31 @@
 
 /**
  * @typedef {object} RunLife
- * @property {"running" | "completed" | "cancelled" | "failed"} status
+ * @property {RunStatus} status
  * @property {string} input
  * @property {string} provider
  * @property {string} model
  * @property {boolean} background
  * @property {number} max_iterations
- * @property {{code: string, message: string} | null} error
+ * @property {RunFailure | null} error
  * @property {string} created_at
  * @property {string | null} first_token_at
  * @property {string | null} ended_at
  */
+
+/**
+ * What came of a run, beside the messages that it left.
+ *
+ * @typedef {object} RunOutcome
+ * @property {string} run_id
+ * @property {RunStatus} status
+ * @property {RunFailure | null} error
+ * @property {ExecutionSummary} execution_summary
+ * @property {Usage} usage
+ */
+
+/** @typedef {"running" | "completed" | "cancelled" | "failed"} RunStatus */
+/** @typedef {{code: string, message: string}} RunFailure */
 
 /**
  * What the agent is and can do.
@@ -195,6 +209,7 @@
  * @typedef {object} ConversationContent
  * @property {string} org_id
  * @property {Message[]} messages
+ * @property {RunOutcome[]} runs oldest first
  */
 
 /**

@@ -1,5 +1,7 @@
 /** The conversation that is open: its runs are started, followed, paused and stopped here. */
 
+import { textOf } from "./transcript.js";
+
 /** @typedef {import("./agent-client.js").AgentClient} AgentClient */
 /** @typedef {import("./agent-client.js").AgentEvent} AgentEvent */
 /** @typedef {import("./agent-client.js").AgentStream} AgentStream */
@@ -149,7 +151,8 @@ export class Chat {
    *
    * @param {Conversation} conversation
    */
-  async #recall({ messages, active_run_id }) {
+  async #recall(conversation) {
+    const { messages, runs, active_run_id } = conversation;
     const { client, settings, status, transcript } = this.#parts;
     const runId = active_run_id ?? messages.at(-1)?.run_id;
     const first = messages.findIndex((message) => message.run_id === runId);
@@ -157,16 +160,15 @@ export class Chat {
     const said = settings.request("");
     if (!runId || asked?.role !== "user") {
       status.show("ready");
-      return transcript.load(messages, said);
+      return transcript.load(conversation, said);
     }
-    transcript.load(messages.slice(0, first), said);
-    const input = asked.parts.map((part) => ("text" in part ? part.text : "")).join("");
-    const turn = transcript.begin({ ...said, input });
+    transcript.load({ messages: messages.slice(0, first), runs }, said);
+    const turn = transcript.begin({ ...said, input: textOf(asked) });
     const { events, orgId } = settings;
     const begin = (/** @type {StreamOptions} */ options) =>
       client.follow(runId, { ...options, events, orgId });
     const came = await this.#follow(turn, begin, !active_run_id);
-    if (!came && this.#current === undefined) transcript.load(messages, said);
+    if (!came && this.#current === undefined) transcript.load(conversation, said);
   }
 
   /**

@@ -6,6 +6,9 @@ import { icon } from "./icons.js";
 import { Stopwatch } from "./stopwatch.js";
 import { StreamedText } from "./streamed-text.js";
 
+/** Of a shorter time the number says nothing. */
+const MOMENT_MS = 100;
+
 export class ThinkingFold {
   #text = new StreamedText("thinking-text");
   #label = element("span", "", "Thought");
@@ -32,7 +35,8 @@ export class ThinkingFold {
   close(timestamp) {
     if (!this.#stopwatch) return;
     delete this.element.dataset.live;
-    this.#label.textContent = `Thought for ${duration(this.#stopwatch.stop(timestamp))}`;
+    const ms = this.#stopwatch.stop(timestamp);
+    this.#label.textContent = `Thought for ${ms < MOMENT_MS ? "a moment" : duration(ms)}`;
     this.#stopwatch = undefined;
   }
 

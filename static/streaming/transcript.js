@@ -5,8 +5,14 @@ import { onNextFrame } from "./frames.js";
 import { Turn } from "./turn.js";
 
 /** @typedef {import("./agent-client.js").RunRequest} RunRequest */
-/** @typedef {import("./turn.js").StoredMessage} StoredMessage */
+/** @typedef {import("./agent-types.js").Conversation} Conversation */
+/** @typedef {import("./agent-types.js").Message} Message */
 /** @typedef {import("./turn.js").TurnCommands} TurnCommands */
+
+/** @param {Message} message */
+export function textOf({ parts }) {
+  return parts.map((part) => ("text" in part ? part.text : "")).join("");
+}
 
 export class Transcript {
   #list;
@@ -50,22 +56,22 @@ export class Transcript {
    * Of a run that is still under way leave the answer out, or its turn, and follow the
    * run from its beginning.
    *
-   * @param {StoredMessage[]} messages
+   * @param {Pick<Conversation, "messages" | "runs">} conversation
    * @param {Partial<RunRequest>} [request] what their requests had beside the prompt
    */
-  load(messages, request) {
-    /** @type {Turn[]} */
+  load({ messages, runs }, request) {
+    /** @type {{turn: Turn, runId: string | null}[]} */
     const turns = [];
-    for (const { role, parts } of messages) {
-      if (role === "user") {
-        const input = parts.map(({ text }) => text ?? "").join("");
-        turns.push(new Turn({ ...request, input }, this.#commands));
+    for (const message of messages) {
+      if (message.role === "user") {
+        const turn = new Turn({ ...request, input: textOf(message) }, this.#commands);
+        turns.push({ turn, runId: message.run_id });
       } else {
-        for (const part of parts) turns.at(-1)?.recall(part);
+        for (const part of message.parts) turns.at(-1)?.turn.recall(part);
       }
     }
-    for (const turn of turns) turn.close();
-    this.#list.replaceChildren(...turns.map((turn) => turn.element));
+    for (const { turn, runId } of turns) turn.close(runs.find((run) => run.run_id === runId));
+    this.#list.replaceChildren(...turns.map(({ turn }) => turn.element));
     this.#reader.following = true;
     this.follow();
   }

@@ -8,6 +8,8 @@ import { icon } from "./icons.js";
 
 /** @typedef {import("./agent-client.js").AgentEvent} AgentEvent */
 /** @typedef {import("./agent-client.js").RunRequest} RunRequest */
+/** @typedef {import("./agent-types.js").Outcome} Outcome */
+/** @typedef {import("./agent-types.js").RunOutcome} RunOutcome */
 
 /**
  * What can be done with a turn that has ended; what is left out is not offered.
@@ -15,14 +17,6 @@ import { icon } from "./icons.js";
  * @typedef {object} TurnCommands
  * @property {(turn: Turn) => void} [regenerate] of the last turn only
  * @property {(turn: Turn) => string} [curl] the command that asks the same
- */
-
-/**
- * A message of a conversation, as the server keeps it.
- *
- * @typedef {object} StoredMessage
- * @property {"user" | "assistant" | "tool"} role
- * @property {any[]} parts
  */
 
 /** What a reader should know of an answer that did not simply end. */
@@ -84,8 +78,15 @@ export class Turn {
     }
   }
 
-  /** Nothing more will come. */
-  close() {
+  /**
+   * Nothing more will come.
+   *
+   * @param {RunOutcome} [past] what came of it, where its last event was not received
+   */
+  close(past) {
+    const stop_reason = past?.execution_summary.stop_reason;
+    if (past?.error) this.fail(past.error.message, past.error.code);
+    else if (past && stop_reason) this.#summarize({ ...past, stop_reason });
     this.#answer.close();
     delete this.element.dataset.waiting;
     this.#offer();
@@ -119,15 +120,15 @@ export class Turn {
     this.#answer.note(text);
   }
 
-  /** @param {{stop_reason: string, usage: any, execution_summary: any}} outcome */
+  /** @param {Outcome} outcome */
   #summarize({ stop_reason, usage, execution_summary: summary }) {
     const note = STOP_NOTES.get(stop_reason);
     if (note) this.note(note);
     const { input_tokens, output_tokens, total_tokens } = usage;
     const facts = [
-      duration(summary.execution_time_ms),
+      duration(summary.execution_time_ms ?? 0),
       count(summary.llm_calls, "model call"),
-      count(summary.tool_calls, "tool call"),
+      ...(summary.tool_calls ? [count(summary.tool_calls, "tool call")] : []),
       `${count(total_tokens, "token")} (${number(input_tokens)} in, ${number(output_tokens)} out)`,
     ];
     this.#bar.append(element("p", "summary", facts.join(" · ")));

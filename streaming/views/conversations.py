@@ -61,9 +61,11 @@ def _read(org_id: str, conversation_id: str) -> dict[str, Any]:
     conversation = _get(org_id, conversation_id)
     [summary] = _summaries([conversation])
     messages = conversation.messages.order_by("id")
+    of_conversation = conversation.runs.order_by("created_at", "id")
     return summary | {
         "org_id": org_id,
         "messages": [payloads.message(row) for row in messages],
+        "runs": [payloads.run_outcome(run) for run in of_conversation],
     }
 
 

@@ -1,8 +1,9 @@
 """The interactive demo page: a client of the API like any other."""
 
 from django.contrib.staticfiles import finders
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
+from django.templatetags.static import static
 from django.views.decorators.http import require_safe
 
 #: No inline script or style, nothing from elsewhere, and no text ever read as HTML.
@@ -32,3 +33,9 @@ async def index(request: HttpRequest) -> HttpResponse:
     return HttpResponse(
         page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY}
     )
+
+
+@require_safe
+async def favicon(request: HttpRequest) -> HttpResponseRedirect:
+    """The icon, where browsers look for one: pages of Django's admin name none."""
+    return HttpResponseRedirect(static("streaming/favicon.svg"))

@@ -23,7 +23,6 @@ def run_answer(run: Run, output: str) -> dict[str, Any]:
 
 def run_state(run: Run, output: str) -> dict[str, Any]:
     """A run at any time of its life."""
-    error = {"code": run.error_code, "message": run.error_message}
     return run_answer(run, output) | {
         "status": run.status,
         "input": run.input,
@@ -31,11 +30,29 @@ def run_state(run: Run, output: str) -> dict[str, Any]:
         "model": run.model,
         "background": run.background,
         "max_iterations": run.max_iterations,
-        "error": error if run.error_code else None,
+        "error": failure(run),
         "created_at": time(run.created_at),
         "first_token_at": time(run.first_token_at),
         "ended_at": time(run.ended_at),
     }
+
+
+def run_outcome(run: Run) -> dict[str, Any]:
+    """What came of a run, beside the messages that it left."""
+    return {
+        "run_id": run.id,
+        "status": run.status,
+        "error": failure(run),
+        "execution_summary": execution_summary(run),
+        "usage": usage(run),
+    }
+
+
+def failure(run: Run) -> dict[str, str] | None:
+    """Why the run failed, if it did."""
+    if not run.error_code:
+        return None
+    return {"code": run.error_code, "message": run.error_message}
 
 
 def execution_summary(run: Run) -> dict[str, Any]:

@@ -51,6 +51,24 @@ async def test_a_conversation_is_read_as_it_went(api: Api, upstream: Upstream) -
     ]
 
 
+async def test_a_conversation_tells_what_came_of_its_runs(
+    api: Api, upstream: Upstream
+) -> None:
+    upstream.reply(chat.answer("4"), Reply(status=400))
+    first = (await api.run("2+2?", conversation_id="c")).json
+    await api.run("And 3+3?", conversation_id="c")
+    well, badly = (await api.get(f"{API}/conversations/c")).json["runs"]
+    assert well == {
+        "run_id": first["run_id"],
+        "status": "completed",
+        "error": None,
+        "execution_summary": first["execution_summary"],
+        "usage": first["usage"],
+    }
+    assert badly["status"] == "failed"
+    assert badly["error"]["code"] == "provider_error"
+
+
 async def test_pages_hold_each_conversation_once(api: Api, upstream: Upstream) -> None:
     upstream.reply(*[chat.answer("x") for _ in range(5)])
     for number in range(5):

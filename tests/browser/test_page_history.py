@@ -12,20 +12,20 @@ from tests.upstream import Reply, Upstream
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 #: Put the conversation on the page as the API gives it, in place of what is there.
-LOAD = """async (messages) => {
+LOAD = """async (conversation) => {
   const { Transcript } = await import("/static/streaming/transcript.js");
   const [list, frame] = ["transcript", "conversation"].map((id) =>
     document.getElementById(id));
-  new Transcript(list, frame).load(messages);
+  new Transcript(list, frame).load(conversation);
 }"""
-#: What can be seen of an answer, without what only the moment knew.
-PARTS = """(answer) => [...answer.children]
-  .filter((part) => !part.matches(".turn-bar"))
-  .map((part) => part.textContent.replace(/( for| in) [\\d.]+ m?s/g, ""))"""
+#: What is said in an answer, without its times, of which some only the moment knew.
+PARTS = r"""(answer) => [...answer.children]
+  .map((part) => (part.querySelector(".summary") ?? part).textContent)
+  .map((text) => text.replace(/( for| in)? ?([\d.]+ m?s|a moment)/g, ""))"""
 
 
 async def load(page: DemoPage) -> None:
-    await page.page.evaluate(LOAD, (await page.kept())["messages"])
+    await page.page.evaluate(LOAD, await page.kept())
 
 
 async def test_a_conversation_looks_as_it_did_when_it_came(
@@ -55,6 +55,31 @@ async def test_a_conversation_looks_as_it_did_when_it_came(
         "(tools) => tools.map((tool) => tool.dataset.state)"
     )
     assert states == ["completed", "error"]
+
+
+async def test_how_an_answer_ended_is_told_again(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    model.reply(
+        Reply(chunks(chunk(content="So far")), end="hang"),
+        Reply(chunks(chunk(content="Half an ans")), end="cut"),
+        Reply(words("Whole.")),
+    )
+    await scripted.start("Talk for ever.")
+    await expect(scripted.text).to_have_text("So far")
+    await scripted.stop_button.click()
+    await scripted.shows("stopped")
+    await scripted.start("Go on.")
+    await scripted.shows("error")
+    await scripted.run("And now?")
+    answers = scripted.page.locator(".answer")
+    streamed = await answers.evaluate_all(f"(all) => all.map({PARTS})")
+    await scripted.page.reload()
+    await expect(scripted.text).to_have_text("Whole.")
+    await scripted.shows("ready")
+    assert await answers.evaluate_all(f"(all) => all.map({PARTS})") == streamed
+    await expect(answers.nth(0)).to_contain_text("Stopped. What had come is kept.")
+    await expect(answers.nth(1).locator(".failure")).to_contain_text("provider_")
 
 
 async def test_what_is_kept_stays_text(scripted: DemoPage, model: Upstream) -> None:
