@@ -13,6 +13,9 @@ import pytest
 from tests.servers import PAUSE_MS, ROOT, app, free_port, nginx
 
 STREAM = "/api/v1/agent/stream"
+STATIC = re.compile(r'(?:src|href)="(/static/[^"]+)"')
+#: What the page may weigh on its way, with all that it needs before it can be used.
+PAGE_BYTES = 100_000
 QUESTION = {"input": "What is 12 * 12?"}
 
 
@@ -71,9 +74,11 @@ def test_too_large_a_body_is_refused_in_json(site: str, megabytes: int) -> None:
 def test_pages_and_their_static_files_are_there(site: str) -> None:
     page = httpx.get(site + "/")
     assert page.status_code == 200
-    links = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
-    assert links
-    assert {httpx.get(site + link).status_code for link in links} == {200}
+    parts = [httpx.get(site + link) for link in set(STATIC.findall(page.text))]
+    assert len(parts) > 50
+    assert {part.status_code for part in parts} == {200}
+    weight = sum(part.num_bytes_downloaded for part in [page, *parts])
+    assert weight < PAGE_BYTES
 
 
 def test_without_the_agent_nginx_answers_in_json(tmp_path: Path) -> None:

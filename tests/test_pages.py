@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from django.test import AsyncClient, override_settings
 
+ROOT = Path(__file__).parents[1]
 INLINE = re.compile(r"<script(?![^>]* src=)|<style|\s(on\w+|style)=", re.IGNORECASE)
 
 
@@ -25,6 +26,14 @@ async def test_the_page_can_only_be_read(method: str) -> None:
     assert response.headers["Allow"] == "GET, HEAD"
 
 
+async def test_each_module_of_the_page_is_asked_for_at_once() -> None:
+    page = (await AsyncClient().get("/")).content.decode()
+    preloaded = re.findall(r'"modulepreload" href="/static/streaming/(.*?)"', page)
+    modules = {path.name for path in (ROOT / "static" / "streaming").glob("*.js")}
+    assert set(preloaded) == modules - {"page.js", "before-paint.js", "agent-types.js"}
+    assert len(preloaded) == len(set(preloaded))
+
+
 async def test_browsers_find_the_icon_where_they_look_for_one() -> None:
     response = await AsyncClient().get("/favicon.ico")
     assert response.status_code == 302
@@ -38,7 +47,7 @@ async def test_the_page_names_the_libraries_that_are_there_and_no_other(
     (tmp_path / "libraries").mkdir()
     for name in brought:
         (tmp_path / "libraries" / f"{name}.js").touch()
-    with override_settings(STATICFILES_DIRS=[tmp_path]):
+    with override_settings(STATICFILES_DIRS=[ROOT / "static", tmp_path]):
         page = (await AsyncClient().get("/")).content.decode()
     assert re.findall(r'name="library-(\w+)"', page) == list(brought)
     assert page.count("/static/libraries/") == len(brought) + ("marked" in brought)
