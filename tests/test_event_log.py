@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -204,6 +205,31 @@ async def test_an_end_that_cannot_be_kept_is_not_shown(make_log: Log) -> None:
     entries = await reader
     assert [entry.number for entry in entries] == [1, 2]
     assert await db.read(partial(segments.load, run.id, 0)) == entries
+
+
+async def test_a_flush_between_two_attempts_to_end_spoils_neither(
+    make_log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = make_log()
+    run = await db.write(make_run)
+    log.open(run.id)
+    log.append(run.id, words(1))
+    write = db.write
+
+    def ended() -> None:
+        Run.objects.filter(id=run.id).update(status="completed")
+
+    async def lose_the_answer(*call: Any) -> None:  # noqa: ANN401
+        await write(*call)
+        raise OperationalError("the connection broke in the commit")
+
+    monkeypatch.setattr(db, "write", lose_the_answer)
+    with pytest.raises(OperationalError):
+        await log.close(run.id, [Done(timestamp=2)], ended)
+    monkeypatch.setattr(db, "write", write)
+    await log.flush()
+    await log.close(run.id, [Done(timestamp=2)], ended)
+    assert [entry.number for entry in await read(log, run.id)] == [1, 2]
 
 
 async def test_silence_is_told_by_an_empty_batch(make_log: Log) -> None:

@@ -170,7 +170,10 @@ class LocalLog:
     async def flush(self) -> None:
         """Make all new events durable, in one transaction."""
         async with self._lock:
-            taken = {run: w for run, w in self._writing.items() if w.pending}
+            # What is being closed takes its pending events along: a flush would find
+            # an ended run when only the answer to the close was lost.
+            going = {run: w for run, w in self._writing.items() if not w.tried}
+            taken = {run: w for run, w in going.items() if w.pending}
             if not taken:
                 return
             batch = [Segment(run, list(w.pending)) for run, w in taken.items()]
