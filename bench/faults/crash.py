@@ -40,7 +40,7 @@ async def kills(site: Site, model: Model, count: int, seed: int) -> dict[str, fl
         "kills": count,
         "streams": len(lost),
         "interrupted": interrupted,
-        "lost_ms_max": round(max(lost) * 1000),
+        "ms of the oldest event lost": round(max(lost) * 1000),
     }
 
 

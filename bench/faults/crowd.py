@@ -19,7 +19,7 @@ OPEN_FILES = 8192
 async def idle(site: Site, model: Model, count: int) -> dict[str, float]:
     """Streams that wait for their model, and readers of one that waits."""
     raise_open_files()
-    server = site.server(MAX_OPEN_STREAMS="0")
+    server = site.server(STREAM_MAX_OPEN="0")
     await server.start()
     async with http_client() as http:
         warm = Stream(http, server.where, {"input": "say 20 every 1"})

@@ -88,6 +88,26 @@ async def cancel_at_the_end(site: Site, rounds: int, seed: int) -> dict[str, flo
     return {"rounds": rounds, "cancelled": cancelled}
 
 
+async def delete_in_mid_run(site: Site, rounds: int, seed: int) -> dict[str, float]:
+    """A conversation is deleted where its run is not: 204, and all readers are told."""
+    chance = random.Random(seed)
+    servers = await two(site, EVENT_FLUSH_MS="5")
+    async with http_client() as http:
+        for turn in range(rounds):
+            body = {"input": "say 2000 every 2", "conversation_id": f"c{turn % 3}"}
+            stream = Stream(http, servers[0].where, body)
+            reading = asyncio.create_task(stream.read_once())
+            await until(partial(_has_run, stream))
+            await asyncio.sleep(chance.uniform(0, 0.2))
+            url = f"{servers[1].api}/conversations/{body['conversation_id']}"
+            assert (await http.delete(url)).status_code == 204
+            assert (await http.get(url)).status_code == 404
+            await reading
+            assert stream.ended, "a reader was not told"
+            stream.check_ids()
+    return {"rounds": rounds}
+
+
 async def _post(
     http: httpx.AsyncClient, server: Server, body: object
 ) -> tuple[int, str]:

@@ -81,6 +81,10 @@ async def test_cancel_may_race_the_end(site: Site) -> None:
     await races.cancel_at_the_end(site, 10, seed=1)
 
 
+async def test_a_conversation_is_deleted_where_its_run_is_not(site: Site) -> None:
+    await races.delete_in_mid_run(site, 4, seed=1)
+
+
 async def test_a_database_away_for_some_seconds_loses_nothing(
     site: Site, upstream: Model
 ) -> None:

@@ -1,0 +1,147 @@
+"""A run is stopped, or is not, at the worst of times."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+from django.utils import timezone
+
+from streaming import runs
+from streaming.messages import Message
+from streaming.models import Message as MessageRow
+from streaming.models import Run
+from streaming.runs import presence, store
+from streaming.runs.executor import InProcessExecutor
+from streaming.tools import Toolbox, tool
+from tests import chat
+from tests.client import API, SECONDS, Api
+from tests.upstream import Reply, Upstream
+
+pytestmark = pytest.mark.usefixtures("model")
+
+BODY = {"input": "Hi", "conversation_id": "c"}
+CALL = ("call", "calculator", {"expression": "1+1"})
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not condition():  # noqa: ASYNC110  (a thread or a task changes it)
+            await asyncio.sleep(0.01)
+
+
+async def ask_again(api: Api, upstream: Upstream) -> list[tuple[str, object]]:
+    """Ask in the same conversation; the roles, and whom each tool result answers."""
+    upstream.reply(chat.answer("next"))
+    assert (await api.post(f"{API}/run", BODY)).json["output"] == "next"
+    messages = upstream.requests[-1].json["messages"]
+    return [
+        (m["role"], m.get("tool_call_id")) for m in messages if m["role"] != "system"
+    ]
+
+
+async def test_a_tool_that_heeds_no_cancel_does_not_hold_up_the_end(
+    api: Api, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streaming.runs.execution.AGENT_STOP_SECONDS", 0.1)
+    go_on, ended = asyncio.Event(), asyncio.Event()
+
+    @tool
+    async def stubborn() -> str:
+        """Go on, whoever cancels."""
+        while not go_on.is_set():
+            with suppress(asyncio.CancelledError):
+                await go_on.wait()
+        ended.set()
+        return "too late"
+
+    here = runs.executor()
+    here.agent = replace(here.agent, toolbox=Toolbox([stubborn]))
+    upstream.reply(chat.tool_calls(("call", "stubborn", {})))
+    async with api.open("POST", f"{API}/stream", BODY) as stream:
+        await stream.until("tool_call")
+        run_id = stream.response.headers["x-run-id"]
+        assert (await api.post(f"{API}/runs/{run_id}/cancel")).status == 202
+        whole = await stream.end()
+    assert whole.events[-3:] == ["tool_call", "complete", "done"]
+    assert whole.frames[-2].data["metadata"]["stop_reason"] == "cancelled"
+    go_on.set()
+    await ended.wait()
+    sent = await ask_again(api, upstream)
+    assert sent == [
+        ("user", None),
+        ("assistant", None),
+        ("tool", "call"),
+        ("user", None),
+    ]
+    assert "too late" not in upstream.requests[-1].body.decode()
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+async def test_a_cancel_in_mid_checkpoint_keeps_each_message_once(
+    api: Api, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, has_begun: bool
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    checkpoint = store.checkpoint
+
+    def slow(run: Run, messages: Sequence[Message]) -> None:
+        if has_begun:
+            checkpoint(run, messages)
+        begun.set()
+        assert go_on.wait(SECONDS)
+        if not has_begun:
+            checkpoint(run, messages)
+
+    monkeypatch.setattr(store, "checkpoint", slow)
+    upstream.reply(chat.tool_calls(CALL, text="I count."))
+    async with api.open("POST", f"{API}/stream", BODY) as stream:
+        await until(begun.is_set)
+        runs.executor().stop(stream.response.headers["x-run-id"])
+        go_on.set()
+        whole = await stream.end()
+    assert whole.frames[-2].data["metadata"]["stop_reason"] == "cancelled"
+    roles = [row.role async for row in MessageRow.objects.order_by("id")]
+    assert roles == ["user", "assistant"]
+    sent = await ask_again(api, upstream)
+    assert [role for role, _ in sent] == ["user", "assistant", "tool", "user"]
+
+
+async def test_a_reader_who_returns_in_another_process_keeps_the_run(
+    api: Api,
+    upstream: Upstream,
+    other_process: InProcessExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[object] = []
+    look = presence.look
+
+    def counting(run_ids: Collection[str], worker: str) -> dict[str, presence.Sign]:
+        looks.append(run_ids)
+        return look(run_ids, worker)
+
+    monkeypatch.setattr(presence, "look", counting)
+    upstream.reply(Reply(chat.pieces("x"), end="hang"))
+    async with api.open("POST", f"{API}/stream", BODY) as stream:
+        await stream.until("content")
+        run_id = stream.response.headers["x-run-id"]
+        await stream.hang_up()
+    async with aclosing(other_process.follow(run_id, 0)) as batches:
+        await anext(batches)
+    unheard = Run.objects.filter(last_reader_at=F("created_at"))
+    async with asyncio.timeout(SECONDS):
+        while await unheard.aexists():  # noqa: ASYNC110  (the other tells it)
+            await asyncio.sleep(0.02)
+    # As this process knows, nobody has listened for an hour.
+    runs.executor()._executions[run_id].last_heard = time.monotonic() - 3600
+    looks.clear()
+    await until(lambda: len(looks) > 2)
+    assert not upstream.gone.is_set()
+    # And as the other knows.
+    await Run.objects.aupdate(last_reader_at=timezone.now() - timedelta(hours=1))
+    async with asyncio.timeout(SECONDS):
+        await upstream.gone.wait()
