@@ -39,6 +39,7 @@ def _faults(seed: int) -> Mapping[str, Fault]:
         "kill -9 at random moments, two workers": partial(
             crash.kills, count=20, seed=seed
         ),
+        "kill -9 of one worker of two": crash.one_of_two,
         "SIGTERM with 100 open streams, two workers": alone(ends.terminate, count=100),
         "a process that stands still longer than its lease": ends.suspend,
         "1,000 idle streams in one process, and 1,000 readers more": partial(

@@ -1,14 +1,18 @@
 """kill -9 in mid-stream, again and again."""
 
 import asyncio
+import os
 import random
+import signal
 import time
+from pathlib import Path
 
 import httpx
 
 from bench.faults.client import Event, Stream, http_client
 from bench.faults.model import Model, text_of
 from bench.faults.servers import Server, Site
+from bench.faults.waiting import until
 
 STREAMS = 6
 FLUSH_SECONDS = 0.2
@@ -42,6 +46,37 @@ async def kills(site: Site, model: Model, count: int, seed: int) -> dict[str, fl
         "interrupted": interrupted,
         "ms of the oldest event lost": round(max(lost) * 1000),
     }
+
+
+async def one_of_two(site: Site, model: Model) -> dict[str, float]:
+    """One worker is killed: the other ends its runs, and its own are not disturbed."""
+    server = site.server("--workers", "2", RUN_LEASE_SECONDS="2")
+    await server.start()
+    async with http_client() as http:
+        bodies = [
+            {"input": "say 300 every 20", "conversation_id": f"c{at}"}
+            for at in range(2 * STREAMS)
+        ]
+        streams = [Stream(http, server.where, body) for body in bodies]
+        readers = [asyncio.create_task(stream.read()) for stream in streams]
+        await until(lambda: all(len(stream.events) > 10 for stream in streams))
+        killed_at = time.time()
+        os.kill(max(server.workers(), key=_open_files), signal.SIGKILL)
+        await asyncio.gather(*readers)
+        lost = [await _check(http, server, each, killed_at) for each in streams]
+        await _all_usable(http, server)
+    assert not model.refused, model.refused[0]
+    outcomes = [stream.outcome for stream in streams]
+    return {
+        "streams": len(streams),
+        "interrupted": outcomes.count("interrupted"),
+        "ms of the oldest event lost": round(max(lost) * 1000),
+    }
+
+
+def _open_files(pid: int) -> int:
+    """The busier of two has more connections."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def _ask(

@@ -39,6 +39,12 @@ class Server:
         assert self._process, "not started"
         return self._process.pid
 
+    def workers(self) -> list[int]:
+        """The processes that its first process started to serve."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        commands = {int(c): Path(f"/proc/{c}/cmdline") for c in children.split()}
+        return [pid for pid, at in commands.items() if b"spawn_main" in at.read_bytes()]
+
     def where(self) -> str:
         """Its API's URL."""
         return self.api

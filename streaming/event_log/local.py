@@ -201,14 +201,17 @@ class LocalLog:
         return saved
 
     async def _flush_forever(self) -> None:
+        took = 0.0
         while self._writing:
-            await asyncio.sleep(self._flush_seconds)
+            await asyncio.sleep(max(self._flush_seconds - took, 0))
+            started = time.monotonic()
             try:
                 await self.flush()
             except Error:
                 logger.warning("events are kept in memory: the database fails")
             except Exception:
                 logger.exception("events are kept in memory")
+            took = time.monotonic() - started
 
     async def _poll_forever(self) -> None:
         answered = time.monotonic()
