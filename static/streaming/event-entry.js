@@ -1,4 +1,7 @@
-/** One event in the list: a line, and its JSON beneath when someone asks for it. */
+/**
+ * One event in the list: a line, and its JSON beneath when someone asks for it. It is no
+ * `details` element: of those, thousands take the browser long.
+ */
 
 import { element } from "./dom.js";
 import { milliseconds, prettyJson } from "./format.js";
@@ -12,20 +15,32 @@ const PREVIEW_CHARS = 120;
  * @param {number} ms since the run began
  */
 export function entryOf(event, ms) {
-  const summary = element(
-    "summary",
-    "",
+  const line = element(
+    "button",
+    "event-line",
     element("span", "event-id", event.id.slice(event.id.lastIndexOf(":") + 1) || "–"),
     element("span", "event-time", `+${milliseconds(ms)}`),
     element("span", "event-type", event.type),
     element("span", "event-preview", previewOf(event)),
   );
-  const details = element("details", "", summary);
-  details.addEventListener("toggle", () => details.append(bodyOf(event)), { once: true });
-  const entry = element("div", "event", details);
+  line.type = "button";
+  line.ariaExpanded = "false";
+  line.addEventListener("click", () => toggle(line, event));
+  const entry = element("div", "event", line);
   entry.role = "listitem";
   entry.dataset.type = event.type;
   return entry;
+}
+
+/**
+ * @param {HTMLElement} line
+ * @param {AgentEvent} event
+ */
+function toggle(line, event) {
+  const open = line.ariaExpanded === "true";
+  if (open) line.nextElementSibling?.remove();
+  else line.after(bodyOf(event));
+  line.ariaExpanded = String(!open);
 }
 
 /** @param {AgentEvent} event */

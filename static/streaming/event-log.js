@@ -11,7 +11,7 @@ import { EndFollower } from "./end-follower.js";
 import { entryOf } from "./event-entry.js";
 import { EventFilter } from "./event-filter.js";
 import { count, number } from "./format.js";
-import { onNextFrame } from "./frames.js";
+import { atFrameEnd, onNextFrame } from "./frames.js";
 import { icon } from "./icons.js";
 
 /** @typedef {import("./agent-client.js").AgentEvent} AgentEvent */
@@ -101,7 +101,7 @@ export class EventLog {
     this.#listed += next.length;
     this.#append(next);
     if (this.#listed < until) onNextFrame(this.#flush);
-    this.#keepEnd();
+    atFrameEnd(this.#keepEnd);
   };
 
   /** The end may move also when nothing comes: as pages are drawn that were estimated. */
@@ -147,7 +147,7 @@ export class EventLog {
   #onScroll = () => {
     const { scrollHeight, scrollTop, clientHeight } = this.#list;
     this.#reader.scrolled(scrollTop, scrollHeight - scrollTop - clientHeight);
-    onNextFrame(this.#keepEnd);
+    atFrameEnd(this.#keepEnd);
   };
 
   #show() {

@@ -4,15 +4,15 @@
  */
 
 /**
- * @param {Node} parent
- * @param {Node[]} old some of its children, side by side at its end
+ * @param {() => Node} parent where the next one has its place
+ * @param {Node[]} old some nodes, side by side
  * @param {Node[]} wanted
- * @returns {Node[]} the children that say what is wanted
+ * @returns {Node[]} the nodes that say what is wanted
  */
 export function morph(parent, old, wanted) {
   for (const extra of old.slice(wanted.length)) extra.parentNode?.removeChild(extra);
   return wanted.map((node, at) => {
-    if (at >= old.length) return parent.appendChild(node);
+    if (at >= old.length) return parent().appendChild(node);
     return morphOne(old[at], node);
   });
 }
@@ -29,7 +29,7 @@ function morphOne(old, wanted) {
     return old;
   }
   if (isSame(old, wanted)) {
-    morph(old, [...old.childNodes], [...wanted.childNodes]);
+    morph(() => old, [...old.childNodes], [...wanted.childNodes]);
     return old;
   }
   old.parentNode?.replaceChild(wanted, old);

@@ -1,8 +1,9 @@
 /**
  * Markdown that grows, as elements: drawn at most once per animation frame.
  *
- * Only the last blocks can still change. The others are never looked at again, so that
- * an answer of any length costs the same; and should drawing be slow, it is done less often.
+ * Only the last blocks can still change. The others are never looked at again, and stand
+ * in pages of which the browser lays out those in view, so that an answer of any length
+ * costs the same; and should drawing be slow, it is done less often.
  */
 
 import { element } from "./dom.js";
@@ -11,6 +12,8 @@ import { blocksOf, mended } from "./markdown.js";
 import { blockOf } from "./markdown-nodes.js";
 import { morph } from "./morph.js";
 
+/** Blocks of a page. */
+const PAGE = 20;
 /** Blocks at the end that what comes can still change. */
 const UNSETTLED = 2;
 /** The part of the time that drawing may take: one in so many. */
@@ -51,7 +54,7 @@ export class StreamedMarkdown {
   #drawAll() {
     if (Object.keys(this.#links).length) {
       this.#settled = 0; // names that were used before they were defined
-      this.#tail = [...this.element.childNodes];
+      this.#tail = [...this.element.children].flatMap((page) => [...page.children]);
     }
     this.#draw(this.#unsettled);
   }
@@ -60,13 +63,21 @@ export class StreamedMarkdown {
     return this.source.slice(this.#settled);
   }
 
+  /** Where the next block has its place. */
+  get #page() {
+    const last = this.element.lastElementChild;
+    if (last && last.childElementCount < PAGE) return last;
+    return this.element.appendChild(element("div", "text-page"));
+  }
+
   /** @param {string} source */
   #draw(source) {
     this.#drawnLength = this.source.length;
     const blocks = blocksOf(source, this.#links)
       .map((token) => ({ raw: token.raw, node: blockOf(token) }));
     const shown = blocks.flatMap(({ node }) => node ?? []);
-    this.#tail = morph(this.element, this.#tail, shown);
+    this.#tail = morph(() => this.#page, this.#tail, shown);
+    if (!this.element.lastChild?.hasChildNodes()) this.element.lastChild?.remove();
     this.#settle(blocks, shown.length - UNSETTLED);
   }
 

@@ -1,7 +1,7 @@
 /** The conversation on the page: its turns, and the view that follows their end. */
 
 import { EndFollower } from "./end-follower.js";
-import { onNextFrame } from "./frames.js";
+import { atFrameEnd } from "./frames.js";
 import { Turn } from "./turn.js";
 
 /** @typedef {import("./agent-client.js").RunRequest} RunRequest */
@@ -78,7 +78,7 @@ export class Transcript {
 
   /** Keep the end in view, unless the reader has gone elsewhere. */
   follow() {
-    onNextFrame(this.#showEnd);
+    atFrameEnd(this.#showEnd);
   }
 
   clear() {

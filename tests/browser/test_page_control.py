@@ -255,7 +255,7 @@ async def test_the_settings_go_with_the_prompt(
     await scripted.set(Organization="acme", Conversation="plans", Max_iterations="1")
     await scripted.run("Is it so?")
     connected = scripted.events.first
-    await connected.locator("summary").click()
+    await connected.get_by_role("button").click()
     await expect(connected).to_contain_text('"org_id": "acme"')
     await expect(connected).to_contain_text('"conversation_id": "plans"')
     # With one iteration the model must answer at once, without tools.

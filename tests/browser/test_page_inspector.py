@@ -32,7 +32,7 @@ async def test_each_event_is_listed_with_id_time_and_json(
     )
     times = await scripted.events.locator(".event-time").all_inner_texts()
     assert all(time.startswith("+") and time.endswith(" ms") for time in times)
-    await scripted.events.nth(1).locator("summary").click()
+    await scripted.events.nth(1).get_by_role("button").click()
     await expect(scripted.events.nth(1)).to_contain_text('"content": "Hi."')
     await expect(scripted.events.nth(1)).to_contain_text(":1")
 
