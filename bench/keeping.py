@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.contenders import Running
-from bench.processes import status
+from bench.processes import START_SECONDS, status
 
 #: Of the streams that are held open: slow, so that many fit beside each other.
-HELD = {"deltas": 12, "pace_ms": 500}
-FEW, MORE = 50, 250
+HELD = {"deltas": 10, "pace_ms": 500, "spread": 2}
+FEW, MANY = 50, 300
 FLUSH_SECONDS = 0.2
 WAL_HEADER, FRAME_HEADER = struct.Struct(">4I2I2I"), struct.Struct(">6I")
 
@@ -44,17 +44,21 @@ class Writes:
 
 
 def holding(running: Running) -> Holding:
-    """What one more open stream takes."""
-    few = running.begin(FEW, **HELD, spread=0.5)
-    time.sleep(1.5)
-    before = status(running.server.pid, "VmRSS")
-    more = running.begin(MORE, **HELD, spread=3)
-    time.sleep(4)
-    rss = status(running.server.pid, "VmRSS")
-    threads = status(running.server.pid, "Threads")
-    few()
-    more()
-    return Holding(rss, (rss - before) / MORE, threads)
+    """What one more open stream takes, at the peak of few and of many."""
+    few, _ = _peak(running, FEW)
+    many, threads = _peak(running, MANY)
+    return Holding(many, (many - few) / (MANY - FEW), threads)
+
+
+def _peak(running: Running, streams: int) -> tuple[int, int]:
+    """Of memory, in kB, with so many streams open; and the threads then."""
+    pid = running.server.pid
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # forget earlier peaks
+    end = running.begin(streams, **HELD)
+    time.sleep(HELD["spread"] + 1)
+    threads = status(pid, "Threads")
+    end()
+    return status(pid, "VmHWM"), threads
 
 
 def short_runs(running: Running, portions: int, seconds: float) -> ShortRuns:
@@ -69,16 +73,27 @@ def short_runs(running: Running, portions: int, seconds: float) -> ShortRuns:
 def writes(running: Running, runs: int) -> Writes:
     """Transactions in the midst of `runs` paced streams, by SQLite's own log."""
     seconds = 2.0
-    end = running.begin(runs, deltas=200, pace_ms=20, spread=0.5)
-    time.sleep(1.5)
-    with closing(sqlite3.connect(running.database)) as reader:
-        reader.execute("BEGIN")  # whoever reads keeps the log from being begun anew
-        reader.execute("SELECT count(*) FROM streaming_run").fetchone()
+    end = running.begin(runs, deltas=400, pace_ms=20, spread=0.5)
+    with closing(sqlite3.connect(running.database, isolation_level=None)) as reader:
+        deadline = time.monotonic() + START_SECONDS
+        while _under_way(reader) < runs and time.monotonic() < deadline:
+            time.sleep(0.1)
+        reader.execute("BEGIN")
+        if _under_way(reader) < runs:  # read now, so that the log is not begun anew
+            raise RuntimeError(f"not all of {runs} runs have begun")
         before = commits(running.database)
         time.sleep(seconds)
         made = commits(running.database) - before
     end()
     return Writes(runs, made / (seconds / FLUSH_SECONDS))
+
+
+def _under_way(database: sqlite3.Connection) -> int:
+    """Runs that have begun and not ended."""
+    (count,) = database.execute(
+        "SELECT count(*) FROM streaming_run WHERE status = 'running'"
+    ).fetchone()
+    return int(count)
 
 
 def commits(database: Path) -> int:

@@ -5,14 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from bench.contenders import CEILING, CEILINGS, OURS, UPSTREAM
-from bench.latency import MOST_DELAY_MS, Step, most_held
+from bench.latency import MOST_DELAY_MS, STEPS, Step, most_held
 
 WIDTH, HEIGHT = 930, 460
 LEFT, RIGHT, TOP, BOTTOM = 64, 306, 72, 56
 ROW = 22
-STREAMS = (10.0, 800.0)
+STREAMS = (10.0, 960.0)
 DELAYS = (0.1, 10_000.0)
-X_TICKS = (10, 25, 50, 100, 200, 400, 800)
 Y_TICKS = (0.1, 1, 10, 100, 1000, 10_000)
 LEFT_OUT = {UPSTREAM, CEILING}
 #: Of the others, for light and for dark.
@@ -82,7 +81,7 @@ def _axes() -> Iterator[str]:
         kind = "limit" if delay == MOST_DELAY_MS else "grid"
         yield f'<path class="{kind}" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
         yield _text(LEFT - 8, y + 4, f"{delay:,g}", "soft", "end")
-    for streams in X_TICKS:
+    for streams in STEPS:
         y = HEIGHT - BOTTOM + 20
         yield _text(_x(streams), y, str(streams), "soft", "middle")
 
