@@ -5,9 +5,10 @@ no session, no CSRF cookie, no frame. They are subclassed rather than wrapped so
 the admin's system checks still recognise them.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
@@ -52,6 +53,19 @@ class PageCommonMiddleware(PagesOnly, CommonMiddleware):
 
 class PageCsrfMiddleware(PagesOnly, CsrfViewMiddleware):
     """CSRF protection of forms."""
+
+    async def process_view(  # type: ignore[override]  # Django adapts either
+        self,
+        request: HttpRequest,
+        callback: Callable[..., HttpResponseBase],
+        callback_args: tuple[object, ...],
+        callback_kwargs: dict[str, object],
+    ) -> HttpResponseBase | None:
+        """Async, or Django would go to a thread for it on the API's path too."""
+        if request.path_info.startswith(API_PATHS):
+            return None
+        check = sync_to_async(super().process_view)
+        return await check(request, callback, callback_args, callback_kwargs)
 
 
 class PageAuthenticationMiddleware(PagesOnly, AuthenticationMiddleware):

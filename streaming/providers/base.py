@@ -59,13 +59,13 @@ class ProviderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{type(self).__name__}({fields})"
 
 
-class TextDelta(msgspec.Struct, frozen=True):
+class TextDelta(msgspec.Struct, frozen=True, gc=False):
     """More of the answer. A refusal's text comes this way too."""
 
     text: str
 
 
-class ThinkingDelta(msgspec.Struct, frozen=True):
+class ThinkingDelta(msgspec.Struct, frozen=True, gc=False):
     """More reasoning."""
 
     text: str
