@@ -23,11 +23,11 @@ from streaming.providers.transport import decode, json_object
 Index = int | None
 
 
-class _TokenDetails(msgspec.Struct):
+class _TokenDetails(msgspec.Struct, gc=False):
     thinking_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
@@ -35,15 +35,15 @@ class _Usage(msgspec.Struct):
     output_tokens_details: _TokenDetails | None = None
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, gc=False):
     usage: _Usage | None = None
 
 
-class _StopDetails(msgspec.Struct):
+class _StopDetails(msgspec.Struct, gc=False):
     explanation: str | None = None
 
 
-class _Delta(msgspec.Struct):
+class _Delta(msgspec.Struct, gc=False):
     type: str = ""
     text: str | None = None
     thinking: str | None = None
@@ -53,7 +53,7 @@ class _Delta(msgspec.Struct):
     stop_details: _StopDetails | None = None
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, gc=False):
     type: str = ""
     index: Index = None
     delta: _Delta | None = None

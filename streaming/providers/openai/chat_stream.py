@@ -24,18 +24,18 @@ from streaming.providers.openai.usage import Count, TokenDetails, token_usage
 from streaming.providers.transport import decode
 
 
-class _Function(msgspec.Struct):
+class _Function(msgspec.Struct, gc=False):
     name: Any = None
     arguments: Any = None
 
 
-class _CallFragment(msgspec.Struct):
+class _CallFragment(msgspec.Struct, gc=False):
     index: int | None = None
     id: Any = None
     function: _Function | None = None
 
 
-class _Delta(msgspec.Struct):
+class _Delta(msgspec.Struct, gc=False):
     content: Any = None
     refusal: Any = None
     reasoning_content: Any = None
@@ -44,20 +44,20 @@ class _Delta(msgspec.Struct):
     function_call: _Function | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     index: int | None = None
     delta: _Delta | None = None
     finish_reason: str | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     prompt_tokens: Count = None
     completion_tokens: Count = None
     prompt_tokens_details: TokenDetails | None = None
     completion_tokens_details: TokenDetails | None = None
 
 
-class _Chunk(msgspec.Struct):
+class _Chunk(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     error: Any = None
@@ -108,9 +108,11 @@ class ChatParser:
             raise ProviderIncomplete
         if reason in _FAILED:
             raise status_error(503, {})
+        left: list[Delta] = []
+        self._end_thinking(left)
         calls = list(self._calls.parts(whole_only=reason in _CUT | _FILTERED))
         end = TurnEnd(self._stop_reason(reason, called=bool(calls)))
-        return [*self._end_thinking(), *calls, end]
+        return [*left, *calls, end]
 
     def _choice(self, choice: _Choice, told: list[Delta]) -> None:
         if delta := choice.delta:
@@ -133,17 +135,18 @@ class ChatParser:
                 return  # servers that send both send the same in both
 
     def _text(self, delta: _Delta, told: list[Delta]) -> None:
-        self._refused |= bool(delta.refusal)
-        if text := _plain(delta.content) + _plain(delta.refusal):
-            told.extend(self._end_thinking())
+        text = delta.content
+        if delta.refusal or not isinstance(text, str):
+            self._refused |= bool(delta.refusal)
+            text = _plain(text) + _plain(delta.refusal)
+        if text:
+            self._end_thinking(told)
             told.append(TextDelta(text))
 
-    def _end_thinking(self) -> tuple[ThinkingEnd, ...]:
-        if not self._thinking_field:
-            return ()
-        end = ThinkingEnd("openai", {"field": self._thinking_field})
-        self._thinking_field = ""
-        return (end,)
+    def _end_thinking(self, told: list[Delta]) -> None:
+        if self._thinking_field:
+            told.append(ThinkingEnd("openai", {"field": self._thinking_field}))
+            self._thinking_field = ""
 
     def _call(self, index: int | None, id: object, function: _Function | None) -> None:
         function = function or _Function()

@@ -26,25 +26,25 @@ Item = dict[str, Any]
 Index = int | None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     input_tokens: Count = None
     output_tokens: Count = None
     input_tokens_details: TokenDetails | None = None
     output_tokens_details: TokenDetails | None = None
 
 
-class _IncompleteDetails(msgspec.Struct):
+class _IncompleteDetails(msgspec.Struct, gc=False):
     reason: str | None = None
 
 
-class _Response(msgspec.Struct):
+class _Response(msgspec.Struct, gc=False):
     output: list[Item] | None = None
     usage: _Usage | None = None
     error: Any = None
     incomplete_details: _IncompleteDetails | None = None
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, gc=False):
     type: str = ""
     output_index: Index = None
     delta: Any = None

@@ -7,7 +7,7 @@ from streaming.providers.base import TokenUsage
 Count = int | float | None
 
 
-class TokenDetails(msgspec.Struct):
+class TokenDetails(msgspec.Struct, gc=False):
     """What the tokens of one direction were."""
 
     cached_tokens: Count = None
