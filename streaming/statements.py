@@ -11,9 +11,12 @@ from typing import Any, cast
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import AutoField, Field, Model
+from django.db.models import AutoField, Field, JSONField, Model
 
 Fields = tuple["Field[Any, Any]", ...]
+
+#: What only a JSON field has anything to do with.
+_PLAIN = frozenset({str, int, type(None)})
 
 
 def insert(row: Model) -> None:
@@ -46,12 +49,31 @@ def update(model: type[Model], where: Mapping[str, object], **values: object) ->
     sql, fields = _update(model, tuple(values), tuple(where))
     named = zip(fields, (*values.values(), *where.values()), strict=True)
     with connection.cursor() as cursor:
-        cursor.execute(sql, [f.get_db_prep_save(v, connection) for f, v in named])
+        cursor.execute(sql, [_prepared(f, v, connection) for f, v in named])
         return int(cursor.rowcount)
 
 
+def count(model: type[Model], **where: object) -> int:
+    """The number of rows whose fields are as in `where`."""
+    connection = connections[DEFAULT_DB_ALIAS]
+    sql, fields = _count(model, tuple(where))
+    named = zip(fields, where.values(), strict=True)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [_prepared(f, v, connection) for f, v in named])
+        return int(cursor.fetchone()[0])
+
+
 def _values(row: Model, fields: Fields, connection: BaseDatabaseWrapper) -> list[Any]:
-    return [f.get_db_prep_save(f.pre_save(row, True), connection) for f in fields]
+    return [_prepared(f, f.pre_save(row, True), connection) for f in fields]
+
+
+def _prepared(
+    field: "Field[Any, Any]", value: object, connection: BaseDatabaseWrapper
+) -> Any:  # noqa: ANN401
+    """A value as the database takes it; most are that already."""
+    if type(value) in _PLAIN and not isinstance(field, JSONField):
+        return value
+    return field.get_db_prep_save(value, connection)
 
 
 @cache
@@ -77,6 +99,14 @@ def _update(
     table = _quoted(model._meta.db_table)
     sql = f"UPDATE {table} SET {', '.join(to_set)} WHERE {' AND '.join(to_match)}"
     return sql, fields
+
+
+@cache
+def _count(model: type[Model], where: tuple[str, ...]) -> tuple[str, Fields]:
+    """The statement, and the fields that it wants."""
+    fields = cast(Fields, tuple(model._meta.get_field(name) for name in where))
+    terms = " AND ".join(f"{_column(field)} = %s" for field in fields)
+    return f"SELECT COUNT(*) FROM {_quoted(model._meta.db_table)} WHERE {terms}", fields
 
 
 def _column(field: "Field[Any, Any]") -> str:

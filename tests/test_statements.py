@@ -7,7 +7,7 @@ from django.forms.models import model_to_dict
 from django.utils import timezone
 
 from streaming.models import Conversation, Message, Organization, Run, RunStatus
-from streaming.statements import insert, insert_all, update
+from streaming.statements import count, insert, insert_all, update
 
 pytestmark = pytest.mark.django_db
 
@@ -75,3 +75,24 @@ def test_an_update_changes_the_rows_that_match_and_counts_them() -> None:
     assert update(Run, {"id": run.id, "worker": ""}, **values) == 1
     stored = Run.objects.get()
     assert (stored.status, stored.used_tools, stored.ended_at) == tuple(values.values())
+
+
+def test_a_count_is_of_the_rows_that_match() -> None:
+    run = make_run()
+    insert(run)
+    insert_all(
+        Message(conversation=run.conversation, run=run, role=role, parts=[])
+        for role in ("user", "assistant", "assistant")
+    )
+    assert count(Message, run=run.id, role="assistant") == 2
+    assert count(Message, run=run.id, role="tool") == 0
+    assert count(Message, run="another") == 0
+
+
+def test_what_reads_like_json_is_stored_as_it_is() -> None:
+    run = make_run()
+    run.input, run.error_message, run.context = "null", '{"a": 1}', "null"
+    insert(run)
+    stored = Run.objects.get()
+    assert (stored.input, stored.error_message) == ("null", '{"a": 1}')
+    assert stored.context == "null"

@@ -35,7 +35,7 @@ from streaming.models import (
     new_conversation_id,
 )
 from streaming.models import Message as MessageRow
-from streaming.statements import insert, insert_all, update
+from streaming.statements import count, insert, insert_all, update
 
 IDEMPOTENCY_HOURS = 24
 TITLE_CHARS = 80
@@ -122,9 +122,10 @@ def create_run(
     )
     insert(run)
     question = user_message(request.input)
-    save_messages(run, [question])
     if conversation_key is None:
+        _insert_messages(run, [question])
         return Created(run, [question])
+    save_messages(run, [question])
     return Created(run, load_history(conversation, history_chars))
 
 
@@ -234,12 +235,17 @@ def _save_new(run: Run, messages: Sequence[Message]) -> None:
     The database is asked, for who was cancelled or cut off while it saved does not
     know; the first message there is the question.
     """
-    there = MessageRow.objects.filter(run=run).count() - 1
+    there = count(MessageRow, run=run.id) - 1
     save_messages(run, messages[there:])
 
 
 def save_messages(run: Run, messages: Sequence[Message]) -> None:
-    """Append messages to the run's conversation."""
+    """Append messages to the run's conversation, which is newer then."""
+    _insert_messages(run, messages)
+    update(Conversation, {"id": run.conversation_id}, updated_at=timezone.now())
+
+
+def _insert_messages(run: Run, messages: Sequence[Message]) -> None:
     insert_all(
         MessageRow(
             conversation_id=run.conversation_id,
@@ -249,7 +255,6 @@ def save_messages(run: Run, messages: Sequence[Message]) -> None:
         )
         for message in messages
     )
-    update(Conversation, {"id": run.conversation_id}, updated_at=timezone.now())
 
 
 def finish_run(run: Run, progress: Progress, error: AgentError | None) -> None:
