@@ -16,6 +16,10 @@ DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "data")))
 
 DEBUG = env.flag("DEBUG")
 PORT = env.integer("PORT", 8080, minimum=1)
+#: Threads of one process, however many streams are open: they read from the database,
+#: and run the sync code of requests (the admin). One more writes.
+READ_THREADS = env.integer("DATABASE_READ_THREADS", 4, minimum=1)
+REQUEST_THREADS = env.integer("REQUEST_THREADS", 8, minimum=1)
 #: Browsers reach the site over TLS; a proxy ends it and sets X-Forwarded-Proto.
 HTTPS = env.flag("HTTPS")
 
@@ -114,7 +118,8 @@ def _database() -> dict[str, Any]:
             **options,  # what the URL says wins
         }
     elif config["ENGINE"] == "django.db.backends.postgresql":
-        size = env.integer("DATABASE_POOL_SIZE", 10, minimum=2)
+        threads = READ_THREADS + REQUEST_THREADS + 1
+        size = env.integer("DATABASE_POOL_SIZE", threads, minimum=2)
         config["OPTIONS"] = options = POSTGRES_PATIENCE | options
         options |= {
             "pool": {
@@ -243,6 +248,8 @@ AGENT: dict[str, Any] = {
     "send_timeout": env.seconds("STREAM_SEND_TIMEOUT_SECONDS", 30, minimum=0.1),
     "max_open_streams": env.integer("STREAM_MAX_OPEN", 2_000),
     "max_runs_per_org": env.integer("RUN_MAX_PER_ORG", 0),
+    "read_threads": READ_THREADS,
+    "request_threads": REQUEST_THREADS,
     "event_flush_ms": env.integer("EVENT_FLUSH_MS", 200, minimum=1),
     "run_abandon": env.seconds("RUN_ABANDON_SECONDS", 60),
     "run_lease": env.seconds("RUN_LEASE_SECONDS", 15, minimum=1),

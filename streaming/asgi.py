@@ -28,8 +28,6 @@ from streaming.threads import DaemonThreads
 
 logger = logging.getLogger(__name__)
 
-#: Threads for sync code of requests (the admin). Each may hold a database connection.
-THREADS = 8
 STATIC_MAX_AGE_SECONDS = 60
 #: New objects that are one collection's worth, and its generations: see `gc`.
 COLLECT_AFTER = (5_000, 20, 20)
@@ -43,7 +41,9 @@ def make_application(*, development: bool = False) -> "Lifecycle":
     In development static files are read anew at each request, and at the end nobody
     waits for runs.
     """
-    django = FewThreads(LimitedBodies(get_asgi_application()))
+    django = FewThreads(
+        LimitedBodies(get_asgi_application()), conf.get().request_threads
+    )
     app = Connections(with_static_files(django, autorefresh=development))
     return Lifecycle(app, 0.0 if development else conf.get().drain)
 
@@ -76,10 +76,10 @@ def calm_collector() -> None:
 class FewThreads:
     """Requests share long-lived threads for their sync code, in turn."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, threads: int) -> None:
         self._app = app
         self._threads = itertools.cycle(
-            [DaemonThreads(1, f"sync-{at}") for at in range(THREADS)]
+            [DaemonThreads(1, f"sync-{at}") for at in range(threads)]
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -30,7 +30,7 @@ def check_settings(
     app_configs: Sequence[AppConfig] | None, **_: object
 ) -> list[CheckMessage]:
     """Settings that are valid each, but not together with the world around."""
-    return [*_atomic_requests(), *_sync_middleware(), *_times()]
+    return [*_atomic_requests(), *_sync_middleware(), *_times(), *_pool()]
 
 
 def check_database(
@@ -66,6 +66,19 @@ def _atomic_requests() -> Iterator[CheckMessage]:
         message = "ATOMIC_REQUESTS is set, which async views cannot have."
         hint = "Leave it out: each function here is a transaction of its own."
         yield Error(message, hint=hint, id="streaming.E001")
+
+
+def _pool() -> Iterator[CheckMessage]:
+    options = conf.get()
+    threads = options.read_threads + options.request_threads + 1
+    pool = settings.DATABASES["default"].get("OPTIONS", {}).get("pool")
+    if isinstance(pool, dict) and pool.get("max_size", threads) < threads:
+        message = (
+            f"DATABASE_POOL_SIZE is {pool['max_size']}, and {threads} threads may want"
+            " a connection at once: some wait, and give up after a while."
+        )
+        hint = "Raise it, or lower DATABASE_READ_THREADS and REQUEST_THREADS."
+        yield Warning(message, hint=hint, id="streaming.W005")
 
 
 def _sync_middleware() -> Iterator[CheckMessage]:

@@ -32,6 +32,10 @@ class AgentConf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_open_streams: int = 2_000
     #: Under way at once; 0: no limit.
     max_runs_per_org: int = 0
+    #: Of one process: they read from the database.
+    read_threads: int = 4
+    #: Of one process: they run the sync code of requests.
+    request_threads: int = 8
     event_flush_ms: int = 200
     run_abandon: float = 60.0
     run_lease: float = 15.0

@@ -25,6 +25,7 @@ from django.db import (
     transaction,
 )
 
+from streaming import conf
 from streaming.threads import DaemonThreads
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,6 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-READERS = 4
 #: What waits together is committed together, up to so many.
 GROUP = 32
 #: How long anybody waits for a database that is away.
@@ -200,7 +200,7 @@ def _farewell() -> None:
 
 @cache
 def _readers() -> DaemonThreads:
-    return DaemonThreads(READERS, "db-read", _farewell)
+    return DaemonThreads(conf.get().read_threads, "db-read", _farewell)
 
 
 @cache

@@ -53,6 +53,18 @@ def test_times_that_do_not_go_with_the_world_around_are_told(
     assert list(told()) == [id]
 
 
+@pytest.mark.parametrize(("size", "ids"), [(5, []), (4, ["streaming.W005"])])
+def test_a_pool_with_fewer_connections_than_threads_is_told(
+    agent_settings: ChangeSettings, size: int, ids: list[str]
+) -> None:
+    agent_settings(read_threads=2, request_threads=2)
+    options = {"OPTIONS": {"pool": {"max_size": size}}}
+    databases = {"default": {**settings.DATABASES["default"], **options}}
+    settings_of_tests = override_settings(DATABASES=databases)
+    with pytest.warns(UserWarning, match="DATABASES"), settings_of_tests:
+        assert list(told()) == ids
+
+
 def test_atomic_requests_are_an_error() -> None:
     databases = {"default": {**settings.DATABASES["default"], "ATOMIC_REQUESTS": True}}
     settings_of_tests = override_settings(DATABASES=databases)

@@ -8,7 +8,7 @@ import pytest
 from django.db import OperationalError
 from django.test import override_settings
 
-from streaming import db
+from streaming import conf, db
 from streaming.events import EVENT_TYPES
 from streaming.views import status
 from tests.client import API, SECONDS, Api
@@ -38,13 +38,14 @@ async def test_ready_does_not_wait_for_a_database_that_stalls(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(status, "READY_SECONDS", 0.2)
-    begun, answer = threading.Barrier(db.READERS + 1), threading.Event()
+    readers = conf.get().read_threads
+    begun, answer = threading.Barrier(readers + 1), threading.Event()
 
     def stall() -> None:
         begun.wait(SECONDS)
         answer.wait(SECONDS)
 
-    stalled = [asyncio.create_task(db.read(stall)) for _ in range(db.READERS)]
+    stalled = [asyncio.create_task(db.read(stall)) for _ in range(readers)]
     try:
         await asyncio.to_thread(begun.wait, SECONDS)
         ready = await api.get("/ready")
