@@ -71,18 +71,31 @@ async def for_good(site: Site, model: Model, refuse: bool) -> dict[str, float]:
             stream = Stream(http, one.where, body)
             reading = asyncio.create_task(stream.read())
             await until(lambda: len(stream.events) > 50)
+            elsewhere = Stream(http, other.where, body, stream.run_id)
+            reading_elsewhere = asyncio.create_task(elsewhere.read_once())
+            await until(lambda: len(elsewhere.events) > 50)
             take_away()
             started = time.monotonic()
             await asyncio.wait_for(reading, 120)
             took = time.monotonic() - started
+            if site.database_url:  # SQLite is read even then, and the reader waits
+                await asyncio.wait_for(reading_elsewhere, 120)
+                url = f"{other.api}/runs/{stream.run_id}"
+                answer = await http.get(url, timeout=60)
+                assert answer.status_code == 500
+                assert "database" in answer.json()["error"]
             assert stream.outcome == "internal_error"
             assert "database" in stream.events[-2].json["error"]
             stream.check_ids()
             await until(lambda: model.open == 0)
             bring_back()
+            await reading_elsewhere
+            await elsewhere.read()
+            assert elsewhere.outcome == "interrupted"
+            elsewhere.check_ids()
             again = Stream(http, other.where, body, stream.run_id)
             await again.read()
-            assert again.outcome == "interrupted"
+            assert told(again.events) == told(elsewhere.events)
             seen = {event.id: event.data for event in again.events}
             for event in stream.events:
                 assert seen.get(event.id, event.data) == event.data
