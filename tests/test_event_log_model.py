@@ -219,6 +219,30 @@ class Logs(RuleBasedStateMachine):
                 run.durable = list(run.shown)
 
     @rule(data=st.data(), name=FAULTS)
+    @precondition(lambda self: any(not run.end for run in self.going))
+    def keep(self, data: st.DataObject, name: str) -> None:
+        """The owner keeps what was said, as before the model is told a result."""
+        run = data.draw(st.sampled_from([run for run in self.going if not run.end]))
+        owner = run.owner
+        assert owner
+
+        def commit() -> None:
+            mine = Run.objects.filter(id=run.id, worker=owner.name)
+            if not mine.filter(status=RunStatus.RUNNING).update(llm_calls=1):
+                raise LostRun(run.id)
+
+        try:
+            with fault(name):
+                self.do(owner.keep(run.id, commit))
+        except LostRun:
+            assert run.ended
+            return self._give_up(run)
+        except OperationalError:
+            assert name
+        if name != "refuse":
+            run.durable = list(run.shown)
+
+    @rule(data=st.data(), name=FAULTS)
     @precondition(lambda self: self.much and self.going)
     def end(self, data: st.DataObject, name: str) -> None:
         """The owner ends its run; tries again, when it does not know how that went."""

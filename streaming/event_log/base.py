@@ -50,6 +50,14 @@ class EventLog(Protocol):
         """
         ...
 
+    async def keep(self, run_id: str, commit: Callable[[], None]) -> None:
+        """Make a run's events durable, in one transaction with what `commit` writes.
+
+        So nothing is told to the world that its log does not know. When `commit`
+        raises, so does this. It may be called again, though it was committed.
+        """
+        ...
+
     async def close(
         self, run_id: str, events: Sequence[Event], commit: Callable[[], None]
     ) -> None:

@@ -99,6 +99,13 @@ class LocalLog:
         writing.tail.extend(entries)
         self._keep_going("flush", self._flush_forever)
 
+    async def keep(self, run_id: str, commit: Callable[[], None]) -> None:
+        async with self._lock:
+            writing = self._writing[run_id]
+            kept = list(writing.pending)
+            await self._save(run_id, kept, commit)
+            _forget(writing, kept)
+
     async def close(
         self, run_id: str, events: Sequence[Event], commit: Callable[[], None]
     ) -> None:
@@ -106,9 +113,7 @@ class LocalLog:
             writing = self._writing[run_id]
             entries = _number(run_id, writing.tail.last, events)
             writing.tried = entries[-1].number
-            segment = Segment(run_id, [*writing.pending, *entries])
-            save = partial(segments.save_end, segment, self._worker, commit)
-            await self._write([writing], save)
+            await self._save(run_id, [*writing.pending, *entries], commit)
             del self._writing[run_id]
             writing.tail.extend(entries)
 
@@ -180,11 +185,16 @@ class LocalLog:
             save = partial(segments.save, batch, self._worker)
             lost = await self._write(taken.values(), save)
             for segment in batch:
-                writing = taken[segment.run_id]
-                del writing.pending[: len(segment.entries)]
-                writing.tail.forget(segment.entries[-1].number)
+                _forget(taken[segment.run_id], segment.entries)
         for run_id in lost:
             self._on_lost(run_id)
+
+    async def _save(
+        self, run_id: str, entries: Sequence[Entry], commit: Callable[[], None]
+    ) -> None:
+        segment = Segment(run_id, entries)
+        save = partial(segments.save_with, segment, self._worker, commit)
+        await self._write([self._writing[run_id]], save)
 
     async def _write(
         self, writings: Collection[_Writing], save: Callable[[bool], T]
@@ -262,6 +272,13 @@ class LocalLog:
         if name not in self._tasks or self._tasks[name].done():
             # An empty context: the loop outlives the request that needs it first.
             self._tasks[name] = asyncio.create_task(work(), context=Context())
+
+
+def _forget(writing: _Writing, durable: Sequence[Entry]) -> None:
+    """Go on without entries that are durable now."""
+    if durable:
+        del writing.pending[: len(durable)]
+        writing.tail.forget(durable[-1].number)
 
 
 def _number(run_id: str, after: int, events: Sequence[Event]) -> list[Entry]:

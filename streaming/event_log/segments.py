@@ -61,19 +61,23 @@ def save(segments: Iterable[Segment], worker: str, unsure: bool = False) -> set[
     return set(by_run) - owned
 
 
-def save_end(
+def save_with(
     segment: Segment, worker: str, commit: Callable[[], None], unsure: bool = False
 ) -> None:
-    """Write a run's last segment, and what `commit` writes. `unsure`: see `save`."""
+    """Write a run's segment, if it has entries, and what `commit` writes.
+
+    `unsure`: see `save`. `commit` is called again then, unless the run has ended so.
+    """
     if unsure:
         # The lock makes us wait for an earlier attempt that still goes on over there.
         _lock_owned([segment.run_id], worker)
         last = newest(segment.run_id)
-        if last == segment.entries[-1]:
+        if last and last.is_last and last in segment.entries:
             return
         segment = segment.after(last.number if last else 0)
     commit()
-    insert(segment.row())
+    if segment.entries:
+        insert(segment.row())
 
 
 def load(run_id: str, after: int) -> list[Entry]:

@@ -163,8 +163,11 @@ class Execution:
             self.run.first_token_at = timezone.now()
 
     async def _checkpoint(self) -> None:
+        if self._over.is_set():
+            raise LostRun(self.run.id)
         said = list(self._progress.messages)
-        await db.patiently(lambda: db.write(store.checkpoint, self.run, said))
+        commit = partial(store.checkpoint, self.run, said)
+        await db.patiently(lambda: self._log.keep(self.run.id, commit))
 
     async def _finish(self) -> None:
         """Write the end; while the database is away, try again for a while."""

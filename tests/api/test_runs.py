@@ -6,6 +6,7 @@ import time
 import pytest
 
 from streaming import db, runs
+from streaming.event_log import segments
 from streaming.models import Message, Run
 from streaming.runs import presence
 from streaming.runs.executor import InProcessExecutor
@@ -226,6 +227,22 @@ async def test_an_orphan_is_ended_and_its_readers_are_told(
     message = await Message.objects.aget(role="assistant")
     assert message.parts == [{"type": "text", "text": "Hallo"}]
     assert (await api.post(f"{API}/run", body)).json["output"] == "again"
+
+
+async def test_the_model_is_told_nothing_that_the_log_does_not_know(
+    api: Api, upstream: Upstream, agent_settings: ChangeSettings
+) -> None:
+    agent_settings(event_flush_ms=60_000)
+    call = chat.tool_calls(("c", "calculator", {"expression": "1+1"}), text="I count.")
+    upstream.reply(call, Reply(chat.pieces("x"), end="hang"))
+    async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
+        await stream.until("content", 2)
+        run_id = stream.response.headers["x-run-id"]
+        durable = await db.read(segments.load, run_id, 0)
+        runs.executor().stop(run_id)
+        whole = await stream.end()
+    assert [entry.type for entry in durable] == ["content", "tool_call", "tool_result"]
+    assert [e.frame.removesuffix(b"\n\n") for e in durable] == logged(whole)[:3]
 
 
 async def test_while_draining_nothing_new_starts(api: Api, upstream: Upstream) -> None:

@@ -60,7 +60,7 @@ async def test_an_end_whose_answer_was_lost_is_the_end(
         database.lose_answers = 3
         runs.executor().stop(stream.response.headers["x-run-id"])
         whole = await stream.end()
-    assert set(database.cut) == {"save_end"}
+    assert set(database.cut) == {"save_with"}
     assert whole.events[-2:] == ["complete", "done"]
     assert await replayed(api, whole.headers["x-run-id"]) == logged(whole)
     assert await EventSegment.objects.acount() == 1
