@@ -97,6 +97,13 @@ def parts_from_json(data: list[dict[str, Any]]) -> list[Part]:
     return msgspec.convert(data, list[Part])
 
 
+def parts_from_text(text: str) -> list[Part]:
+    """The same of JSON that is text still, which is several times as quick."""
+    return _decode_parts(text)
+
+
+_decode_parts = msgspec.json.Decoder(list[Part]).decode
+
 UNANSWERED = "The tool did not finish: the run was stopped."
 
 

@@ -1,5 +1,7 @@
 """What goes into the model is always a history that providers accept."""
 
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +14,7 @@ from streaming.messages import (
     answer_open_calls,
     newest_turns,
     parts_from_json,
+    parts_from_text,
     parts_to_json,
     user_message,
 )
@@ -59,4 +62,6 @@ def test_only_whole_turns_are_kept(history: list[Message], budget: int) -> None:
 @given(HISTORIES)
 def test_parts_survive_the_database(history: list[Message]) -> None:
     for message in history:
-        assert parts_from_json(parts_to_json(message.parts)) == message.parts
+        stored = parts_to_json(message.parts)
+        assert parts_from_json(stored) == message.parts
+        assert parts_from_text(json.dumps(stored)) == message.parts

@@ -6,7 +6,8 @@ from typing import cast
 
 import msgspec
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from streaming.agent import Progress
@@ -24,6 +25,7 @@ from streaming.messages import (
     answer_open_calls,
     newest_turns,
     parts_from_json,
+    parts_from_text,
     parts_to_json,
     user_message,
 )
@@ -39,7 +41,7 @@ from streaming.statements import count, insert, insert_all, update
 
 IDEMPOTENCY_HOURS = 24
 TITLE_CHARS = 80
-HISTORY_CHUNK = 50
+HISTORY_CHUNK = 200
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,10 +193,11 @@ def get_run(run_id: str, org_id: str) -> Run:
 
 def load_history(conversation: Conversation, max_chars: int) -> list[Message]:
     """The newest whole turns of a conversation that fit, ready for a model."""
-    rows = conversation.messages.order_by("-id").values_list("role", "parts")
+    rows = conversation.messages.order_by("-id")
+    texts = rows.values_list("role", Cast("parts", TextField()))
     newest_first = (
-        Message(cast(Role, role), parts_from_json(parts))
-        for role, parts in rows.iterator(chunk_size=HISTORY_CHUNK)
+        Message(cast(Role, role), parts_from_text(text))
+        for role, text in texts.iterator(chunk_size=HISTORY_CHUNK)
     )
     return answer_open_calls(newest_turns(newest_first, max_chars))
 
