@@ -218,3 +218,23 @@ async def test_deleting_and_compacting_do_not_lock_each_other_out() -> None:
         async with asyncio.timeout(60):
             await asyncio.gather(*work)
     assert not await EventSegment.objects.aexists()
+
+
+@pytest.mark.usefixtures("transactional_db")
+@pytest.mark.parametrize(
+    ("rows", "state"), [(1, LogState.COMPACTED), (2, LogState.WRITTEN)]
+)
+async def test_a_log_of_one_row_is_compact_from_the_start(
+    rows: int, state: LogState
+) -> None:
+    run = await db.write(partial(make_run, status=RunStatus.RUNNING, worker="here"))
+    log = LocalLog("here", 60, lambda _: None)
+    log.open(run.id)
+    for number in range(1, rows):
+        log.append(run.id, [Content(content=f"{number}")])
+        await log.flush()
+    await log.close(run.id, [Done()], lambda: None)
+    await log.aclose()
+    await run.arefresh_from_db()
+    assert run.log_state == state
+    assert await EventSegment.objects.filter(run=run).acount() == rows

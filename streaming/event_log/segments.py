@@ -15,8 +15,8 @@ import msgspec
 from django.db.models import Max, Q
 
 from streaming.event_log.base import Entry, make_entry
-from streaming.models import EventSegment, Run, RunStatus
-from streaming.statements import insert, insert_all
+from streaming.models import EventSegment, LogState, Run, RunStatus
+from streaming.statements import insert, insert_all, update
 
 #: Rows that one read takes at most. A row holds what one flush interval brought.
 READ_ROWS = 200
@@ -76,8 +76,11 @@ def save_with(
             return
         segment = segment.after(last.number if last else 0)
     commit()
-    if segment.entries:
+    if entries := segment.entries:
         insert(segment.row())
+        if entries[0].number == 1 and entries[-1].is_last:
+            # A log of one row is as compact as can be.
+            update(Run, {"id": segment.run_id}, log_state=LogState.COMPACTED)
 
 
 def load(run_id: str, after: int) -> list[Entry]:
