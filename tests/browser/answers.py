@@ -1,6 +1,7 @@
 """What a scripted model says: at once, or as far as the test wants it."""
 
 import asyncio
+from itertools import accumulate
 
 from tests.providers.openai_streams import chunk, chunks
 from tests.upstream import Reply
@@ -16,11 +17,17 @@ def words(*pieces: str) -> bytes:
     return chunks(*said, chunk("stop"), last) + b"data: [DONE]" + END
 
 
-def held(rest: asyncio.Event, *pieces: str, begun: int = 1) -> Reply:
-    """The same, of which only so many pieces come before the rest is asked for."""
+def held(
+    rest: asyncio.Event, *pieces: str, begun: int = 1, delay: float = 0.0
+) -> Reply:
+    """The same, of which only so many pieces come before the rest is asked for.
+
+    With a delay the others come one by one.
+    """
     body = words(*pieces)
-    cut = len(END.join(body.split(END)[:begun]) + END)
-    return Reply(body, cuts=[cut], held=rest)
+    ends = list(accumulate(len(said + END) for said in body.split(END)))
+    cuts = ends[begun - 1 : len(pieces) if delay else begun]
+    return Reply(body, cuts=cuts, held=rest, delay=delay)
 
 
 def numbers(last: int) -> list[str]:

@@ -1,8 +1,10 @@
 """The JavaScript client in a real browser, against real servers that come and go."""
 
 import asyncio
+import re
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -288,3 +290,28 @@ async def test_a_page_of_another_origin_resumes_as_well(
     events = await tab.end()
     assert_whole(events)
     assert greetings(events) == [None, BEGUN]
+
+
+async def test_the_readme_tells_the_truth(
+    context: BrowserContext, scripted_server: Server, model: Upstream
+) -> None:
+    readme = Path(__file__).parents[2] / "README.md"
+    stream, event_source = re.findall(r"```js\n(.*?)```", readme.read_text(), re.DOTALL)
+    model.reply(Reply(words("It is ", "36.")))
+    page = (await open_tab(context, scripted_server.url)).page
+    await page.evaluate(
+        """() => Object.assign(window, {
+          stopButton: document.createElement("button"),
+          answer: document.createElement("p"),
+          shown: [],
+          show: (text) => shown.push(text),
+        })"""
+    )
+    end = "window.runId = stream.runId;"
+    await page.add_script_tag(content=stream + end, type="module")
+    await page.wait_for_function("window.runId", timeout=PATIENCE_MS)
+    assert await page.evaluate("answer.textContent") == "It is 36."
+    await page.add_script_tag(content=event_source)
+    closed = "source.readyState === EventSource.CLOSED"
+    await page.wait_for_function(closed, timeout=PATIENCE_MS)
+    assert await page.evaluate("shown") == ["It is ", "36."]

@@ -1,13 +1,16 @@
 """What comes is shown: all of it, in the order it came, as text."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import BrowserContext, expect
 
 from tests.browser.answers import held, words
-from tests.browser.demo_page import DemoPage
+from tests.browser.demo_page import DemoPage, tab
+from tests.browser.server import Server
+from tests.browser.wire import Wire
 from tests.providers.openai_streams import chunk, chunks, fragment
 from tests.upstream import Reply, Upstream
 
@@ -120,6 +123,29 @@ async def test_thinking_is_folded_until_someone_opens_it(
     await expect(thinking).to_be_hidden()
     await scripted.answer.get_by_text("Thought for").click()
     await expect(thinking).to_be_visible()
+
+
+async def test_what_goes_on_tells_how_long_already(
+    context: BrowserContext, scripted_server: Server, model: Upstream
+) -> None:
+    rest = asyncio.Event()
+    thought = chunks(chunk(reasoning_content="Deeply."))
+    call = chunks(fragment(SUM, id="call-1", name="calculator", index=0))
+    body = thought + call + chunks(chunk("tool_calls"))
+    model.reply(Reply(body, cuts=[len(thought)], held=rest), Reply(words("42.")))
+    async with (
+        Wire(scripted_server.url, cuts=[2]) as wire,
+        tab(context, scripted_server, wire.url) as page,
+    ):
+        await page.start("What is 6 times 7?")
+        thinking = page.answer.locator(".thinking summary")
+        await expect(thinking).to_have_text(re.compile(r"Thinking… [1-9]\d* s"))
+        rest.set()
+        await expect(thinking).to_have_text(re.compile(r"Thought for [\d.]+ s"))
+        await expect(page.tools).to_contain_text(re.compile(r"Running… [1-9]\d* s"))
+        wire.cut()
+        await page.shows("completed")
+        await expect(page.tools).to_contain_text(re.compile(r"Done in [\d.]+ m?s"))
 
 
 async def test_whatever_the_model_or_a_person_writes_stays_text(

@@ -202,6 +202,7 @@ async def test_too_many_runs_wait_for_their_turn(
             )
             await first.stop_button.click()
             await first.shows("stopped")
+            await second.retry_button.click()
             await second.shows("completed")
             await expect(second.text).to_have_text("Now I can.")
 
