@@ -39,7 +39,7 @@ import { textOf } from "./transcript.js";
 /**
  * @typedef {object} News
  * @property {(title: string) => void} opened another conversation is shown, or its name known
- * @property {() => void} changed a run began or ended
+ * @property {(runId: string) => void} changed a run began or ended
  * @property {(error: any) => void} refused the server did not let us
  */
 
@@ -53,6 +53,8 @@ export class Chat {
   /** @type {Followed | undefined} */
   #current;
   #opening = new AbortController();
+  /** The run that was followed last. */
+  lastRunId = "";
 
   /**
    * @param {Parts} parts
@@ -233,8 +235,9 @@ export class Chat {
     if (event.type === "connected") {
       const isNew = !settings.conversationId;
       settings.conversationId = event.data.metadata.conversation_id;
+      this.lastRunId = event.data.metadata.run_id;
       if (isNew) this.#news.opened(turn.request.input);
-      if (!past) this.#news.changed();
+      if (!past) this.#news.changed(this.lastRunId);
     } else if (event.type === "complete") {
       const stopped = event.data.metadata.stop_reason === "cancelled";
       status.show(past ? "ready" : stopped ? "stopped" : "completed");
@@ -242,7 +245,7 @@ export class Chat {
     } else if (event.type === "error") {
       status.show("error");
       status.announce(`Error. ${event.data.error}`);
-    } else if (event.type === "done" && !past) this.#news.changed();
+    } else if (event.type === "done" && !past) this.#news.changed(this.lastRunId);
   }
 
   /**
@@ -292,7 +295,7 @@ export class Chat {
     const leave = () => {
       clearTimeout(timer);
       connection.abort();
-      this.#news.changed();
+      this.#news.changed(stream.runId);
     };
     const timer = setTimeout(leave, PATIENCE_MS);
     if (!stream.runId && stream.state !== "connecting") leave(); // none was started

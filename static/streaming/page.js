@@ -83,10 +83,27 @@ function opened(title) {
   showTitle();
 }
 
-/** A run began or ended, here. */
-function changed() {
+/**
+ * A run began or ended, here.
+ *
+ * @param {string} runId
+ */
+function changed(runId) {
   list.refresh();
-  tabs.postMessage("changed");
+  const { conversationId, orgId } = settings;
+  tabs.postMessage({ runId, conversationId, orgId });
+}
+
+/**
+ * The same, in another tab: whose conversation is open here too and has not followed that
+ * run reads it again.
+ *
+ * @param {MessageEvent} message
+ */
+function changedElsewhere({ data: { runId, conversationId, orgId } }) {
+  list.refresh();
+  const here = conversationId === settings.conversationId && orgId === settings.orgId;
+  if (here && chat.idle && chat.lastRunId !== runId) chat.open(conversationId);
 }
 
 /** The list was read: whoever waits for nothing joins what was started elsewhere. */
@@ -143,6 +160,6 @@ settings.onSave = saved;
 byId("new").addEventListener("click", () => open(""));
 addEventListener("popstate", openHere);
 document.addEventListener("visibilitychange", () => document.hidden || list.refresh());
-tabs.onmessage = () => list.refresh();
+tabs.onmessage = changedElsewhere;
 showAgent(client).then(showTitle);
 openHere();

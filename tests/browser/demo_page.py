@@ -71,7 +71,8 @@ class DemoPage:
         await self.prompt.press("Enter")
 
     async def run(self, prompt: str) -> None:
-        """Start, and wait until it is completed."""
+        """Start when that can be, and wait until it is completed."""
+        await expect(self.start_button).to_be_visible()
         await self.start(prompt)
         await self.shows("completed")
 

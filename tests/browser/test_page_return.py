@@ -111,6 +111,25 @@ async def test_what_one_tab_starts_the_other_shows(
         await second.shows("completed")
 
 
+async def test_what_came_and_went_in_one_tab_the_other_shows(
+    context: BrowserContext,
+    scripted_server: Server,
+    scripted: DemoPage,
+    model: Upstream,
+) -> None:
+    model.reply(Reply(words("Hello.")), Reply(words("Bye.")), Reply(words("Yes.")))
+    await scripted.run("Hi.")
+    await scripted.conversation_id()
+    async with tab(context, scripted_server, scripted.page.url) as second:
+        await expect(second.text).to_have_text("Hello.")
+        await scripted.run("See you.")
+        await expect(second.text).to_have_text("Bye.")
+        await second.run("Really?")
+        await expect(scripted.text).to_have_text("Yes.")
+        for page in (scripted, second):
+            await expect(page.turns).to_have_count(3)
+
+
 async def test_a_paused_page_goes_on_after_the_server_was_killed(
     context: BrowserContext, own_server: Server, model: Upstream
 ) -> None:
