@@ -42,7 +42,7 @@ class DemoPage:
         page.on("console", self._note)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.prompt = page.get_by_role("textbox", name="Prompt")
-        self.start_button = self.button("Start")
+        self.start_button = page.locator("#start")
         self.stop_button = self.button("Stop")
         self.pause_button = self.button("Pause")
         self.resume_button = self.button("Resume")
