@@ -228,7 +228,8 @@ class Logs(RuleBasedStateMachine):
 
         def commit() -> None:
             mine = Run.objects.filter(id=run.id, worker=owner.name)
-            if not mine.filter(status=RunStatus.RUNNING).update(llm_calls=1):
+            mine = mine.filter(status=RunStatus.RUNNING)
+            if not mine.update(llm_calls=run.last):
                 raise LostRun(run.id)
 
         try:
@@ -241,6 +242,8 @@ class Logs(RuleBasedStateMachine):
             assert name
         if name != "refuse":
             run.durable = list(run.shown)
+            row = self.do(db.read(Run.objects.get, id=run.id))
+            assert row.llm_calls == run.last
 
     @rule(data=st.data(), name=FAULTS)
     @precondition(lambda self: self.much and self.going)
