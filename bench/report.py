@@ -22,6 +22,8 @@ def write(results: Results) -> str:
     """All tables."""
     sections = [
         results.conditions,
+        "## In short",
+        summary(results),
         "## Targets",
         table(("what", "target", "measured", ""), targets(results)),
         "## Flat out",
@@ -44,6 +46,32 @@ def write(results: Results) -> str:
         ),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def summary(results: Results) -> str:
+    """One row for each who keeps to the others' measure."""
+    compared = (one for one in results.throughput if one.streams == 16)
+    flat_out: dict[str, Comparison] = {one.protocol: one for one in compared}
+    headings = (
+        "deltas/s, x typed SDK",
+        *(f"OpenAI {name}" for name in ("chat", "Responses")),
+        "Anthropic",
+        "CPU a delta, µs",
+        "streams held",
+        "kB a stream",
+    )
+
+    def row(name: str) -> Sequence[str]:
+        ratios = (
+            f"{one.ratio(name, TYPED):.1f}" if name in one.rounds else ""
+            for one in map(flat_out.__getitem__, PROTOCOLS)
+        )
+        cpu = median(m.cpu_us for m in flat_out["chat"].rounds[name])
+        held = most_held(results.holds[name])
+        taken = results.holding[name].kb_a_stream
+        return name, *ratios, f"{cpu:.0f}", f"{held}", f"{taken:.0f}"
+
+    return table(headings, map(row, results.holding))
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
