@@ -4,16 +4,14 @@ What this machine lacks a browser or Node.js for is not collected, and one line 
 so; what TEST_REQUIRE names must be there.
 """
 
-import uuid
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
 from tests import available
-from tests.browser.demo_page import DemoPage, tab
+from tests.browser.demo_page import DemoPage, organization_of_its_own, tab
 from tests.browser.server import Server, serve, to
 from tests.upstream import Upstream
 
@@ -95,17 +93,28 @@ def scripted_server(
         yield server
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def own_server(tmp_path: Path, model: Upstream) -> AsyncIterator[Server]:
-    """The same, for a test that does it harm."""
-    with serve(tmp_path, RUN_LEASE_SECONDS="1", **to(model)) as server:
+@pytest.fixture(scope="session")
+def brittle_server(
+    shared_model: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """The same, which is soon given up when it dies."""
+    directory = tmp_path_factory.mktemp("brittle-server")
+    with serve(directory, RUN_LEASE_SECONDS="1", **to(shared_model)) as server:
         yield server
+
+
+@pytest.fixture
+def own_server(brittle_server: Server, model: Upstream) -> Server:
+    """The same, for a test to do it harm, whatever others did."""
+    brittle_server.ensure()
+    return brittle_server
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def demo(context: BrowserContext, demo_server: Server) -> AsyncIterator[DemoPage]:
     """The page of a server with the built-in model."""
-    async with tab(context, demo_server, organization_of_its_own(demo_server)) as page:
+    address = organization_of_its_own(demo_server)
+    async with tab(context, demo_server, address) as page:
         yield page
 
 
@@ -117,8 +126,3 @@ async def scripted(
     address = organization_of_its_own(scripted_server)
     async with tab(context, scripted_server, address) as page:
         yield page
-
-
-def organization_of_its_own(server: Server) -> str:
-    """An address at which nothing is seen of what other tests left there."""
-    return f"{server.url}/?org={uuid.uuid4()}"

@@ -1,6 +1,7 @@
 """The demo page as a person sees it, and what the browser complained of."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -130,6 +131,11 @@ class DemoPage:
         expected = message.text.startswith(ANSWERED_WITH_AN_ERROR)
         if not expected and message.type != ADVICE:
             self.complaints.append(f"{message.type}: {message.text}")
+
+
+def organization_of_its_own(server: Server) -> str:
+    """An address at which nothing is seen of what other tests left there."""
+    return f"{server.url}/?org={uuid.uuid4()}"
 
 
 @asynccontextmanager

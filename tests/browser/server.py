@@ -61,6 +61,12 @@ class Server:
         said = self._log.read_text()[-LOG_CHARS:]
         raise RuntimeError(f"the server did not start:\n{said}")
 
+    def ensure(self) -> None:
+        """Start it again, unless it is as well as after its start."""
+        if not self._is_ready():
+            self.kill()
+            self.start()
+
     def kill(self) -> None:
         """End it without a word, and leave its connections broken."""
         self.process.kill()

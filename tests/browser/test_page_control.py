@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import BrowserContext, expect
 
 from tests.browser.answers import held, words
-from tests.browser.demo_page import DemoPage, tab
+from tests.browser.demo_page import DemoPage, organization_of_its_own, tab
 from tests.browser.server import Server, serve, to
 from tests.providers.openai_streams import chunk, chunks
 from tests.upstream import Reply, Upstream
@@ -49,13 +49,15 @@ async def test_stop_before_the_server_answered_gives_the_prompt_back(
         await expect(page.prompt).to_have_value("Anybody there?")
         await expect(page.start_button).to_be_visible()
         await expect(page.answer).to_contain_text("Stopped listening")
+    own_server.kill()  # or it would ask the model in the midst of another test
 
 
 async def test_a_run_stopped_before_it_was_known_is_stopped_all_the_same(
     context: BrowserContext, own_server: Server, model: Upstream
 ) -> None:
     model.reply(UNENDED)
-    async with tab(context, own_server) as page:
+    address = organization_of_its_own(own_server)
+    async with tab(context, own_server, address) as page:
         await page.shows("ready")
         own_server.process.send_signal(signal.SIGSTOP)
         await page.start("Talk for ever.")
