@@ -144,7 +144,7 @@ test("it is tried as often in a row as allowed, and each sign of life counts ane
 test("a connection on which nothing moves is left for a new one", async () => {
   const states = [];
   const { client } = await scripted([streamed(said(1), "open"), () => {}, ended]);
-  const options = { silenceMs: 300, onState: ({ error }) => states.push(error?.code) };
+  const options = { silenceMs: 1000, onState: ({ error }) => states.push(error?.code) };
   const events = await collect(client.stream({ input: "x" }, options));
   assert.deepEqual(numbers(events), [0, 1, 0, 3, 98, 99]);
   assert.ok(states.includes("connection_lost"));
@@ -182,8 +182,8 @@ test("heartbeats keep a silent connection", async (context) => {
 
 test("a reader that takes its time is no dead connection", async () => {
   const { client, requests } = await scripted([streamed(said(1, 2) + DONE)]);
-  for await (const _ of client.stream({ input: "x" }, { silenceMs: 100 })) {
-    await new Promise((resolve) => setTimeout(resolve, 300));
+  for await (const { id } of client.stream({ input: "x" }, { silenceMs: 1000 })) {
+    if (id === "r:1") await new Promise((resolve) => setTimeout(resolve, 1500));
   }
   assert.equal(requests.length, 1);
 });
