@@ -109,13 +109,14 @@ class LocalLog:
     async def close(
         self, run_id: str, events: Sequence[Event], commit: Callable[[], None]
     ) -> None:
-        writing = self._writing[run_id]
-        async with self._lock:  # a flush under way may hold some of its events
+        # One at a time: queued all at once, ends would keep new runs waiting.
+        async with self._lock:
+            writing = self._writing[run_id]
             entries = _number(run_id, writing.tail.last, events)
             writing.tried = entries[-1].number
-        await self._save(run_id, [*writing.pending, *entries], commit)
-        del self._writing[run_id]
-        writing.tail.extend(entries)
+            await self._save(run_id, [*writing.pending, *entries], commit)
+            del self._writing[run_id]
+            writing.tail.extend(entries)
 
     def abandon(self, run_id: str, events: Sequence[Event]) -> None:
         if writing := self._writing.pop(run_id, None):
