@@ -1,8 +1,10 @@
-"""What the page costs the browser's main thread, by the thread's own clock.
+"""What the page costs the browser's main thread, and that nothing flickers.
 
-That clock stands still while others have the processor, so that a busy machine changes
-little.
+The thread's own clock stands still while others have the processor, so that a busy
+machine changes little.
 """
+
+import re
 
 import pytest
 from playwright.async_api import BrowserContext, CDPSession, expect
@@ -40,6 +42,16 @@ GO_ON = """async (tokens) => {
     await new Promise(requestAnimationFrame);
   }
 }"""
+
+#: How much of what is seen moves, and how far, other than by scrolling.
+WATCH_SHIFTS = """() => {
+  window.shifted = 0;
+  const add = (list) => list.getEntries().forEach(({ value }) => (shifted += value));
+  new PerformanceObserver(add).observe({ type: "layout-shift" });
+}"""
+#: What web.dev calls good for a whole visit; a page of events that vanished for a frame
+#: counts more.
+GOOD = 0.1
 
 
 class MainThread:
@@ -87,3 +99,15 @@ async def test_of_thousands_of_events_the_newest_are_listed(
     assert 4900 < await scripted.events.count() <= 5000
     await expect(scripted.events.last).to_be_in_viewport()
     await expect(scripted.events.first).not_to_be_in_viewport()
+
+
+async def test_nothing_flickers_while_an_answer_grows(
+    scripted: DemoPage, model: Upstream
+) -> None:
+    need("libraries")
+    body = words(*re.findall(r"\s*\S+", "\n\n".join([MARKDOWN] * 3)))
+    model.reply(Reply(body, chunk_size=1000, delay=0.01))
+    await scripted.page.evaluate(WATCH_SHIFTS)
+    await scripted.run("Tell me all.")
+    await expect(scripted.events.last).to_contain_text("done")
+    assert await scripted.page.evaluate("shifted") < GOOD
