@@ -200,6 +200,7 @@ async def test_nothing_stalls_the_page_or_is_lost(demo: DemoPage, kind: str) -> 
 
 
 async def test_finished_blocks_are_never_touched_again(demo: DemoPage) -> None:
+    await demo.page.evaluate(QUICK_FRAMES)
     touched = await demo.page.evaluate(
         """async (source) => {
           const path = "/static/streaming/streamed-markdown.js";
