@@ -1,7 +1,7 @@
 """A run that was started: resumed at any point, read, cancelled; one at a time."""
 
 import asyncio
-import time
+import threading
 
 import pytest
 
@@ -11,7 +11,7 @@ from streaming.models import Message, Run
 from streaming.runs import presence
 from streaming.runs.executor import InProcessExecutor
 from tests import chat
-from tests.client import API, Api, Response, all_runs_end
+from tests.client import API, SECONDS, Api, Response, all_runs_end
 from tests.conftest import ChangeSettings
 from tests.upstream import Reply, Upstream
 
@@ -324,11 +324,14 @@ async def test_a_client_that_hangs_up_at_once_has_started_its_run(
 ) -> None:
     upstream.reply(chat.answer("Hallo"), chat.answer("Hallo"))
     runs.executor()
-    busy = asyncio.create_task(db.write(time.sleep, 0.3))
-    await asyncio.sleep(0.05)
+    free = threading.Event()
+    busy = asyncio.create_task(db.write(free.wait))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(SECONDS):
+            while not runs._starting:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         await stream.hang_up()
+    free.set()
     await busy
     assert (await api.run("Hi", conversation_id="other")).status == 200
     await all_runs_end()
