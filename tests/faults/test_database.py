@@ -6,20 +6,32 @@ import os
 import socket
 import threading
 
+import psycopg
 import pytest
-from django.db import connection
 
+from agentsite import settings
 from streaming import db, runs
 from streaming.event_log import segments
 from streaming.models import EventSegment, Message, Run
 from tests import chat
 from tests.api.test_runs import logged, slow_answer
+from tests.available import need
 from tests.client import API, Api, all_runs_end
 from tests.conftest import ChangeSettings
 from tests.faults.conftest import Database
 from tests.upstream import Reply, Upstream
 
 pytestmark = pytest.mark.usefixtures("model")
+
+#: How the system watches over a connection: idle, interval and count of probes, and
+#: how long what was sent may stay without an answer.
+WATCHING = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+)
 
 
 async def replayed(api: Api, run_id: str) -> list[bytes]:
@@ -150,21 +162,19 @@ async def test_a_run_is_stopped_also_while_the_database_is_away(
     await all_runs_end()
 
 
-@pytest.mark.django_db
-def test_a_postgresql_that_vanishes_is_noticed() -> None:
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite is on this machine")
-    connection.ensure_connection()
-    with socket.socket(fileno=os.dup(connection.connection.fileno())) as wire:
+def test_a_postgresql_that_vanishes_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = need("postgres")
+    monkeypatch.setenv("DATABASE_URL", url)
+    options = settings._database()["OPTIONS"]
+    del options["pool"]
+    with (
+        psycopg.connect(url, **options) as connection,
+        socket.socket(fileno=os.dup(connection.fileno())) as wire,
+    ):
         if wire.family == socket.AF_UNIX:
-            pytest.skip("this PostgreSQL is on this machine, too")
-        options = [
-            (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
-            (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
-            (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
-            (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
-            (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
-        ]
-        assert [wire.getsockopt(*each) for each in options] == [1, 10, 5, 3, 25_000]
-    told = connection.connection.info.get_parameters()
-    assert told["connect_timeout"] == "5"
+            pytest.skip("this PostgreSQL is on this machine")
+        told = [wire.getsockopt(*option) for option in WATCHING]
+        assert told == [1, 10, 5, 3, 25_000]
+        assert connection.info.get_parameters()["connect_timeout"] == "5"
