@@ -55,7 +55,7 @@ def _peak(running: Running, streams: int) -> tuple[int, int]:
     pid = running.server.pid
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # forget earlier peaks
     end = running.begin(streams, **HELD)
-    time.sleep(HELD["spread"] + 1)
+    time.sleep(HELD["spread"] + 1)  # until the last has begun: see `begin`
     threads = status(pid, "Threads")
     end()
     return status(pid, "VmHWM"), threads
@@ -77,12 +77,12 @@ def writes(running: Running, runs: int) -> Writes:
     with closing(sqlite3.connect(running.database, isolation_level=None)) as reader:
         deadline = time.monotonic() + START_SECONDS
         while _under_way(reader) < runs and time.monotonic() < deadline:
-            time.sleep(0.1)
+            time.sleep(0.1)  # another process begins them, and tells nobody
         reader.execute("BEGIN")
         if _under_way(reader) < runs:  # read now, so that the log is not begun anew
             raise RuntimeError(f"not all of {runs} runs have begun")
         before = commits(running.database)
-        time.sleep(seconds)
+        time.sleep(seconds)  # the time in which they are counted
         made = commits(running.database) - before
     end()
     return Writes(runs, made / (seconds / FLUSH_SECONDS))

@@ -81,5 +81,5 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
         with socket.socket() as client:
             if client.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        time.sleep(0.1)
+        time.sleep(0.1)  # the system tells nobody that a port is open now
     raise TimeoutError(f"nobody listens on {port}")

@@ -220,7 +220,7 @@ class LocalLog:
                 await self.flush()
             except Error:
                 logger.warning("events are kept in memory: the database fails")
-            except Exception:
+            except Exception:  # the runs' events are kept: the next flush has them
                 logger.exception("events are kept in memory")
             took = time.monotonic() - started
 
@@ -232,7 +232,7 @@ class LocalLog:
                 answered = time.monotonic()
             except Error:
                 logger.debug("readers wait: the database fails")
-            except Exception:
+            except Exception:  # all readers here depend on this one task
                 logger.exception("readers wait")
             if time.monotonic() - answered >= db.PATIENCE_SECONDS:
                 self._let_go()  # who comes back is told what is wrong

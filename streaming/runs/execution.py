@@ -144,7 +144,7 @@ class Execution:
             self._lost = True
         except Error:
             self._fail(database_away())
-        except Exception:
+        except Exception:  # a fault of ours ends the run too, and readers are told
             logger.exception("run failed", extra={"run_id": run.id})
             self._fail(InternalError())
 

@@ -100,5 +100,5 @@ async def _now_and_then(seconds: float, work: Callable[[], Awaitable[None]]) -> 
             await work()
         except Error:
             logger.warning("upkeep waits: the database does not answer")
-        except Exception:
+        except Exception:  # nobody waits for it: the next time may do
             logger.exception("upkeep failed")
