@@ -56,7 +56,7 @@ def serving(
     *command: str, log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
     """Run a command with `--port`, until the block ends."""
-    port = _free_port()
+    port = free_port()
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "--port", str(port)],
@@ -101,7 +101,8 @@ def status(pid: int, field: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port

@@ -118,19 +118,18 @@ def _first(results: Results) -> str:
     rows = (
         (
             name,
-            *(
-                f"{ms - of:.1f}"
-                for ms, of in zip(m.first_event_ms, own.first_event_ms, strict=True)
-            ),
-            *(
-                f"{ms - of:.1f}"
-                for ms, of in zip(m.first_content_ms, own.first_content_ms, strict=True)
-            ),
+            *_beyond(m.first_event_ms, own.first_event_ms),
+            *_beyond(m.first_content_ms, own.first_content_ms),
         )
         for name, m in results.first.items()
         if name not in (UPSTREAM, CEILING)
     )
     return table(headings, rows)
+
+
+def _beyond(times: Sequence[float], own: Sequence[float]) -> Iterable[str]:
+    """What a server adds to the provider's own time."""
+    return (f"{ms - of:.1f}" for ms, of in zip(times, own, strict=True))
 
 
 def _holds(results: Results) -> str:

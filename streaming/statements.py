@@ -47,9 +47,9 @@ def update(model: type[Model], where: Mapping[str, object], **values: object) ->
     """Set fields of the rows whose fields are as in `where`; return their number."""
     connection = connections[DEFAULT_DB_ALIAS]
     sql, fields = _update(model, tuple(values), tuple(where))
-    named = zip(fields, (*values.values(), *where.values()), strict=True)
+    named = (*values.values(), *where.values())
     with connection.cursor() as cursor:
-        cursor.execute(sql, [_prepared(f, v, connection) for f, v in named])
+        cursor.execute(sql, _prepared(fields, named, connection))
         return int(cursor.rowcount)
 
 
@@ -57,23 +57,25 @@ def count(model: type[Model], **where: object) -> int:
     """The number of rows whose fields are as in `where`."""
     connection = connections[DEFAULT_DB_ALIAS]
     sql, fields = _count(model, tuple(where))
-    named = zip(fields, where.values(), strict=True)
     with connection.cursor() as cursor:
-        cursor.execute(sql, [_prepared(f, v, connection) for f, v in named])
+        cursor.execute(sql, _prepared(fields, where.values(), connection))
         return int(cursor.fetchone()[0])
 
 
 def _values(row: Model, fields: Fields, connection: BaseDatabaseWrapper) -> list[Any]:
-    return [_prepared(f, f.pre_save(row, True), connection) for f in fields]
+    return _prepared(fields, (f.pre_save(row, True) for f in fields), connection)
 
 
 def _prepared(
-    field: "Field[Any, Any]", value: object, connection: BaseDatabaseWrapper
-) -> Any:  # noqa: ANN401
-    """A value as the database takes it; most are that already."""
-    if type(value) in _PLAIN and not isinstance(field, JSONField):
-        return value
-    return field.get_db_prep_save(value, connection)
+    fields: Fields, values: Iterable[object], connection: BaseDatabaseWrapper
+) -> list[Any]:
+    """Values as the database takes them; most are that already."""
+    return [
+        value
+        if type(value) in _PLAIN and not isinstance(field, JSONField)
+        else field.get_db_prep_save(value, connection)
+        for field, value in zip(fields, values, strict=True)
+    ]
 
 
 @cache

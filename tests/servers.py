@@ -17,12 +17,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PAUSE_MS = 40
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def container_command() -> list[str]:
     dockerfile = (ROOT / "deploy" / "Dockerfile").read_text().replace("\\\n", "")
     (command,) = re.findall(r"^CMD (\[.+\])$", dockerfile, re.MULTILINE)

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers import PAUSE_MS, ROOT, app, free_port, nginx
+from bench.processes import free_port
+from tests.servers import PAUSE_MS, ROOT, app, nginx
 
 STREAM = "/api/v1/agent/stream"
 STATIC = re.compile(r'(?:src|href)="(/static/[^"]+)"')

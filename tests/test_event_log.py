@@ -251,14 +251,20 @@ async def test_a_number_beyond_the_end_ends_at_once(make_log: Log) -> None:
     assert await read(log, run.id, 1_000_000) == []
 
 
+async def begin(log: LocalLog) -> Run:
+    """A run with one event that is durable."""
+    run = await db.write(make_run)
+    log.open(run.id)
+    log.append(run.id, words(1))
+    await log.flush()
+    return run
+
+
 async def test_readers_of_other_processes_are_let_go_at_shutdown(
     make_log: Log,
 ) -> None:
     here, elsewhere = make_log(), make_log()
-    run = await db.write(make_run)
-    here.open(run.id)
-    here.append(run.id, words(1))
-    await here.flush()
+    run = await begin(here)
     reader = asyncio.create_task(read(elsewhere, run.id))
     await asyncio.sleep(FLUSH * 4)
     elsewhere.release()
@@ -271,10 +277,7 @@ async def test_a_reader_is_let_go_when_the_database_stays_away(
     make_log: Log, monkeypatch: pytest.MonkeyPatch, joined: bool
 ) -> None:
     here, elsewhere = make_log(), make_log()
-    run = await db.write(make_run)
-    here.open(run.id)
-    here.append(run.id, words(1))
-    await here.flush()
+    run = await begin(here)
 
     async def fail(*_: object) -> None:
         raise OperationalError("away")

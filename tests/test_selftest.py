@@ -15,12 +15,13 @@ import pytest
 from django.conf import settings
 from django.core import signing
 
+from bench.processes import free_port
 from streaming.selftest import plan as plans
 from streaming.selftest.findings import Finding, findings
 from streaming.selftest.measure import measure
 from streaming.selftest.plan import PATH, Plan, make_plan
 from tests.client import Api
-from tests.servers import ROOT, agent_environment, app, free_port, nginx
+from tests.servers import ROOT, agent_environment, app, nginx
 
 SILENCE = 4.0
 #: The server's heartbeat; a read timeout of less than it cuts.

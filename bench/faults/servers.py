@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import httpx
 
 from bench.faults.databases import ROOT, database
 from bench.faults.model import Model
+from bench.processes import free_port
 
 START_SECONDS = 90
 
@@ -163,10 +163,3 @@ async def two(site: Site, **environment: str) -> tuple[Server, Server]:
     one, other = site.server(**environment), site.server(**environment)
     await asyncio.gather(one.start(), other.start())
     return one, other
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -27,7 +27,7 @@ def http_client(connect_timeout: float) -> httpx2.AsyncClient:
     )
 
 
-async def reads(response: httpx2.Response) -> AsyncGenerator[bytes]:
+async def body(response: httpx2.Response) -> AsyncGenerator[bytes]:
     """The body of a response of ours, as it comes: all that is there at each read."""
     content: aiohttp.StreamReader = response.extensions[_CONTENT]
     while data := await content.readany():

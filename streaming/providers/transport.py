@@ -24,7 +24,7 @@ import msgspec
 
 from streaming.exceptions import ProviderError
 from streaming.providers.base import Delta
-from streaming.providers.connections import reads
+from streaming.providers.connections import body
 from streaming.providers.failures import UNREADABLE, broken_off, transport_error
 from streaming.wire import sse
 
@@ -117,8 +117,8 @@ async def read_answer(
             response = await stack.enter_async_context(opening)
         except (sdk_error, *_RAW_ERRORS) as error:
             raise transport_error(error) from error
-        events_read = await stack.enter_async_context(aclosing(read_events(response)))
-        async for events in events_read:
+        reads = await stack.enter_async_context(aclosing(read_events(response)))
+        async for events in reads:
             batch, failure = _parse(parser, events)
             yield batch
             if failure:
@@ -126,7 +126,7 @@ async def read_answer(
             if parser.done:
                 break
         yield parser.finish()
-        await _drain(events_read)
+        await _drain(reads)
 
 
 def _parse(
@@ -143,11 +143,11 @@ def _parse(
     return batch, None
 
 
-async def _drain(events_read: AsyncGenerator[list[bytes], None]) -> None:
+async def _drain(reads: AsyncGenerator[list[bytes], None]) -> None:
     """Read to the end, for only then can the connection be used again."""
     with suppress(ProviderError, TimeoutError):
         async with asyncio.timeout(_DRAIN_SECONDS):
-            async for _ in events_read:
+            async for _ in reads:
                 pass
 
 
@@ -155,7 +155,7 @@ async def read_events(response: httpx2.Response) -> AsyncGenerator[list[bytes], 
     """The data of the events that each read of the response completes."""
     decoder = sse.Decoder()
     try:
-        async for chunk in reads(response):
+        async for chunk in body(response):
             if events := decoder.feed(chunk):
                 yield events
     except Exception as error:

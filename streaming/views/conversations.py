@@ -61,11 +61,15 @@ def _read(org_id: str, conversation_id: str) -> dict[str, Any]:
     conversation = _get(org_id, conversation_id)
     [summary] = _summaries([conversation])
     messages = conversation.messages.order_by("id")
-    of_conversation = conversation.runs.order_by("created_at", "id")
+    # What was asked stands among the messages already.
+    of_conversation = conversation.runs.defer("input", "context")
     return summary | {
         "org_id": org_id,
         "messages": [payloads.message(row) for row in messages],
-        "runs": [payloads.run_outcome(run) for run in of_conversation],
+        "runs": [
+            payloads.run_outcome(run)
+            for run in of_conversation.order_by("created_at", "id")
+        ],
     }
 
 

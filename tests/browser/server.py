@@ -1,7 +1,6 @@
 """A server of our own: a real process, with its own database and configuration."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from bench.processes import free_port
 from tests.upstream import Upstream
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +27,7 @@ class Server:
         inherited = {k: v for k, v in os.environ.items() if k not in NOT_INHERITED}
         self._env = {**inherited, "DATA_DIR": str(directory), **environment}
         self._log = directory / "server.log"
-        self._port = _free_port()
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self.manage("migrate", "--verbosity", "0")
 
@@ -100,9 +100,3 @@ def to(upstream: Upstream) -> dict[str, str]:
         "OPENAI_API_KEY": "none",
         "OPENAI_BASE_URL": upstream.url,
     }
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
