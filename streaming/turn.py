@@ -37,22 +37,15 @@ class Turn:
         events: list[Event] = []
         now = now_ms()
         for delta in batch:
-            match delta:
-                case TextDelta(text):
-                    self._extend(TextPart, text)
-                    events.append(Content(content=text, timestamp=now))
-                case ThinkingDelta(text):
-                    self._extend(ThinkingPart, text)
-                    events.append(Thinking(thinking_step=text, timestamp=now))
-                case ThinkingEnd(provider, opaque):
-                    self._end_thinking(provider, opaque)
-                case ToolCallPart() | OpaquePart():
-                    self._close()
-                    self._parts.append(delta)
-                case TokenUsage():
-                    self.usage = delta
-                case TurnEnd(stop_reason):
-                    self.stop_reason = stop_reason
+            # Not by `match`, whose patterns cost five times as much, for each delta.
+            if isinstance(delta, TextDelta):
+                self._extend(TextPart, delta.text)
+                events.append(Content(content=delta.text, timestamp=now))
+            elif isinstance(delta, ThinkingDelta):
+                self._extend(ThinkingPart, delta.text)
+                events.append(Thinking(thinking_step=delta.text, timestamp=now))
+            else:
+                self._take(delta)
         return events
 
     @property
@@ -67,6 +60,21 @@ class Turn:
         """What the model has said so far."""
         self._close()
         return Message("assistant", list(self._parts))
+
+    def _take(
+        self, delta: ThinkingEnd | ToolCallPart | OpaquePart | TokenUsage | TurnEnd
+    ) -> None:
+        """Take in what clients see nothing of."""
+        match delta:
+            case ThinkingEnd(provider, opaque):
+                self._end_thinking(provider, opaque)
+            case ToolCallPart() | OpaquePart():
+                self._close()
+                self._parts.append(delta)
+            case TokenUsage():
+                self.usage = delta
+            case TurnEnd(stop_reason):
+                self.stop_reason = stop_reason
 
     def _extend(self, kind: type[TextPart | ThinkingPart], text: str) -> None:
         if kind is not self._open:

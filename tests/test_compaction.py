@@ -14,6 +14,7 @@ from django.db import connections, transaction
 from django.utils import timezone
 
 from streaming import db
+from streaming.agent import Progress
 from streaming.event_log import Entry, LocalLog, compaction, segments
 from streaming.events import Content, Done
 from streaming.models import (
@@ -24,6 +25,7 @@ from streaming.models import (
     Run,
     RunStatus,
 )
+from streaming.runs import store
 from streaming.wire import native
 
 ROW_CHARS = 2_000
@@ -233,7 +235,7 @@ async def test_a_log_of_one_row_is_compact_from_the_start(
     for number in range(1, rows):
         log.append(run.id, [Content(content=f"{number}")])
         await log.flush()
-    await log.close(run.id, [Done()], lambda: None)
+    await log.close(run.id, [Done()], partial(store.finish_run, run, Progress(), None))
     await log.aclose()
     await run.arefresh_from_db()
     assert run.log_state == state

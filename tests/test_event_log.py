@@ -16,7 +16,13 @@ from django.test.utils import CaptureQueriesContext
 from streaming import db
 from streaming.event_log import Entry, LocalLog, segments, tail
 from streaming.events import Content, Done, Event
-from streaming.models import Conversation, EventSegment, Organization, Run
+from streaming.models import (
+    Conversation,
+    EventSegment,
+    LogState,
+    Organization,
+    Run,
+)
 
 WORKER = "this"
 FLUSH = 0.02
@@ -39,7 +45,7 @@ def words(*numbers: int) -> list[Event]:
     return [Content(content=str(number), timestamp=number) for number in numbers]
 
 
-def commit() -> None:
+def commit(log_state: LogState) -> None:
     """Nothing else belongs to the end of these runs."""
 
 
@@ -159,13 +165,8 @@ async def test_all_runs_of_a_process_share_one_transaction(make_log: Log) -> Non
 
     def count_queries() -> int:
         with CaptureQueriesContext(connection) as queries:
-            segments.save(
-                [
-                    segments.Segment(run.id, log._writing[run.id].pending)
-                    for run in runs
-                ],
-                WORKER,
-            )
+            written = [log._writing[run.id].segment(run.id) for run in runs]
+            segments.save(written, WORKER)
         return len(queries)
 
     assert await db.write(count_queries) == 2
@@ -195,7 +196,7 @@ async def test_an_end_that_cannot_be_kept_is_not_shown(make_log: Log) -> None:
     log.append(run.id, words(1))
     reader = asyncio.create_task(read(log, run.id))
 
-    def fail() -> None:
+    def fail(log_state: LogState) -> None:
         raise DatabaseError("away")
 
     with pytest.raises(DatabaseError):
@@ -216,7 +217,7 @@ async def test_a_flush_between_two_attempts_to_end_spoils_neither(
     log.append(run.id, words(1))
     write = db.write
 
-    def ended() -> None:
+    def ended(log_state: LogState) -> None:
         Run.objects.filter(id=run.id).update(status="completed")
 
     async def lose_the_answer(*call: Any) -> None:  # noqa: ANN401

@@ -29,12 +29,18 @@ from hypothesis.stateful import (
 )
 
 from streaming import db
-from streaming.event_log import Entry, LocalLog, compaction, segments, tail
-from streaming.event_log.base import make_entry
+from streaming.event_log import (
+    Entry,
+    LocalLog,
+    LostRun,
+    compaction,
+    segments,
+    tail,
+)
+from streaming.event_log.base import make_entries
 from streaming.events import Content, Done, ErrorEvent, ErrorInfo, Event
-from streaming.models import Run, RunStatus
+from streaming.models import LogState, Run, RunStatus
 from streaming.runs import presence, retention
-from streaming.runs.store import LostRun
 from streaming.wire import native
 from tests.test_event_log import make_run
 
@@ -84,10 +90,7 @@ class ModelRun:
         return f"run of {self.owner}"
 
     def number(self, events: list[Event], upto: int) -> list[Entry]:
-        return [
-            make_entry(self.id, number, native.encode(event))
-            for number, event in enumerate(events, upto + 1)
-        ]
+        return make_entries(self.id, upto + 1, native.encode_all(events))
 
     def name(self, entries: list[Entry]) -> None:
         for entry in entries:
@@ -268,12 +271,12 @@ class Logs(RuleBasedStateMachine):
         entries = run.number(run.end, run.last)
         taken_over = run.ended and run.durable[-len(entries) :] != entries
 
-        def commit() -> None:
+        def commit(log_state: LogState) -> None:
             mine = Run.objects.filter(
                 id=run.id, worker=owner.name, status=RunStatus.RUNNING
             )
             status, now = RunStatus.COMPLETED, timezone.now()
-            if not mine.update(status=status, ended_at=now):
+            if not mine.update(status=status, ended_at=now, log_state=log_state):
                 raise LostRun(run.id)
 
         try:

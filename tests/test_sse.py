@@ -71,13 +71,15 @@ def test_byte_by_byte() -> None:
 @given(st.text())
 def test_what_is_framed_is_read_back(text: str) -> None:
     data = native.encode(Content(content=text))
-    assert decode(native.frame("run", 7, "content", data)) == [data]
+    frame = native.frame(b"run", 7, data)
+    assert decode(frame) == [data]
+    assert (native.type_of(frame), native.data_of(frame)) == ("content", data)
     assert not {0x2028, 0x2029} & {ord(c) for c in data.decode()}
 
 
 def test_a_frame_is_as_the_contract_says() -> None:
     event = Content(content="hi\u2028", timestamp=5)
-    frame = native.frame("abc", 7, "content", native.encode(event))
+    frame = native.frame(b"abc", 7, native.encode(event))
     assert frame == (
         b"id: abc:7\nevent: content\n"
         b'data: {"type":"content","is_final":false,"timestamp":5,"content":"hi\\u2028"}'

@@ -1,24 +1,37 @@
 """What an event log is, whatever it is made of."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
 
 from streaming.events import Event
+from streaming.models import LogState
 from streaming.wire import native
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One logged event: its number in the run, its JSON, and its frame.
+class LostRun(Exception):
+    """Another process, or a deletion, has ended the run that this one still runs."""
 
-    It becomes bytes once; each reader is sent the same `frame`.
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One logged event: its number in the run, and its frame.
+
+    It becomes bytes once, and is held once; each reader is sent the same `frame`.
     """
 
     number: int
-    type: str
-    data: bytes
     frame: bytes
+
+    @property
+    def type(self) -> str:
+        """The event's type."""
+        return native.type_of(self.frame)
+
+    @property
+    def data(self) -> bytes:
+        """The event's JSON."""
+        return native.data_of(self.frame)
 
     @property
     def is_last(self) -> bool:
@@ -26,10 +39,13 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         return self.type == "done"
 
 
-def make_entry(run_id: str, number: int, data: bytes) -> Entry:
-    """An entry from an event's JSON."""
-    type = native.type_of(data)
-    return Entry(number, type, data, native.frame(run_id, number, type, data))
+def make_entries(run_id: str, first: int, lines: Iterable[bytes]) -> list[Entry]:
+    """Entries from the JSON of events, numbered from `first` on."""
+    run = run_id.encode()
+    return [
+        Entry(number, native.frame(run, number, data))
+        for number, data in enumerate(lines, first)
+    ]
 
 
 class EventLog(Protocol):
@@ -54,18 +70,19 @@ class EventLog(Protocol):
         """Make a run's events durable, in one transaction with what `commit` writes.
 
         So nothing is told to the world that its log does not know. When `commit`
-        raises, so does this. It may be called again, though it was committed.
+        raises, so does this. It may be called again, though it was committed. Raises
+        `LostRun` when the run was abandoned.
         """
         ...
 
     async def close(
-        self, run_id: str, events: Sequence[Event], commit: Callable[[], None]
+        self, run_id: str, events: Sequence[Event], commit: Callable[[LogState], None]
     ) -> None:
         """Append the last events, `done` among them.
 
         They are shown to readers once they are durable, in one transaction with what
-        `commit` writes to the database. When `commit` raises, so does this, and the
-        log stays open.
+        `commit`, told in what state the log is then, writes to the database. When it
+        raises, so does this, and the log stays open.
         """
         ...
 

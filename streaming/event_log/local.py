@@ -25,10 +25,11 @@ from django.db import Error
 from streaming import db
 from streaming.deadline import Deadline
 from streaming.event_log import segments
-from streaming.event_log.base import Entry, make_entry
+from streaming.event_log.base import Entry, LostRun, make_entries
 from streaming.event_log.segments import Segment
 from streaming.event_log.tail import Tail
 from streaming.events import Event
+from streaming.models import LogState
 from streaming.wire import native
 
 logger = logging.getLogger(__name__)
@@ -47,11 +48,23 @@ class _Writing:
 
     def __init__(self) -> None:
         self.tail = Tail()
-        self.pending: list[Entry] = []
+        #: The JSON of the newest events.
+        self.pending: list[bytes] = []
         #: The highest number that may be in the database, whatever the tail knows.
         self.tried = 0
         #: Whether a write broke off, so that nobody knows if it was committed.
         self.unsure = False
+
+    def segment(self, run_id: str, *more: bytes) -> Segment:
+        """What is not yet durable, and more that follows on it."""
+        first = self.tail.last - len(self.pending) + 1
+        return Segment(run_id, first, [*self.pending, *more])
+
+    def is_durable(self, segment: Segment) -> None:
+        """Go on without what was written."""
+        if segment.lines:
+            del self.pending[: len(segment.lines)]
+            self.tail.forget(segment.last)
 
 
 class _Mirror:
@@ -94,34 +107,38 @@ class LocalLog:
 
     def append(self, run_id: str, events: Sequence[Event]) -> None:
         writing = self._writing[run_id]
-        entries = _number(run_id, writing.tail.last, events)
-        writing.pending += entries
-        writing.tail.extend(entries)
+        lines = native.encode_all(events)
+        writing.pending += lines
+        writing.tail.extend(make_entries(run_id, writing.tail.last + 1, lines))
         self._keep_going("flush", self._flush_forever)
 
     async def keep(self, run_id: str, commit: Callable[[], None]) -> None:
         async with self._lock:
-            writing = self._writing[run_id]
-            kept = list(writing.pending)
-            await self._save(run_id, kept, commit)
-            _forget(writing, kept)
+            writing = self._writing.get(run_id)
+            if writing is None:
+                raise LostRun(run_id)
+            segment = writing.segment(run_id)
+            await self._save(writing, segment, lambda _: commit())
+            writing.is_durable(segment)
 
     async def close(
-        self, run_id: str, events: Sequence[Event], commit: Callable[[], None]
+        self, run_id: str, events: Sequence[Event], commit: Callable[[LogState], None]
     ) -> None:
-        # One at a time: queued all at once, ends would keep new runs waiting.
-        async with self._lock:
+        lines = native.encode_all(events)
+        async with self._lock:  # a flush may have the run's events in hand
             writing = self._writing[run_id]
-            entries = _number(run_id, writing.tail.last, events)
-            writing.tried = entries[-1].number
-            await self._save(run_id, [*writing.pending, *entries], commit)
-            del self._writing[run_id]
-            writing.tail.extend(entries)
+            segment = writing.segment(run_id, *lines)
+            writing.tried = segment.last
+        # From here on no flush touches the run, and many may end at the same time.
+        await self._save(writing, segment, commit)
+        del self._writing[run_id]
+        writing.tail.extend(make_entries(run_id, writing.tail.last + 1, lines))
 
     def abandon(self, run_id: str, events: Sequence[Event]) -> None:
         if writing := self._writing.pop(run_id, None):
-            last = max(writing.tail.last, writing.tried)
-            writing.tail.extend(_number(run_id, last, events))
+            first = max(writing.tail.last, writing.tried) + 1
+            lines = native.encode_all(events)
+            writing.tail.extend(make_entries(run_id, first, lines))
 
     def release(self) -> None:
         self._released = True
@@ -182,20 +199,19 @@ class LocalLog:
             taken = {run: w for run, w in going.items() if w.pending}
             if not taken:
                 return
-            batch = [Segment(run, list(w.pending)) for run, w in taken.items()]
+            batch = [writing.segment(run) for run, writing in taken.items()]
             save = partial(segments.save, batch, self._worker)
             lost = await self._write(taken.values(), save)
             for segment in batch:
-                _forget(taken[segment.run_id], segment.entries)
+                taken[segment.run_id].is_durable(segment)
         for run_id in lost:
             self._on_lost(run_id)
 
     async def _save(
-        self, run_id: str, entries: Sequence[Entry], commit: Callable[[], None]
+        self, writing: _Writing, segment: Segment, commit: Callable[[LogState], None]
     ) -> None:
-        segment = Segment(run_id, entries)
         save = partial(segments.save_with, segment, self._worker, commit)
-        await self._write([self._writing[run_id]], save)
+        await self._write([writing], save)
 
     async def _write(
         self, writings: Collection[_Writing], save: Callable[[bool], T]
@@ -273,20 +289,6 @@ class LocalLog:
         if name not in self._tasks or self._tasks[name].done():
             # An empty context: the loop outlives the request that needs it first.
             self._tasks[name] = asyncio.create_task(work(), context=Context())
-
-
-def _forget(writing: _Writing, durable: Sequence[Entry]) -> None:
-    """Go on without entries that are durable now."""
-    if durable:
-        del writing.pending[: len(durable)]
-        writing.tail.forget(durable[-1].number)
-
-
-def _number(run_id: str, after: int, events: Sequence[Event]) -> list[Entry]:
-    return [
-        make_entry(run_id, number, native.encode(event))
-        for number, event in enumerate(events, after + 1)
-    ]
 
 
 async def _read(load: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -4,7 +4,6 @@ from collections.abc import (
     Callable,
     Collection,
     Iterable,
-    Iterator,
     Mapping,
     Sequence,
 )
@@ -14,9 +13,9 @@ from operator import or_
 import msgspec
 from django.db.models import Max, Q
 
-from streaming.event_log.base import Entry, make_entry
+from streaming.event_log.base import Entry, make_entries
 from streaming.models import EventSegment, LogState, Run, RunStatus
-from streaming.statements import insert, insert_all, update
+from streaming.statements import insert, insert_all
 
 #: Rows that one read takes at most. A row holds what one flush interval brought.
 READ_ROWS = 200
@@ -27,23 +26,34 @@ RUNS_A_QUERY = 100
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """Entries of one run that follow on each other, about to be written."""
+    """The JSON of one run's events, numbered from `first` on, about to be written."""
 
     run_id: str
-    entries: Sequence[Entry]
+    first: int
+    lines: Sequence[bytes]
+
+    @property
+    def last(self) -> int:
+        """The number of its last event; that before `first` when it has none."""
+        return self.first + len(self.lines) - 1
 
     def after(self, number: int) -> "Segment":
-        """The segment without its entries up to a number."""
-        rest = [entry for entry in self.entries if entry.number > number]
-        return Segment(self.run_id, rest)
+        """The segment without its events up to a number."""
+        known = max(number - self.first + 1, 0)
+        return Segment(self.run_id, self.first + known, self.lines[known:])
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether an entry is of this segment."""
+        place = entry.number - self.first
+        return 0 <= place < len(self.lines) and self.lines[place] == entry.data
 
     def row(self) -> EventSegment:
         """The segment as a database row."""
         return EventSegment(
             run_id=self.run_id,
-            first_id=self.entries[0].number,
-            last_id=self.entries[-1].number,
-            events=b"\n".join(entry.data for entry in self.entries).decode(),
+            first_id=self.first,
+            last_id=self.last,
+            events=b"\n".join(self.lines).decode(),
         )
 
 
@@ -57,30 +67,32 @@ def save(segments: Iterable[Segment], worker: str, unsure: bool = False) -> set[
     owned = _lock_owned(by_run, worker)
     there = _last_numbers(owned) if unsure else {}
     rest = [by_run[run_id].after(there.get(run_id, 0)) for run_id in owned]
-    insert_all(s.row() for s in rest if s.entries)
+    insert_all(s.row() for s in rest if s.lines)
     return set(by_run) - owned
 
 
 def save_with(
-    segment: Segment, worker: str, commit: Callable[[], None], unsure: bool = False
+    segment: Segment,
+    worker: str,
+    commit: Callable[[LogState], None],
+    unsure: bool = False,
 ) -> None:
-    """Write a run's segment, if it has entries, and what `commit` writes.
+    """Write a run's segment, if it has events, and what `commit` writes.
 
-    `unsure`: see `save`. `commit` is called again then, unless the run has ended so.
+    `commit` is told in what state the log is if it ends here. `unsure`: see `save`;
+    `commit` is called again then, unless the run has ended so.
     """
     if unsure:
         # The lock makes us wait for an earlier attempt that still goes on over there.
         _lock_owned([segment.run_id], worker)
         last = newest(segment.run_id)
-        if last and last.is_last and last in segment.entries:
+        if last and last.is_last and segment.holds(last):
             return
         segment = segment.after(last.number if last else 0)
-    commit()
-    if entries := segment.entries:
+    # A log of one row is as compact as can be.
+    commit(LogState.COMPACTED if segment.first == 1 else LogState.WRITTEN)
+    if segment.lines:
         insert(segment.row())
-        if entries[0].number == 1 and entries[-1].is_last:
-            # A log of one row is as compact as can be.
-            update(Run, {"id": segment.run_id}, log_state=LogState.COMPACTED)
 
 
 def load(run_id: str, after: int) -> list[Entry]:
@@ -122,7 +134,7 @@ def newest(run_id: str) -> Entry | None:
     rows = EventSegment.objects.filter(run_id=run_id).order_by("-last_id")
     if row := rows.values_list("first_id", "last_id", "events").first():
         first, last, events = row
-        return next(_entries(run_id, first, events, last - 1))
+        return _entries(run_id, first, events, last - 1)[0]
     return None
 
 
@@ -159,9 +171,8 @@ def _last_numbers(run_ids: Collection[str]) -> dict[str, int]:
     return dict(rows.annotate(last=Max("last_id")).values_list("run_id", "last"))
 
 
-def _entries(run_id: str, first: int, events: str, after: int) -> Iterator[Entry]:
+def _entries(run_id: str, first: int, events: str, after: int) -> list[Entry]:
     """The entries of a row after a number."""
     known = max(after - first + 1, 0)
     lines = events.encode().split(b"\n")[known:]
-    for number, data in enumerate(lines, first + known):
-        yield make_entry(run_id, number, data)
+    return make_entries(run_id, first + known, lines)

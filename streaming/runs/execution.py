@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from streaming import db
 from streaming.agent import Agent, Progress
-from streaming.event_log import EventLog
+from streaming.event_log import EventLog, LostRun
 from streaming.events import (
     Complete,
     CompleteInfo,
@@ -33,7 +33,6 @@ from streaming.exceptions import (
 from streaming.messages import Message
 from streaming.models import Run
 from streaming.runs import store
-from streaming.runs.store import LostRun
 from streaming.tools.base import ToolContext
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,6 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from streaming.event_log import segments
-from streaming.event_log.base import make_entry
 from streaming.event_log.segments import Segment
 from streaming.events import Done, ErrorEvent, ErrorInfo
 from streaming.exceptions import Interrupted
@@ -125,8 +124,5 @@ def _close_log(run: Run, error: Interrupted) -> None:
     first = (newest.number if newest else 0) + ID_LEAP
     info = ErrorInfo(error.code, error.retryable)
     events = (ErrorEvent(error=error.message, metadata=info), Done())
-    entries = [
-        make_entry(run.id, number, native.encode(event))
-        for number, event in enumerate(events, first)
-    ]
-    Segment(run.id, entries).row().save(force_insert=True)
+    lines = native.encode_all(events)
+    Segment(run.id, first, lines).row().save(force_insert=True)

@@ -11,7 +11,7 @@ from django.db.models.functions import Cast
 from django.utils import timezone
 
 from streaming.agent import Progress
-from streaming.event_log import segments
+from streaming.event_log import LostRun, segments
 from streaming.exceptions import (
     AgentError,
     ConversationBusy,
@@ -31,6 +31,7 @@ from streaming.messages import (
 )
 from streaming.models import (
     Conversation,
+    LogState,
     Organization,
     Run,
     RunStatus,
@@ -57,10 +58,6 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     #: Empty: none.
     idempotency_key: str = ""
     request_hash: str = ""
-
-
-class LostRun(Exception):
-    """Another process, or a deletion, has ended the run that this one still runs."""
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -260,7 +257,9 @@ def _insert_messages(run: Run, messages: Sequence[Message]) -> None:
     )
 
 
-def finish_run(run: Run, progress: Progress, error: AgentError | None) -> None:
+def finish_run(
+    run: Run, progress: Progress, error: AgentError | None, log_state: LogState
+) -> None:
     """End a run for good. Raises `LostRun` when it is ours no longer."""
     used = progress.usage
     owned = {"id": run.id, "worker": run.worker, "status": RunStatus.RUNNING}
@@ -281,6 +280,7 @@ def finish_run(run: Run, progress: Progress, error: AgentError | None) -> None:
         used_tools=progress.used_tools,
         first_token_at=run.first_token_at,
         ended_at=timezone.now(),
+        log_state=log_state,
     )
     if not updated:
         raise LostRun(run.id)

@@ -61,8 +61,9 @@ class Decoder:
 
 def _data_of(whole: bytes) -> Iterator[bytes]:
     for block in whole.split(b"\n\n"):
-        if block.startswith(b"data: ") and b"\n" not in block:
-            yield block[6:]
+        name, found, data = block.partition(b"data: ")
+        if found and b"\n" not in data and (not name or _is_one_name(name)):
+            yield data  # as nearly all are
             continue
         lines = [
             line[5:].removeprefix(b" ")
@@ -71,3 +72,7 @@ def _data_of(whole: bytes) -> Iterator[bytes]:
         ]
         if lines:
             yield b"\n".join(lines)
+
+
+def _is_one_name(line: bytes) -> bool:
+    return line.startswith(b"event: ") and line.find(b"\n") == len(line) - 1

@@ -10,7 +10,6 @@ from django.test.utils import CaptureQueriesContext
 
 from streaming import db, runs
 from streaming.event_log import segments
-from streaming.event_log.base import make_entry
 from streaming.models import Conversation, EventSegment, Message, Run
 from streaming.schemas import PageQuery
 from streaming.views import conversations
@@ -190,10 +189,10 @@ async def test_deleting_waits_for_a_process_that_writes(
     written, go_on = threading.Event(), threading.Event()
 
     def write_elsewhere(run: Run) -> None:
-        entry = make_entry(run.id, 1000, b'{"type":"content"}')
+        segment = segments.Segment(run.id, 1000, [b'{"type":"content"}'])
         try:
             with transaction.atomic():
-                segments.save([segments.Segment(run.id, [entry])], run.worker)
+                segments.save([segment], run.worker)
                 written.set()
                 assert go_on.wait(SECONDS)
         finally:
