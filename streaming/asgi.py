@@ -2,29 +2,24 @@
 
 * Shutdown that streams can see: servers wait for open streams before they tell the
   application anything, so the signal itself starts the draining of runs.
-* A fixed number of threads: Django starts one for each request, and an open stream
-  would hold one.
 * Static files from an ASGI branch, so that no sync middleware is needed for them.
 """
 
 import asyncio
 import gc
-import itertools
 import logging
 import signal
 import threading
 from types import FrameType
 from typing import Any, cast
 
-from asgiref.sync import ThreadSensitiveContext
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
-from django.core.asgi import get_asgi_application
 from servestatic import ServeStaticASGI
 
 from streaming import conf, db, runs
+from streaming.handler import Handler
 from streaming.limits import App, Connections, LimitedBodies, Receive, Scope, Send
-from streaming.threads import DaemonThreads
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +36,7 @@ def make_application(*, development: bool = False) -> "Lifecycle":
     In development static files are read anew at each request, and at the end nobody
     waits for runs.
     """
-    django = FewThreads(
-        LimitedBodies(get_asgi_application()), conf.get().request_threads
-    )
+    django = LimitedBodies(Handler(conf.get().request_threads))
     app = Connections(with_static_files(django, autorefresh=development))
     return Lifecycle(app, 0.0 if development else conf.get().drain)
 
@@ -71,20 +64,6 @@ def calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
-
-
-class FewThreads:
-    """Requests share long-lived threads for their sync code, in turn."""
-
-    def __init__(self, app: App, threads: int) -> None:
-        self._app = app
-        self._threads = itertools.cycle(
-            [DaemonThreads(1, f"sync-{at}") for at in range(threads)]
-        )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with ThreadSensitiveContext(executor=next(self._threads)):
-            await self._app(scope, receive, send)
 
 
 class Lifecycle:

@@ -48,7 +48,7 @@ class NoAnswer(OperationalError):
 
 async def read(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call `function`, which only reads. Raises `NoAnswer`, too."""
-    call = partial(_refreshing, function, *args, **kwargs)
+    call = partial(refreshing, function, *args, **kwargs)
     async with _answering():
         return await asyncio.get_running_loop().run_in_executor(_readers(), call)
 
@@ -135,7 +135,7 @@ def _write_waiting() -> None:
     if not writes:
         return  # an earlier call took them along
     try:
-        _refreshing(_write_together, writes)
+        refreshing(_write_together, writes)
     except Exception as error:  # whatever it is, somebody waits
         for write in writes:
             write.error = write.error or error
@@ -184,7 +184,7 @@ def _tell(writes: Sequence[_Write[Any]]) -> None:
         write.tell()
 
 
-def _refreshing(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def refreshing(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call `function`, on no connection that is too old or broken; keep none such."""
     close_old_connections()
     try:

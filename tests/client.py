@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from django.core.asgi import get_asgi_application
-
+from streaming.handler import Handler
 from streaming.limits import Connections, LimitedBodies
 from streaming.models import Run
 
@@ -146,7 +145,7 @@ class Api:
     """The application."""
 
     def __init__(self) -> None:
-        self._app = Connections(LimitedBodies(get_asgi_application()))
+        self._app = Connections(LimitedBodies(Handler(1)))
 
     async def get(self, path: str, **headers: str) -> Response:
         async with self.open("GET", path, headers=headers) as stream:

@@ -1,0 +1,130 @@
+"""Django's handler of requests, at the least cost.
+
+Django calls the receivers of its signals in a thread, twice a request, to look after
+the database connections of that thread; an API request uses none. Here the threads
+look after their own, and no request waits for one that it has no use for.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from functools import partial
+from io import BytesIO
+from typing import ParamSpec, TypeVar
+
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.core.cache import caches, close_caches
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections, reset_queries
+from django.http.response import HttpResponseBase
+from django.urls import set_script_prefix
+
+from streaming import db
+from streaming.limits import Receive, Scope, Send
+from streaming.threads import DaemonThreads
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class RequestThread(DaemonThreads):
+    """A thread in which requests' sync code finds no connection too old or broken."""
+
+    def submit(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        """Call `fn` when it is its turn."""
+        return super().submit(partial(db.refreshing, fn, *args, **kwargs))
+
+
+class Handler(ASGIHandler):
+    """Requests share `threads` long-lived threads for their sync code, in turn.
+
+    Django starts one for each request, and an open stream would hold one.
+    """
+
+    def __init__(self, threads: int) -> None:
+        super().__init__()
+        self._threads = itertools.cycle(
+            [RequestThread(1, f"sync-{at}") for at in range(threads)]
+        )
+        request_started.disconnect(reset_queries)
+        request_started.disconnect(close_old_connections)
+        request_finished.disconnect(close_old_connections)
+        request_finished.disconnect(close_caches)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI application for HTTP."""
+        async with ThreadSensitiveContext(executor=next(self._threads)):
+            await super().__call__(scope, receive, send)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, and stop when its client has gone."""
+        try:
+            body = await self.read_body(receive)
+        except RequestAborted:
+            return
+        set_script_prefix(get_script_prefix(scope))
+        await request_started.asend(sender=type(self), scope=scope)
+        request, refusal = self.create_request(scope, body)
+        response: HttpResponseBase | None = refusal
+        try:
+            async with _while_connected(receive):
+                if request:
+                    response = await self.run_get_response(request)
+                if response:
+                    await self.send_response(response, send)
+        finally:
+            body.close()
+            await self._finish(response)
+
+    async def read_body(self, receive: Receive) -> BytesIO:
+        """The body, in memory: its size was limited before."""
+        body = BytesIO()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise RequestAborted
+            body.write(message.get("body", b""))
+            more = message.get("more_body", False)
+        body.seek(0)
+        return body
+
+    async def _finish(self, response: HttpResponseBase | None) -> None:
+        """Close what is open, and tell who wants to know of each request's end."""
+        for cache in caches.all(initialized_only=True):
+            cache.close()
+        if response is None:
+            await request_finished.asend(sender=type(self))
+        elif request_finished.has_listeners(type(self)):
+            await sync_to_async(response.close)()
+        else:
+            response.close()
+
+
+@asynccontextmanager
+async def _while_connected(receive: Receive) -> AsyncIterator[None]:
+    """Cancel the block when the client goes, and leave it quietly then."""
+    task = asyncio.current_task()
+    assert task
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        await receive()  # nothing but the client's going can follow the body
+        gone = True
+        task.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not gone or task.uncancel():
+            raise
+    finally:
+        watching.cancel()
