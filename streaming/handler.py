@@ -18,8 +18,10 @@ from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.core.cache import caches, close_caches
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.core.handlers.base import reset_urlconf
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, reset_queries
+from django.dispatch import Signal
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
@@ -29,6 +31,16 @@ from streaming.threads import DaemonThreads
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+#: What Django connects for the threads and contexts of requests. Here each thread is
+#: looked after where it is used, and each request has a context of its own.
+HOUSEKEEPING: list[tuple[Signal, Callable[..., object]]] = [
+    (request_started, reset_queries),
+    (request_started, close_old_connections),
+    (request_finished, close_old_connections),
+    (request_finished, close_caches),
+    (request_finished, reset_urlconf),
+]
 
 
 class RequestThread(DaemonThreads):
@@ -52,10 +64,8 @@ class Handler(ASGIHandler):
         self._threads = itertools.cycle(
             [RequestThread(1, f"sync-{at}") for at in range(threads)]
         )
-        request_started.disconnect(reset_queries)
-        request_started.disconnect(close_old_connections)
-        request_finished.disconnect(close_old_connections)
-        request_finished.disconnect(close_caches)
+        for signal, receiver in HOUSEKEEPING:
+            signal.disconnect(receiver)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application for HTTP."""
