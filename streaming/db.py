@@ -63,7 +63,8 @@ async def write(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     """
     write = _Write(partial(function, *args, **kwargs))
     _waiting.append(write)
-    _writer().submit(_write_waiting)
+    if len(_waiting) == 1:  # else the thread was called already, and takes it along
+        _writer().submit(_write_waiting)
     async with _answering():
         return await write.done
 
@@ -130,10 +131,13 @@ _waiting: deque[_Write[Any]] = deque()
 
 
 def _write_waiting() -> None:
-    writes = [_waiting.popleft() for _ in range(min(len(_waiting), GROUP))]
-    writes = [write for write in writes if not write.done.cancelled()]
-    if not writes:
-        return  # an earlier call took them along
+    while _waiting:  # also what came meanwhile: see `write`
+        group = [_waiting.popleft() for _ in range(min(len(_waiting), GROUP))]
+        if writes := [write for write in group if not write.done.cancelled()]:
+            _write_group(writes)
+
+
+def _write_group(writes: Sequence[_Write[Any]]) -> None:
     try:
         refreshing(_write_together, writes)
     except Exception as error:  # whatever it is, somebody waits

@@ -1,5 +1,8 @@
 """What is kept: who talked (organization, conversation), what was said (message),
-what happened (run) and every event of it (segment)."""
+what happened (run) and every event of it (segment).
+
+A foreign key has no index of its own where one of the model's begins with it.
+"""
 
 import secrets
 from typing import ClassVar
@@ -38,7 +41,7 @@ class Conversation(models.Model):
     """Messages in order, known to its client by organization and conversation id."""
 
     organization = models.ForeignKey(
-        Organization, models.CASCADE, related_name="conversations"
+        Organization, models.CASCADE, related_name="conversations", db_index=False
     )
     conversation_id = models.CharField(max_length=128, default=new_conversation_id)
     #: The beginning of the first thing that was asked.
@@ -88,7 +91,9 @@ class Run(models.Model):
     id = models.CharField(
         primary_key=True, max_length=32, default=new_run_id, editable=False
     )
-    organization = models.ForeignKey(Organization, models.CASCADE, related_name="runs")
+    organization = models.ForeignKey(
+        Organization, models.CASCADE, related_name="runs", db_index=False
+    )
     conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="runs")
     status = models.CharField(
         max_length=16, choices=RunStatus.choices, default=RunStatus.RUNNING
@@ -181,7 +186,7 @@ class Message(models.Model):
     """One message of a conversation. `parts` is the JSON of `messages.Part`s."""
 
     conversation = models.ForeignKey(
-        Conversation, models.CASCADE, related_name="messages"
+        Conversation, models.CASCADE, related_name="messages", db_index=False
     )
     run = models.ForeignKey(
         Run, models.CASCADE, related_name="messages", null=True, blank=True
@@ -209,7 +214,9 @@ class EventSegment(models.Model):
     `events` is one JSON document a line, each exactly as it was sent.
     """
 
-    run = models.ForeignKey(Run, models.CASCADE, related_name="segments")
+    run = models.ForeignKey(
+        Run, models.CASCADE, related_name="segments", db_index=False
+    )
     first_id = models.PositiveIntegerField()
     last_id = models.PositiveIntegerField()
     events = models.TextField()

@@ -22,10 +22,14 @@ _PLAIN = frozenset({str, int, type(None)})
 def insert(row: Model) -> None:
     """Insert a row. It has its key then."""
     connection = connections[DEFAULT_DB_ALIAS]
-    sql, fields, key = _insertion(type(row))
+    sql, fields = _insertion(type(row))
+    values = _values(row, fields, connection)
     with connection.cursor() as cursor:
-        cursor.execute(f"{sql} RETURNING {key}", _values(row, fields, connection))
-        (row.pk,) = cursor.fetchone()
+        if isinstance(row._meta.pk, AutoField):
+            cursor.execute(f"{sql} RETURNING {_column(row._meta.pk)}", values)
+            (row.pk,) = cursor.fetchone()
+        else:
+            cursor.execute(sql, values)
     row._state.adding = False
     row._state.db = connection.alias
 
@@ -36,7 +40,7 @@ def insert_all(rows: Iterable[Model]) -> None:
     values: list[list[Any]] = []
     sql = ""
     for row in rows:
-        sql, fields, _ = _insertion(type(row))
+        sql, fields = _insertion(type(row))
         values.append(_values(row, fields, connection))
     if values:
         with connection.cursor() as cursor:
@@ -79,14 +83,14 @@ def _prepared(
 
 
 @cache
-def _insertion(model: type[Model]) -> tuple[str, Fields, str]:
-    """The statement, the fields that it wants, and the key's column."""
+def _insertion(model: type[Model]) -> tuple[str, Fields]:
+    """The statement, and the fields that it wants."""
     meta = model._meta
     fields = tuple(f for f in meta.concrete_fields if not isinstance(f, AutoField))
     columns = ", ".join(map(_column, fields))
     values = ", ".join(["%s"] * len(fields))
     sql = f"INSERT INTO {_quoted(meta.db_table)} ({columns}) VALUES ({values})"
-    return sql, fields, _column(meta.pk)
+    return sql, fields
 
 
 @cache

@@ -15,7 +15,7 @@ from django.db.models import Max, Q
 
 from streaming.event_log.base import Entry, make_entries
 from streaming.models import EventSegment, LogState, Run, RunStatus
-from streaming.statements import insert, insert_all
+from streaming.statements import insert_all
 
 #: Rows that one read takes at most. A row holds what one flush interval brought.
 READ_ROWS = 200
@@ -92,7 +92,7 @@ def save_with(
     # A log of one row is as compact as can be.
     commit(LogState.COMPACTED if segment.first == 1 else LogState.WRITTEN)
     if segment.lines:
-        insert(segment.row())
+        insert_all([segment.row()])
 
 
 def load(run_id: str, after: int) -> list[Entry]:

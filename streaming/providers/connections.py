@@ -39,6 +39,7 @@ class _Transport(httpx2.AsyncBaseTransport):
 
     def __init__(self) -> None:
         self._ssl = httpx2.create_ssl_context()
+        self._proxies = getproxies()
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -55,7 +56,7 @@ class _Transport(httpx2.AsyncBaseTransport):
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=request.extensions["timeout"]["connect"]
             ),
-            proxy=_proxy(request.url),
+            proxy=self._proxy(request.url),
         )
         # Whatever encoding it came in, aiohttp has undone it.
         headers = [h for h in answer.raw_headers if h[0].lower() != b"content-encoding"]
@@ -82,6 +83,12 @@ class _Transport(httpx2.AsyncBaseTransport):
             )
         return self._session
 
+    def _proxy(self, url: httpx2.URL) -> str | None:
+        """The proxy that the environment names for an address."""
+        if not self._proxies or proxy_bypass(url.host):
+            return None
+        return self._proxies.get(url.scheme) or self._proxies.get("all")
+
 
 class _Body(httpx2.AsyncByteStream):
     """A body as httpx2 reads it, where it does: that of an error."""
@@ -96,11 +103,3 @@ class _Body(httpx2.AsyncByteStream):
     async def aclose(self) -> None:
         """Give the connection back when the body has ended, else close it."""
         self._answer.close()
-
-
-def _proxy(url: httpx2.URL) -> str | None:
-    """The proxy that the environment names for an address."""
-    proxies = getproxies()
-    if not proxies or proxy_bypass(url.host):
-        return None
-    return proxies.get(url.scheme) or proxies.get("all")

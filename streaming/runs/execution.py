@@ -61,6 +61,8 @@ class Execution:
         self._agent = agent
         self._log = log
         self._progress = Progress()
+        #: How many of its messages are durable; None: a checkpoint did not end.
+        self._kept: int | None = 0
         self._error: AgentError | None = None
         self._lost = False
         self._work: asyncio.Task[None] | None = None
@@ -166,13 +168,17 @@ class Execution:
             raise LostRun(self.run.id)
         said = list(self._progress.messages)
         commit = partial(store.checkpoint, self.run, said)
+        self._kept = None
         await db.patiently(lambda: self._log.keep(self.run.id, commit))
+        self._kept = len(said)
 
     async def _finish(self) -> None:
         """Write the end; while the database is away, try again for a while."""
         # Made once: an attempt that failed may have been committed all the same.
         events = self._last_events()
-        commit = partial(store.finish_run, self.run, self._progress, self._error)
+        commit = partial(
+            store.finish_run, self.run, self._progress, self._error, self._kept
+        )
         try:
             async with asyncio.timeout(self._patience()):
                 await db.patiently(lambda: self._log.close(self.run.id, events, commit))

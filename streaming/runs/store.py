@@ -226,17 +226,12 @@ def checkpoint(run: Run, messages: Sequence[Message]) -> None:
     # Locked, so that nobody takes the run over before this is committed.
     if not _owned(run).select_for_update(no_key=True).exists():
         raise LostRun(run.id)
-    _save_new(run, messages)
+    save_messages(run, messages[_kept(run) :])
 
 
-def _save_new(run: Run, messages: Sequence[Message]) -> None:
-    """Save those of a run's messages that are not there.
-
-    The database is asked, for who was cancelled or cut off while it saved does not
-    know; the first message there is the question.
-    """
-    there = count(MessageRow, run=run.id) - 1
-    save_messages(run, messages[there:])
+def _kept(run: Run) -> int:
+    """How many of a run's messages are there, beside the question."""
+    return count(MessageRow, run=run.id) - 1
 
 
 def save_messages(run: Run, messages: Sequence[Message]) -> None:
@@ -258,9 +253,16 @@ def _insert_messages(run: Run, messages: Sequence[Message]) -> None:
 
 
 def finish_run(
-    run: Run, progress: Progress, error: AgentError | None, log_state: LogState
+    run: Run,
+    progress: Progress,
+    error: AgentError | None,
+    kept: int | None,
+    log_state: LogState,
 ) -> None:
-    """End a run for good. Raises `LostRun` when it is ours no longer."""
+    """End a run for good. Raises `LostRun` when it is ours no longer.
+
+    `kept` is the number of messages that checkpoints saved; None: the database knows.
+    """
     used = progress.usage
     owned = {"id": run.id, "worker": run.worker, "status": RunStatus.RUNNING}
     updated = update(
@@ -284,7 +286,7 @@ def finish_run(
     )
     if not updated:
         raise LostRun(run.id)
-    _save_new(run, progress.messages)
+    save_messages(run, progress.messages[_kept(run) if kept is None else kept :])
 
 
 def _final_status(progress: Progress, error: AgentError | None) -> RunStatus:
