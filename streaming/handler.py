@@ -26,6 +26,7 @@ from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
 from streaming import db
+from streaming.http import EventStream
 from streaming.limits import Receive, Scope, Send
 from streaming.threads import DaemonThreads
 
@@ -80,17 +81,26 @@ class Handler(ASGIHandler):
             return
         set_script_prefix(get_script_prefix(scope))
         await request_started.asend(sender=type(self), scope=scope)
-        request, refusal = self.create_request(scope, body)
-        response: HttpResponseBase | None = refusal
+        response: HttpResponseBase | None = None
         try:
             async with _while_connected(receive):
-                if request:
-                    response = await self.run_get_response(request)
-                if response:
-                    await self.send_response(response, send)
+                response = await self._respond(scope, body)
+                await self.send_response(response, send)
         finally:
             body.close()
             await self._finish(response)
+
+    async def _respond(self, scope: Scope, body: BytesIO) -> HttpResponseBase:
+        """The response to a request. An event stream does not hold on to it."""
+        request, refusal = self.create_request(scope, body)
+        if request is None:
+            assert refusal
+            return refusal
+        response: HttpResponseBase = await self.run_get_response(request)
+        if isinstance(response, EventStream):
+            response.let_go(request)
+            body.close()
+        return response
 
     async def read_body(self, receive: Receive) -> BytesIO:
         """The body, in memory: its size was limited before."""

@@ -129,6 +129,8 @@ def hold_stream(request: HttpRequest) -> None:
 class EventStream(StreamingHttpResponse):
     """A `text/event-stream` that leaves as it is made."""
 
+    _resource_closers: list[Callable[[], object]]  #: Django's, closed at the end
+
     def __init__(self, frames: AsyncGenerator[bytes], run_id: str) -> None:
         super().__init__(
             frames,
@@ -139,6 +141,11 @@ class EventStream(StreamingHttpResponse):
                 "X-Run-Id": run_id,
             },
         )
+
+    def let_go(self, request: HttpRequest) -> None:
+        """Forget the request, which else would be kept as long as the stream."""
+        self._resource_closers.remove(request.close)
+        request.close()
 
     def has_header(self, header: str) -> bool:
         """Say that there is an encoding, so that no middleware adds one.

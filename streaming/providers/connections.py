@@ -13,8 +13,8 @@ import httpx2
 #: Seconds that a connection is kept for the next iteration of a tool loop.
 KEEP_ALIVE_SECONDS = 30.0
 
-#: Where the body of an answer stands among the extensions of its response.
-_CONTENT = "streaming.content"
+#: Where aiohttp's answer stands among the extensions of its response.
+_ANSWER = "streaming.answer"
 
 
 def http_client(connect_timeout: float) -> httpx2.AsyncClient:
@@ -27,11 +27,10 @@ def http_client(connect_timeout: float) -> httpx2.AsyncClient:
     )
 
 
-async def body(response: httpx2.Response) -> AsyncGenerator[bytes]:
-    """The body of a response of ours, as it comes: all that is there at each read."""
-    content: aiohttp.StreamReader = response.extensions[_CONTENT]
-    while data := await content.readany():
-        yield data
+def answer_of(response: httpx2.Response) -> aiohttp.ClientResponse:
+    """The answer under a response of ours."""
+    answer: aiohttp.ClientResponse = response.extensions[_ANSWER]
+    return answer
 
 
 class _Transport(httpx2.AsyncBaseTransport):
@@ -64,7 +63,7 @@ class _Transport(httpx2.AsyncBaseTransport):
             answer.status,
             headers=headers,
             stream=_Body(answer),
-            extensions={_CONTENT: answer.content},
+            extensions={_ANSWER: answer},
         )
 
     async def aclose(self) -> None:

@@ -8,14 +8,8 @@ import json
 import logging
 import math
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    aclosing,
-    asynccontextmanager,
-    suppress,
-)
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import closing, suppress
 from typing import Any, Literal, Protocol, TypeVar
 
 import aiohttp
@@ -24,7 +18,7 @@ import msgspec
 
 from streaming.exceptions import ProviderError
 from streaming.providers.base import Delta
-from streaming.providers.connections import body
+from streaming.providers.connections import answer_of
 from streaming.providers.failures import UNREADABLE, broken_off, transport_error
 from streaming.wire import sse
 
@@ -81,17 +75,17 @@ class Parser(Protocol):
         ...
 
 
-@asynccontextmanager
 async def ask(
     client: Client,
     path: str,
     body: Mapping[str, Any],
     headers: Mapping[str, str] | None = None,
-) -> AsyncIterator[httpx2.Response]:
-    """Send a request, encoded here; its answer, closed in the end.
+) -> aiohttp.ClientResponse:
+    """Send a request, encoded here; its answer, for the caller to close.
 
     The SDKs' own methods walk through their arguments type by type, which takes 200 ms
-    of CPU for a history of 400 messages.
+    of CPU for a history of 400 messages. Of what they return only the answer itself is
+    kept: the rest holds the whole request.
     """
     response: httpx2.Response = await client.post(
         path,
@@ -100,33 +94,28 @@ async def ask(
         options={"headers": headers or {}},
         stream=True,
     )
-    try:
-        yield response
-    finally:
-        await response.aclose()
+    return answer_of(response)
 
 
 async def read_answer(
-    opening: AbstractAsyncContextManager[httpx2.Response],
+    opening: Callable[[], Awaitable[aiohttp.ClientResponse]],
     parser: Parser,
     sdk_error: type[Exception],
 ) -> AsyncGenerator[list[Delta], None]:
-    """Send the request that `opening` stands for and yield what its answer tells."""
-    async with AsyncExitStack() as stack:
-        try:
-            response = await stack.enter_async_context(opening)
-        except (sdk_error, *_RAW_ERRORS) as error:
-            raise transport_error(error) from error
-        reads = await stack.enter_async_context(aclosing(read_events(response)))
-        async for events in reads:
+    """Send the request by `opening` and yield what its answer tells."""
+    try:
+        answer = await opening()
+    except (sdk_error, *_RAW_ERRORS) as error:
+        raise transport_error(error) from error
+    with closing(answer):
+        decoder = sse.Decoder()
+        while not parser.done and (events := await _next_events(answer, decoder)):
             batch, failure = _parse(parser, events)
             yield batch
             if failure:
                 raise failure
-            if parser.done:
-                break
         yield parser.finish()
-        await _drain(reads)
+        await _drain(answer.content)
 
 
 def _parse(
@@ -143,25 +132,25 @@ def _parse(
     return batch, None
 
 
-async def _drain(reads: AsyncGenerator[list[bytes], None]) -> None:
+async def _drain(content: aiohttp.StreamReader) -> None:
     """Read to the end, for only then can the connection be used again."""
-    with suppress(ProviderError, TimeoutError):
+    with suppress(Exception):  # whatever it is, all was told before
         async with asyncio.timeout(_DRAIN_SECONDS):
-            async for _ in reads:
+            while await content.readany():
                 pass
 
 
-async def read_events(response: httpx2.Response) -> AsyncGenerator[list[bytes], None]:
-    """The data of the events that each read of the response completes."""
-    decoder = sse.Decoder()
+async def _next_events(
+    answer: aiohttp.ClientResponse, decoder: sse.Decoder
+) -> list[bytes]:
+    """The data of the events that the next reads complete; none at the end."""
     try:
-        async for chunk in body(response):
+        while chunk := await answer.content.readany():
             if events := decoder.feed(chunk):
-                yield events
+                return events
     except Exception as error:
         raise broken_off(error) from error
-    if events := [data for data in decoder.flush() if _is_whole(data)]:
-        yield events
+    return [data for data in decoder.flush() if _is_whole(data)]
 
 
 def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:

@@ -61,9 +61,10 @@ class Decoder:
 
 def _data_of(whole: bytes) -> Iterator[bytes]:
     for block in whole.split(b"\n\n"):
-        name, found, data = block.partition(b"data: ")
-        if found and b"\n" not in data and (not name or _is_one_name(name)):
-            yield data  # as nearly all are
+        named = block.startswith(b"event: ")
+        line = block.partition(b"\n")[2] if named else block
+        if line.startswith(b"data: ") and b"\n" not in line:
+            yield line[6:]  # as nearly all are
             continue
         lines = [
             line[5:].removeprefix(b" ")
@@ -72,7 +73,3 @@ def _data_of(whole: bytes) -> Iterator[bytes]:
         ]
         if lines:
             yield b"\n".join(lines)
-
-
-def _is_one_name(line: bytes) -> bool:
-    return line.startswith(b"event: ") and line.find(b"\n") == len(line) - 1

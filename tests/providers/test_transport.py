@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -62,7 +63,7 @@ class Asking:
         self._client, self._error = CLIENTS[sdk](url)
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
-        return read_answer(ask(self._client, "/", {}), Echo(), self._error)
+        return read_answer(partial(ask, self._client, "/", {}), Echo(), self._error)
 
     async def aclose(self) -> None:
         await self._client.close()

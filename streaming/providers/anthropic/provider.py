@@ -1,6 +1,7 @@
 """Anthropic's way to a model: the SDK sends the request, the answer is read raw."""
 
 from collections.abc import AsyncGenerator
+from functools import partial
 
 from anthropic import AnthropicError, AsyncAnthropic
 
@@ -31,7 +32,7 @@ class AnthropicProvider:
         """Call the model and yield batches of deltas, ending with `TurnEnd`."""
         body = build(request, model=self.model, options=self._options)
         headers = body.pop("extra_headers", None)
-        opening = ask(self._client, "/v1/messages", body, headers)
+        opening = partial(ask, self._client, "/v1/messages", body, headers)
         return read_answer(opening, MessageParser(), AnthropicError)
 
     async def aclose(self) -> None:

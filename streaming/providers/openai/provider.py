@@ -1,6 +1,7 @@
 """OpenAI's way to a model: the SDK sends the request, the raw answer is read here."""
 
 from collections.abc import AsyncGenerator
+from functools import partial
 
 from openai import AsyncOpenAI, OpenAIError
 
@@ -48,7 +49,8 @@ class OpenAIProvider:
         )
         path = "/responses" if is_responses else "/chat/completions"
         parser = ResponseParser() if is_responses else ChatParser()
-        return read_answer(ask(self._client, path, body), parser, OpenAIError)
+        opening = partial(ask, self._client, path, body)
+        return read_answer(opening, parser, OpenAIError)
 
     async def aclose(self) -> None:
         """Close the connections that are kept for reuse."""
