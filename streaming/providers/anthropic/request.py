@@ -5,7 +5,7 @@ tool call has its result, and nothing of another vendor's goes along.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import dropwhile
 from typing import Any
 
@@ -76,10 +76,11 @@ def _turns(messages: Sequence[Message], *, all_thinking: bool) -> list[Block]:
     turns: list[Block] = []
     begun = dropwhile(lambda message: message.role != "user", messages)
     answered = answer_open_calls(begun)
-    newest = max((i for i, m in enumerate(answered) if m.role == "user"), default=0)
+    backwards = reversed(range(len(answered)))
+    newest = next((at for at in backwards if answered[at].role == "user"), 0)
     for index, message in enumerate(answered):
         role = "assistant" if message.role == "assistant" else "user"
-        blocks = list(_blocks(message.parts, thinking=all_thinking or index > newest))
+        blocks = _blocks(message.parts, thinking=all_thinking or index > newest)
         while blocks and blocks[-1]["type"] in _THINKING:
             blocks.pop()  # cut off here, and refused at the end of a turn
         if not blocks:
@@ -99,21 +100,28 @@ def _mark_for_cache(turns: list[Block]) -> None:
             return
 
 
-def _blocks(parts: Sequence[Part], *, thinking: bool) -> Iterator[Block]:
+def _blocks(parts: Sequence[Part], *, thinking: bool) -> list[Block]:
+    blocks: list[Block] = []
     for part in parts:
         match part:
-            case TextPart(text) if text.strip():
-                yield {"type": "text", "text": text}
+            case TextPart():
+                if part.text.strip():
+                    blocks.append({"type": "text", "text": part.text})
             case ThinkingPart(text, "anthropic", {"signature": str(signature)}):
                 if thinking and signature:
-                    yield {"type": "thinking", "thinking": text, "signature": signature}
+                    blocks.append(_thinking(text, signature))
             case OpaquePart("anthropic", data):
                 if thinking or data.get("type") not in _THINKING:
-                    yield dict(data)
+                    blocks.append(dict(data))
             case ToolCallPart():
-                yield _tool_use(part)
+                blocks.append(_tool_use(part))
             case ToolResultPart():
-                yield _tool_result(part)
+                blocks.append(_tool_result(part))
+    return blocks
+
+
+def _thinking(text: str, signature: str) -> Block:
+    return {"type": "thinking", "thinking": text, "signature": signature}
 
 
 def _tool_use(call: ToolCallPart) -> Block:

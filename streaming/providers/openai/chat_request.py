@@ -1,10 +1,12 @@
 """Chat Completions, the request: our messages as OpenAI and its imitators know them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from streaming.messages import (
     Message,
+    Part,
+    TextPart,
     ThinkingPart,
     ToolCallPart,
     ToolResultPart,
@@ -59,30 +61,29 @@ def _messages(request: ModelRequest) -> Iterator[ChatMessage]:
             case "user":
                 yield {"role": "user", "content": message.text}
             case "assistant":
-                yield from _assistant(message)
+                if said := _assistant(message.parts):
+                    yield said
             case "tool":
                 yield from _results(message)
 
 
-def _assistant(message: Message) -> Iterator[ChatMessage]:
-    said: ChatMessage = {"role": "assistant", "content": message.text or None}
-    if message.tool_calls:
-        said["tool_calls"] = [_call(call) for call in message.tool_calls]
-    elif not message.text:
-        return  # cut short before it said anything: servers refuse it empty
-    yield said | _reasoning(message)
-
-
-def _reasoning(message: Message) -> dict[str, str]:
-    """Open reasoning goes back in the field it came in; some servers insist on it."""
-    fields: dict[str, str] = {}
-    for part in message.parts:
+def _assistant(parts: Iterable[Part]) -> ChatMessage | None:
+    """None if it was cut short before it said anything: servers refuse it empty."""
+    said: ChatMessage = {"role": "assistant", "content": ""}
+    for part in parts:
         match part:
-            case ThinkingPart(
-                text=text, provider="openai", opaque={"field": str(name)}
-            ):
-                fields[name] = fields.get(name, "") + text
-    return fields
+            case TextPart():
+                said["content"] += part.text
+            case ToolCallPart():
+                said.setdefault("tool_calls", []).append(_call(part))
+            case ThinkingPart(provider="openai", opaque={"field": str(name)}):
+                # It goes back in the field it came in; some servers insist on it.
+                said[name] = said.get(name, "") + part.text
+    if not said["content"]:
+        if "tool_calls" not in said:
+            return None
+        said["content"] = None
+    return said
 
 
 def _call(call: ToolCallPart) -> dict[str, Any]:

@@ -79,36 +79,40 @@ def _input(messages: Iterable[Message], reasons: bool) -> Iterator[Item]:
                         }
 
 
-def _output_items(parts: Iterable[Part], reasons: bool) -> Iterator[Item]:
-    """What the model said earlier.
-
-    Reasoning waits for the item that follows it: the API refuses it without.
-    """
-    waiting: list[Item] = []
+def _output_items(parts: Iterable[Part], reasons: bool) -> list[Item]:
+    """What the model said earlier."""
+    items: list[Item] = []
     phase: dict[str, str] = {}
     for part in parts:
         match part:
+            case TextPart():
+                if part.text:
+                    items.append(_said(part.text, phase))
+                    phase = {}
             case ThinkingPart(provider="openai", opaque=dict(item)):
                 if _can_go_back(item, reasons):
-                    waiting.append(item)
+                    items.append(item)
             case OpaquePart(provider="openai", data={"phase": str(name)}):
                 phase = {"phase": name}
-            case TextPart(text=text) if text:
-                yield from waiting
-                waiting.clear()
-                content = [{"type": "output_text", "text": text}]
-                said = {"type": "message", "role": "assistant", "content": content}
-                yield said | phase
-                phase = {}
             case ToolCallPart():
-                yield from waiting
-                waiting.clear()
-                yield {
-                    "type": "function_call",
-                    "call_id": part.id,
-                    "name": part.name,
-                    "arguments": part.arguments,
-                }
+                items.append(_call(part))
+    while items and items[-1].get("type") == "reasoning":
+        items.pop()  # the API refuses it without the item that follows it
+    return items
+
+
+def _said(text: str, phase: dict[str, str]) -> Item:
+    content = [{"type": "output_text", "text": text}]
+    return {"type": "message", "role": "assistant", "content": content, **phase}
+
+
+def _call(call: ToolCallPart) -> Item:
+    return {
+        "type": "function_call",
+        "call_id": call.id,
+        "name": call.name,
+        "arguments": call.arguments,
+    }
 
 
 def _can_go_back(reasoning: Item, reasons: bool) -> bool:
