@@ -12,9 +12,10 @@ from streaming.messages import (
     ToolCallPart,
     ToolResultPart,
     answer_open_calls,
+    json_size,
     newest_turns,
     parts_from_json,
-    parts_from_text,
+    parts_from_lines,
     parts_to_json,
     user_message,
 )
@@ -51,17 +52,24 @@ def test_every_call_is_answered_right_after_it(history: list[Message]) -> None:
 
 
 @given(HISTORIES, st.integers(0, 2000))
-def test_only_whole_turns_are_kept(history: list[Message], budget: int) -> None:
-    kept = newest_turns(reversed(history), budget)
-    assert kept == history[len(history) - len(kept) :]
-    if history:
-        assert kept
-        assert kept[0].role == "user"
+def test_the_newest_whole_turns_that_fit_are_kept(
+    history: list[Message], budget: int
+) -> None:
+    kept = newest_turns(history, json_size(history) - budget)
+    starts = [n for n, message in enumerate(history) if message.role == "user"]
+    fitting = [n for n in starts if json_size(history[n:]) <= budget]
+    assert kept == history[min(fitting, default=max(starts, default=0)) :]
+
+
+@given(HISTORIES)
+def test_a_turn_that_lacks_its_question_is_not_kept(history: list[Message]) -> None:
+    rest = [Message("tool", [ToolResultPart("0", "t", "r")]), *history]
+    assert newest_turns(rest, 0) == history
 
 
 @given(HISTORIES)
 def test_parts_survive_the_database(history: list[Message]) -> None:
     for message in history:
-        stored = parts_to_json(message.parts)
-        assert parts_from_json(stored) == message.parts
-        assert parts_from_text(json.dumps(stored)) == message.parts
+        assert parts_from_json(parts_to_json(message.parts)) == message.parts
+    lines = "\n".join(json.dumps(parts_to_json(message.parts)) for message in history)
+    assert parts_from_lines(lines) == [message.parts for message in history]

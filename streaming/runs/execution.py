@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from functools import partial
 
@@ -30,9 +30,9 @@ from streaming.exceptions import (
     ShuttingDown,
     database_away,
 )
-from streaming.messages import Message
 from streaming.models import Run
 from streaming.runs import store
+from streaming.runs.history import History
 from streaming.tools.base import ToolContext
 
 logger = logging.getLogger(__name__)
@@ -50,9 +50,7 @@ class Execution:
     that awaits `execute` never is, so that it can always write how the run ended.
     """
 
-    def __init__(
-        self, run: Run, history: Sequence[Message], agent: Agent, log: EventLog
-    ) -> None:
+    def __init__(self, run: Run, history: History, agent: Agent, log: EventLog) -> None:
         self.run = run
         self.readers = 0
         #: When a reader here was last heard (time.monotonic()).
@@ -128,14 +126,15 @@ class Execution:
             run_id=run.id,
             values=run.context,
         )
-        batches = self._agent.run(
-            self._history,
-            context,
-            max_iterations=run.max_iterations,
-            progress=self._progress,
-            checkpoint=self._checkpoint,
-        )
         try:
+            batches = self._agent.run(
+                self._history(),
+                context,
+                max_iterations=run.max_iterations,
+                progress=self._progress,
+                checkpoint=self._checkpoint,
+            )
+            del self._history  # it may hold as much again
             async with aclosing(batches):
                 async for events in batches:
                     self._publish(events)

@@ -1,7 +1,7 @@
 """The runs of this process: started here, watched here, stopped here."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from contextvars import Context
 
@@ -9,9 +9,9 @@ from streaming.agent import Agent
 from streaming.conf import AgentConf
 from streaming.event_log import Entry, LocalLog
 from streaming.exceptions import ShuttingDown
-from streaming.messages import Message
 from streaming.models import Run
 from streaming.runs.execution import Execution
+from streaming.runs.history import History
 from streaming.runs.pulse import Pulse
 from streaming.runs.upkeep import Upkeep
 
@@ -33,7 +33,7 @@ class InProcessExecutor:
         self._pulse = Pulse(self._executions, self.log, conf, worker)
         self._upkeep = Upkeep(conf)
 
-    def submit(self, run: Run, history: Sequence[Message]) -> None:
+    def submit(self, run: Run, history: History) -> None:
         """Start a run that was just created for this worker."""
         execution = Execution(run, history, self.agent, self.log)
         self._executions[run.id] = execution

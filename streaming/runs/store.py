@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import cast
 
 import msgspec
 from django.db import connection
-from django.db.models import QuerySet, TextField
-from django.db.models.functions import Cast
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from streaming.agent import Progress
@@ -21,11 +19,7 @@ from streaming.exceptions import (
 )
 from streaming.messages import (
     Message,
-    Role,
-    answer_open_calls,
-    newest_turns,
     parts_from_json,
-    parts_from_text,
     parts_to_json,
     user_message,
 )
@@ -38,11 +32,12 @@ from streaming.models import (
     new_conversation_id,
 )
 from streaming.models import Message as MessageRow
+from streaming.runs.history import History, read_history
 from streaming.statements import count, insert, insert_all, update
 
 IDEMPOTENCY_HOURS = 24
 TITLE_CHARS = 80
-HISTORY_CHUNK = 200
+ANSWER_CHUNK = 200
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,13 +56,13 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Created(msgspec.Struct, frozen=True):
-    """A run, and what was said before it, its own question included.
+    """A run, and what makes its history: what was said, its own question included.
 
     `history` is None when the run was there already.
     """
 
     run: Run
-    history: list[Message] | None
+    history: History | None
 
 
 def create_run(
@@ -123,9 +118,9 @@ def create_run(
     question = user_message(request.input)
     if conversation_key is None:
         _insert_messages(run, [question])
-        return Created(run, [question])
+        return Created(run, lambda: [question])
     save_messages(run, [question])
-    return Created(run, load_history(conversation, history_chars))
+    return Created(run, read_history(conversation, history_chars))
 
 
 _FIND = f"""
@@ -188,17 +183,6 @@ def get_run(run_id: str, org_id: str) -> Run:
     return run
 
 
-def load_history(conversation: Conversation, max_chars: int) -> list[Message]:
-    """The newest whole turns of a conversation that fit, ready for a model."""
-    rows = conversation.messages.order_by("-id")
-    texts = rows.values_list("role", Cast("parts", TextField()))
-    newest_first = (
-        Message(cast(Role, role), parts_from_text(text))
-        for role, text in texts.iterator(chunk_size=HISTORY_CHUNK)
-    )
-    return answer_open_calls(newest_turns(newest_first, max_chars))
-
-
 def load_output(run: Run) -> str:
     """The text of a run's newest answer, as far as it is durable."""
     if run.status == RunStatus.RUNNING and (
@@ -211,7 +195,7 @@ def load_output(run: Run) -> str:
 def saved_answer(run: Run) -> str:
     """The text of the newest answer in messages; it may have been paused between."""
     rows = MessageRow.objects.filter(run=run).order_by("-id")
-    newest_first = rows.values_list("role", "parts").iterator(chunk_size=HISTORY_CHUNK)
+    newest_first = rows.values_list("role", "parts").iterator(chunk_size=ANSWER_CHUNK)
     said: list[str] = []
     for role, parts in newest_first:
         if role == "assistant":

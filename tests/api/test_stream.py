@@ -164,6 +164,18 @@ async def test_the_history_goes_to_the_model(api: Api, upstream: Upstream) -> No
     ]
 
 
+async def test_a_history_that_cannot_be_read_fails_the_run(
+    api: Api, upstream: Upstream
+) -> None:
+    upstream.reply(chat.answer("I am fine."))
+    await api.stream("How are you?", conversation_id="c")
+    answers = Message.objects.filter(role="assistant")
+    await answers.aupdate(parts=[{"type": "of a later version"}])
+    response = await api.stream("Good.", conversation_id="c")
+    assert response.events[-2:] == ["error", "done"]
+    assert response.frames[-2].data["metadata"]["code"] == "internal_error"
+
+
 async def test_only_the_events_asked_for_come(api: Api, upstream: Upstream) -> None:
     body = chat.thoughts("hm") + chat.pieces("yes") + chat.ending()
     upstream.reply(Reply(body))

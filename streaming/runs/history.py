@@ -1,0 +1,102 @@
+"""What was said in a conversation, read from the database for a model."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import msgspec
+from django.db import connection
+
+from streaming.messages import (
+    Message,
+    Role,
+    json_size,
+    newest_turns,
+    parts_from_lines,
+)
+from streaming.models import Conversation
+from streaming.models import Message as MessageRow
+
+#: What was said, decoded only when called: the transaction that reads it keeps others
+#: from writing, and needs none of it.
+History = Callable[[], list[Message]]
+
+#: So many messages are read first, and each time that all fit, so many times as many.
+CHUNK = 200
+GROWTH = 4
+
+_LAST = 2**63 - 1
+
+_BEFORE = f"""
+    FROM {MessageRow._meta.db_table}
+    WHERE conversation_id = %(conversation)s AND id < %(before)s
+"""
+# A chunk is one row, for with SQLite each row lets other threads have the interpreter,
+# and has to get it back. The aggregates go through the messages together, but in what
+# order is not certain.
+_CHUNK = {
+    vendor: f"""
+        SELECT
+            {join}(CAST(id AS text), '\n'),
+            {join}(role, '","'),
+            {join}(CAST(parts AS text), '\n')
+        {_BEFORE} AND id >= COALESCE(
+            (SELECT id {_BEFORE} ORDER BY id DESC LIMIT 1 OFFSET %(others)s), 0
+        )
+    """
+    for vendor, join in (("sqlite", "group_concat"), ("postgresql", "string_agg"))
+}
+
+_ids = msgspec.json.Decoder(int).decode_lines
+_roles = msgspec.json.Decoder(list[Role]).decode
+
+
+@dataclass
+class _Chunk:
+    """Messages as the database tells of them: all ids, all roles, all parts."""
+
+    ids: list[int]
+    roles: str
+    parts: str
+
+    @cached_property
+    def messages(self) -> list[Message]:
+        """The same, oldest first."""
+        parts = parts_from_lines(self.parts)
+        said = map(Message, _roles(f'["{self.roles}"]'), parts)
+        return [message for _, message in sorted(zip(self.ids, said, strict=True))]
+
+
+def read_history(conversation: Conversation, max_chars: int) -> History:
+    """The newest whole turns of a conversation that fit."""
+    chunks: list[_Chunk] = []
+    size = 0
+    for older in _newest_first(conversation):
+        chunks.insert(0, older)
+        size += len(older.parts)
+        if size > max_chars:  # perhaps only by spaces, and by what SQLite has escaped
+            messages = _joined(chunks)
+            size = json_size(messages)
+            if size > max_chars and any(message.role == "user" for message in messages):
+                break
+    return lambda: newest_turns(_joined(chunks), size - max_chars)
+
+
+def _joined(chunks: Iterable[_Chunk]) -> list[Message]:
+    return [message for chunk in chunks for message in chunk.messages]
+
+
+def _newest_first(conversation: Conversation) -> Iterator[_Chunk]:
+    before, limit = _LAST, CHUNK
+    while True:
+        where = {"conversation": conversation.pk, "before": before}
+        with connection.cursor() as cursor:
+            cursor.execute(_CHUNK[connection.vendor], where | {"others": limit - 1})
+            ids, roles, parts = cursor.fetchone()
+        if not ids:
+            return
+        chunk = _Chunk(_ids(ids), roles, parts)
+        yield chunk
+        if len(chunk.ids) < limit:
+            return
+        before, limit = min(chunk.ids), limit * GROWTH
