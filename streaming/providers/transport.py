@@ -107,6 +107,7 @@ async def read_answer(
         answer = await opening()
     except (sdk_error, *_RAW_ERRORS) as error:
         raise transport_error(error) from error
+    del opening  # of a long history it holds hundreds of dicts
     with closing(answer):
         decoder = sse.Decoder()
         while not parser.done and (events := await _next_events(answer, decoder)):
