@@ -16,7 +16,7 @@ from django.db.models import AutoField, Field, JSONField, Model
 Fields = tuple["Field[Any, Any]", ...]
 
 #: What only a JSON field has anything to do with.
-_PLAIN = frozenset({str, int, type(None)})
+_PLAIN = frozenset({str, int, bool, type(None)})
 
 
 def insert(row: Model) -> None:

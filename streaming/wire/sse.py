@@ -61,10 +61,10 @@ class Decoder:
 
 def _data_of(whole: bytes) -> Iterator[bytes]:
     for block in whole.split(b"\n\n"):
-        named = block.startswith(b"event: ")
-        line = block.partition(b"\n")[2] if named else block
-        if line.startswith(b"data: ") and b"\n" not in line:
-            yield line[6:]  # as nearly all are
+        # Nearly all have one line of data, and at most a name before it.
+        name, found, data = block.partition(b"data: ")
+        if found and b"\n" not in data and (not name or _is_a_line(name)):
+            yield data
             continue
         lines = [
             line[5:].removeprefix(b" ")
@@ -73,3 +73,7 @@ def _data_of(whole: bytes) -> Iterator[bytes]:
         ]
         if lines:
             yield b"\n".join(lines)
+
+
+def _is_a_line(text: bytes) -> bool:
+    return text.find(b"\n") == len(text) - 1 and not text.startswith(b"data")

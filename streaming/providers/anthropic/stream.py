@@ -137,7 +137,8 @@ class MessageParser:
     def _start(self, index: Index, block: dict[str, Any]) -> Iterator[Delta]:
         kind = str(block.get("type"))
         if kind == "text" and block.get("text"):
-            yield self._text(str(block["text"]))
+            self._has_text = True
+            yield TextDelta(str(block["text"]))
         elif kind == "thinking" and block.get("thinking"):
             yield ThinkingDelta(str(block["thinking"]))
         if kind.endswith(("thinking", "tool_use", "tool_result")):
@@ -146,7 +147,8 @@ class MessageParser:
     def _continue(self, index: Index, delta: _Delta, told: list[Delta]) -> None:
         match delta.type:
             case "text_delta" if delta.text:
-                told.append(self._text(delta.text))
+                self._has_text = True
+                told.append(TextDelta(delta.text))
             case "thinking_delta" if delta.thinking:
                 told.append(ThinkingDelta(delta.thinking))
             case "signature_delta" if index in self._blocks:
@@ -168,10 +170,6 @@ class MessageParser:
                 if block.json:
                     data["input"] = json_object(_arguments(block))
                 yield OpaquePart("anthropic", data)
-
-    def _text(self, text: str) -> TextDelta:
-        self._has_text = True
-        return TextDelta(text)
 
     def _release_calls(self) -> Iterator[Delta]:
         self._has_called = self._has_called or bool(self._calls)
