@@ -9,6 +9,7 @@ stall and say nothing at all.
 
 import asyncio
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -63,7 +64,7 @@ async def write(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     """
     write = _Write(partial(function, *args, **kwargs))
     _waiting.append(write)
-    if len(_waiting) == 1:  # else the thread was called already, and takes it along
+    if _called.acquire(blocking=False):  # else a call is coming, and takes it along
         _writer().submit(_write_waiting)
     async with _answering():
         return await write.done
@@ -128,10 +129,13 @@ class _Write(Generic[T]):
 
 #: Event loops append, the writing thread takes.
 _waiting: deque[_Write[Any]] = deque()
+#: Held from when the thread is called until it comes to look at what waits.
+_called = threading.Lock()
 
 
 def _write_waiting() -> None:
-    while _waiting:  # also what came meanwhile: see `write`
+    _called.release()  # what comes from here on may be too late for this call
+    while _waiting:
         group = [_waiting.popleft() for _ in range(min(len(_waiting), GROUP))]
         if writes := [write for write in group if not write.done.cancelled()]:
             _write_group(writes)

@@ -2,9 +2,12 @@
 nothing from what it shares it with."""
 
 import asyncio
+import sys
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, OperationalError, transaction
@@ -185,3 +188,56 @@ async def test_a_thread_that_hangs_does_not_hold_up_the_end(
     answer.set()
     await asyncio.gather(*hanging)
     assert await db.write(make("by new threads")) == "by new threads"
+
+
+async def test_more_than_one_group_is_all_done() -> None:
+    names = [f"org {at}" for at in range(3 * db.GROUP + 1)]
+    assert await write_together(*map(make, names)) == names
+    assert await organizations() == set(names)
+
+
+async def test_what_waits_behind_the_cancelled_is_done() -> None:
+    async with busy_writer():
+        gone, after = (
+            [asyncio.create_task(db.write(make(f"{name} {at}"))) for at in range(many)]
+            for name, many in (("gone", 2 * db.GROUP), ("after", 2))
+        )
+        await asyncio.sleep(0)
+        for task in gone:
+            task.cancel()
+        await asyncio.wait(gone)
+    assert await asyncio.gather(*after) == ["after 0", "after 1"]
+    assert await organizations() == {"after 0", "after 1"}
+
+
+async def write_many(count: int) -> list[int]:
+    """Write so often, each as soon as the one before is done."""
+    return [await db.write(lambda at: at, at) for at in range(count)]
+
+
+async def test_no_write_is_forgotten_as_the_thread_comes_to_an_end() -> None:
+    every, count = sys.getswitchinterval(), 1_000
+    sys.setswitchinterval(1e-6)  # so that threads meet in the middle of a line
+    try:
+        elsewhere = asyncio.to_thread(asyncio.run, write_many(count))
+        done = await asyncio.gather(elsewhere, *(write_many(count) for _ in range(3)))
+    finally:
+        sys.setswitchinterval(every)
+    assert done == [list(range(count))] * 4
+
+
+async def test_no_write_is_forgotten_when_two_event_loops_write_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    both = threading.Barrier(2)
+
+    class Meeting(deque[Any]):
+        def append(self, write: Any) -> None:  # noqa: ANN401
+            super().append(write)
+            both.wait(PATIENCE)
+
+    monkeypatch.setattr(db, "_waiting", Meeting())
+    monkeypatch.setattr(db, "PATIENCE_SECONDS", 5.0)
+    elsewhere = asyncio.to_thread(asyncio.run, write_many(1))
+    there, here = await asyncio.gather(elsewhere, write_many(1))
+    assert there == here == [0]
