@@ -129,6 +129,7 @@ def hold_stream(request: HttpRequest) -> None:
 class EventStream(StreamingHttpResponse):
     """A `text/event-stream` that leaves as it is made."""
 
+    _iterator: AsyncGenerator[bytes]  #: Django's: the frames, unless wrapped meanwhile
     _resource_closers: list[Callable[[], object]]  #: Django's, closed at the end
 
     def __init__(self, frames: AsyncGenerator[bytes], run_id: str) -> None:
@@ -141,6 +142,13 @@ class EventStream(StreamingHttpResponse):
                 "X-Run-Id": run_id,
             },
         )
+
+    def __aiter__(self) -> AsyncGenerator[bytes]:
+        """The frames themselves, so that who closes this closes them.
+
+        Django's wrapping of them would leave that to the garbage collector.
+        """
+        return self._iterator
 
     def let_go(self, request: HttpRequest) -> None:
         """Forget the request, which else would be kept as long as the stream."""
