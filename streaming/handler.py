@@ -15,7 +15,7 @@ from io import BytesIO
 from typing import ParamSpec, TypeVar
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
-from django.core.cache import caches, close_caches
+from django.core.cache import close_caches
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.handlers.base import reset_urlconf
@@ -99,7 +99,6 @@ class Handler(ASGIHandler):
         response: HttpResponseBase = await self.run_get_response(request)
         if isinstance(response, EventStream):
             response.let_go(request)
-            body.close()
         return response
 
     async def read_body(self, receive: Receive) -> BytesIO:
@@ -117,8 +116,7 @@ class Handler(ASGIHandler):
 
     async def _finish(self, response: HttpResponseBase | None) -> None:
         """Close what is open, and tell who wants to know of each request's end."""
-        for cache in caches.all(initialized_only=True):
-            cache.close()
+        close_caches()
         if response is None:
             await request_finished.asend(sender=type(self))
         elif request_finished.has_listeners(type(self)):
@@ -144,7 +142,9 @@ async def _while_connected(receive: Receive) -> AsyncIterator[None]:
     try:
         yield
     except asyncio.CancelledError:
-        if not gone or task.uncancel():
+        if not gone or task.cancelling() > 1:  # else nobody but us has cancelled it
             raise
     finally:
         watching.cancel()
+        if gone:  # even if the block took no notice
+            task.uncancel()
