@@ -45,7 +45,7 @@ CHARS_PER_TOKEN = 4
 Checkpoint = Callable[[], Awaitable[None]]
 
 
-@dataclass
+@dataclass(slots=True)
 class Progress:
     """What a run has done so far."""
 

@@ -5,13 +5,18 @@ half a dozen generators, and sets a timer for each read, where `Patience` has on
 """
 
 from collections.abc import AsyncGenerator
+from functools import cache
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx2
+from multidict import istr
 
 #: Seconds that a connection is kept for the next iteration of a tool loop.
 KEEP_ALIVE_SECONDS = 30.0
+
+#: A header's name as aiohttp keeps it while its answer lasts: one of each is enough.
+_name = cache(istr)
 
 #: Where aiohttp's answer stands among the extensions of its response.
 _ANSWER = "streaming.answer"
@@ -49,7 +54,7 @@ class _Transport(httpx2.AsyncBaseTransport):
         answer = await self._open_session().request(
             request.method,
             str(request.url),
-            headers=request.headers.multi_items(),
+            headers=[(_name(k), v) for k, v in request.headers.multi_items()],
             data=request.content,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(

@@ -65,7 +65,7 @@ class Execution:
         self._lost = False
         self._work: asyncio.Task[None] | None = None
         self._stopped = False
-        self._over = asyncio.Event()
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         log.open(run.id)
 
     async def execute(self) -> None:
@@ -74,7 +74,7 @@ class Execution:
         self._work.add_done_callback(self._work_ended)
         if self._stopped:
             self._cancel_work(self._work)
-        await self._over.wait()
+        await self._over
         self._stopped = True  # what comes now comes too late to change the end
         try:
             await self._finish()
@@ -86,7 +86,7 @@ class Execution:
 
     def stop(self, error: AgentError | None = None) -> None:
         """Stop now: as cancelled, or with an error."""
-        if self._stopped or self._over.is_set():
+        if self._stopped or self._over.done():
             return
         self._stopped = True
         self._error = error
@@ -113,10 +113,11 @@ class Execution:
     def _cancel_work(self, work: asyncio.Task[None]) -> None:
         work.cancel()
         loop = asyncio.get_running_loop()
-        loop.call_later(AGENT_STOP_SECONDS, self._over.set)
+        loop.call_later(AGENT_STOP_SECONDS, self._work_ended)
 
-    def _work_ended(self, work: asyncio.Task[None]) -> None:
-        self._over.set()
+    def _work_ended(self, _work: asyncio.Task[None] | None = None) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
 
     async def _run_agent(self) -> None:
         run = self.run
@@ -153,7 +154,7 @@ class Execution:
             self._error = error
 
     def _publish(self, events: list[Event]) -> None:
-        if self._over.is_set():  # it did not stop in time, and the end is written
+        if self._over.done():  # it did not stop in time, and the end is written
             raise LostRun(self.run.id)
         if logger.isEnabledFor(logging.DEBUG):
             for event in events:
@@ -163,7 +164,7 @@ class Execution:
             self.run.first_token_at = timezone.now()
 
     async def _checkpoint(self) -> None:
-        if self._over.is_set():
+        if self._over.done():
             raise LostRun(self.run.id)
         said = list(self._progress.messages)
         commit = partial(store.checkpoint, self.run, said)
