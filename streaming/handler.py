@@ -69,29 +69,30 @@ class Handler(ASGIHandler):
             signal.disconnect(receiver)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """An ASGI application for HTTP."""
-        async with ThreadSensitiveContext(executor=next(self._threads)):
-            await super().__call__(scope, receive, send)
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, and stop when its client has gone."""
         try:
             body = await self.read_body(receive)
         except RequestAborted:
             return
-        set_script_prefix(get_script_prefix(scope))
-        await request_started.asend(sender=type(self), scope=scope)
+        thread = next(self._threads)
         response: HttpResponseBase | None = None
         try:
             async with _while_connected(receive):
-                response = await self._respond(scope, body)
-                await self.send_response(response, send)
+                async with ThreadSensitiveContext(executor=thread):
+                    with body:
+                        response = await self._respond(scope, body)
+                        if not isinstance(response, EventStream):
+                            await self.send_response(response, send)
+                # It may be open for hours, and needs nothing of all that.
+                if isinstance(response, EventStream):
+                    await self.send_response(response, send)
         finally:
-            body.close()
-            await self._finish(response)
+            await self._finish(response, thread)
 
     async def _respond(self, scope: Scope, body: BytesIO) -> HttpResponseBase:
         """The response to a request. An event stream does not hold on to it."""
+        set_script_prefix(get_script_prefix(scope))
+        await request_started.asend(sender=type(self), scope=scope)
         request, refusal = self.create_request(scope, body)
         if request is None:
             assert refusal
@@ -114,15 +115,20 @@ class Handler(ASGIHandler):
         body.seek(0)
         return body
 
-    async def _finish(self, response: HttpResponseBase | None) -> None:
+    async def _finish(
+        self, response: HttpResponseBase | None, thread: RequestThread
+    ) -> None:
         """Close what is open, and tell who wants to know of each request's end."""
         close_caches()
-        if response is None:
-            await request_finished.asend(sender=type(self))
-        elif request_finished.has_listeners(type(self)):
-            await sync_to_async(response.close)()
-        else:
-            response.close()
+        if not request_finished.has_listeners(type(self)):
+            if response:
+                response.close()
+            return
+        async with ThreadSensitiveContext(executor=thread):
+            if response:
+                await sync_to_async(response.close)()
+            else:
+                await request_finished.asend(sender=type(self))
 
 
 @asynccontextmanager
