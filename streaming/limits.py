@@ -42,7 +42,8 @@ class Connections:
         connection = Connection(self, send)
         self._open.add(connection)
         try:
-            await self._app({**scope, CONNECTION: connection}, receive, connection.send)
+            scope[CONNECTION] = connection  # nobody stands above to whom it is strange
+            await self._app(scope, receive, connection.send)
         finally:
             self._open.discard(connection)
             self.streams -= connection.is_stream

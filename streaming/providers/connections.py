@@ -5,7 +5,7 @@ half a dozen generators, and sets a timer for each read, where `Patience` has on
 """
 
 from collections.abc import AsyncGenerator
-from functools import cache
+from functools import lru_cache
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -15,8 +15,10 @@ from multidict import istr
 #: Seconds that a connection is kept for the next iteration of a tool loop.
 KEEP_ALIVE_SECONDS = 30.0
 
-#: A header's name as aiohttp keeps it while its answer lasts: one of each is enough.
-_name = cache(istr)
+# A request's headers, which are nearly the same each time, are kept by aiohttp while
+# the answer lasts: one of each is enough.
+_name = lru_cache(256)(istr)
+_value = lru_cache(256)(str)
 
 #: Where aiohttp's answer stands among the extensions of its response.
 _ANSWER = "streaming.answer"
@@ -54,7 +56,7 @@ class _Transport(httpx2.AsyncBaseTransport):
         answer = await self._open_session().request(
             request.method,
             str(request.url),
-            headers=[(_name(k), v) for k, v in request.headers.multi_items()],
+            headers=[(_name(k), _value(v)) for k, v in request.headers.multi_items()],
             data=request.content,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(
