@@ -19,7 +19,7 @@ from servestatic import ServeStaticASGI
 
 from streaming import conf, db, runs
 from streaming.handler import Handler
-from streaming.limits import App, Connections, LimitedBodies, Receive, Scope, Send
+from streaming.limits import App, Connections, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def make_application(*, development: bool = False) -> "Lifecycle":
     In development static files are read anew at each request, and at the end nobody
     waits for runs.
     """
-    django = LimitedBodies(Handler(conf.get().request_threads))
+    django = Handler(conf.get().request_threads)
     app = Connections(with_static_files(django, autorefresh=development))
     return Lifecycle(app, 0.0 if development else conf.get().drain)
 

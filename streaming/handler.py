@@ -16,7 +16,6 @@ from typing import ParamSpec, TypeVar
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.core.cache import close_caches
-from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.handlers.base import reset_urlconf
 from django.core.signals import request_finished, request_started
@@ -25,7 +24,8 @@ from django.dispatch import Signal
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-from streaming import db
+from streaming import db, limits
+from streaming.exceptions import BodyTooLarge
 from streaming.http import EventStream
 from streaming.limits import Receive, Scope, Send
 from streaming.threads import DaemonThreads
@@ -71,18 +71,20 @@ class Handler(ASGIHandler):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, and stop when its client has gone."""
         try:
-            body = await self.read_body(receive)
-        except RequestAborted:
+            body = await limits.read_body(scope, receive)
+        except BodyTooLarge as error:
+            return await limits.refuse(error, send)
+        if body is None:
             return
         thread = next(self._threads)
         response: HttpResponseBase | None = None
         try:
             async with _while_connected(receive):
                 async with ThreadSensitiveContext(executor=thread):
-                    with body:
-                        response = await self._respond(scope, body)
-                        if not isinstance(response, EventStream):
-                            await self.send_response(response, send)
+                    response = await self._respond(scope, BytesIO(body))
+                    del body
+                    if not isinstance(response, EventStream):
+                        await self.send_response(response, send)
                 # It may be open for hours, and needs nothing of all that.
                 if isinstance(response, EventStream):
                     await self.send_response(response, send)
@@ -101,19 +103,6 @@ class Handler(ASGIHandler):
         if isinstance(response, EventStream):
             response.let_go(request)
         return response
-
-    async def read_body(self, receive: Receive) -> BytesIO:
-        """The body, in memory: its size was limited before."""
-        body = BytesIO()
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise RequestAborted
-            body.write(message.get("body", b""))
-            more = message.get("more_body", False)
-        body.seek(0)
-        return body
 
     async def _finish(
         self, response: HttpResponseBase | None, thread: RequestThread

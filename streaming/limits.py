@@ -124,30 +124,25 @@ def hold_stream(scope: Scope) -> None:
         connection.hold_stream()
 
 
-class LimitedBodies:
-    """Answers 413 to a body that is larger than `max_body_bytes`."""
+async def read_body(scope: Scope, receive: Receive) -> bytes | None:
+    """The body of a request; None when the client went before it was whole.
 
-    def __init__(self, app: App) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        limit = conf.get().max_body_bytes
-        error = BodyTooLarge(f"The body must have at most {limit} bytes.")
-        size = 0
-
-        async def receive_limited() -> Mapping[str, Any]:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            # To Django the client is gone: it drops what it has kept so far.
-            return message if size <= limit else {"type": "http.disconnect"}
-
-        if _announced(scope) <= limit:
-            await self._app(scope, receive_limited, send)
-        if max(size, _announced(scope)) > limit:
-            await _refuse(error, send)
+    Raises `BodyTooLarge` as soon as it is known to be.
+    """
+    limit = conf.get().max_body_bytes
+    body = bytearray()
+    if _announced(scope) > limit:
+        raise BodyTooLarge(f"The body must have at most {limit} bytes.")
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise BodyTooLarge(f"The body must have at most {limit} bytes.")
+        more = message.get("more_body", False)
+    return bytes(body)
 
 
 def _announced(scope: Scope) -> int:
@@ -156,7 +151,8 @@ def _announced(scope: Scope) -> int:
     return int(value) if value.isdigit() else 0
 
 
-async def _refuse(error: BodyTooLarge, send: Send) -> None:
+async def refuse(error: BodyTooLarge, send: Send) -> None:
+    """Answer with the error: no request is made of such a body."""
     body = msgspec.json.encode({"error": error.message, "code": error.code})
     headers = [
         (b"content-type", b"application/json"),

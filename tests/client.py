@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from streaming.handler import Handler
-from streaming.limits import Connections, LimitedBodies
+from streaming.limits import Connections
 from streaming.models import Run
 
 API = "/api/v1/agent"
@@ -145,7 +145,7 @@ class Api:
     """The application."""
 
     def __init__(self) -> None:
-        self._app = Connections(LimitedBodies(Handler(1)))
+        self._app = Connections(Handler(1))
 
     async def get(self, path: str, **headers: str) -> Response:
         async with self.open("GET", path, headers=headers) as stream:

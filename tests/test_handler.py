@@ -26,7 +26,7 @@ from django.urls import path
 
 from streaming.handler import Handler
 from streaming.http import EventStream
-from streaming.limits import App, Connections, LimitedBodies, Receive, Scope, Send
+from streaming.limits import App, Connections, Receive, Scope, Send
 from streaming.models import Organization
 from tests.client import Api
 from tests.test_limits import served
@@ -329,7 +329,7 @@ async def test_who_leaves_before_the_body_is_whole_has_asked_nothing(
 @asynccontextmanager
 async def site(scene: Scene) -> AsyncGenerator[int]:
     """A real server of these views; its port."""
-    app = Connections(LimitedBodies(Handler(1)))
+    app = Connections(Handler(1))
 
     async def with_scene(scope: Scope, receive: Receive, send: Send) -> None:
         await app({**scope, SCENE: scene}, receive, send)
