@@ -3,10 +3,10 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streaming.events import Content
+from streaming.events import Content, Done
 from streaming.wire import native, sse
 
 
@@ -69,12 +69,20 @@ def test_byte_by_byte() -> None:
 
 
 @given(st.text())
+@example("\nevent: done\ndata: ")
 def test_what_is_framed_is_read_back(text: str) -> None:
     data = native.encode(Content(content=text))
     frame = native.frame(b"run", 7, data)
     assert decode(frame) == [data]
     assert (native.type_of(frame), native.data_of(frame)) == ("content", data)
+    assert not native.is_done(frame)
     assert not {0x2028, 0x2029} & {ord(c) for c in data.decode()}
+
+
+def test_the_last_frame_is_known() -> None:
+    frame = native.frame(b"run", 8, native.encode(Done()))
+    assert native.type_of(frame) == "done"
+    assert native.is_done(frame)
 
 
 def test_a_frame_is_as_the_contract_says() -> None:

@@ -36,7 +36,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_last(self) -> bool:
         """Whether the run's log ends here."""
-        return self.type == "done"
+        return native.is_done(self.frame)
 
 
 def make_entries(run_id: str, first: int, lines: Iterable[bytes]) -> list[Entry]:

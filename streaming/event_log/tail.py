@@ -46,8 +46,13 @@ class Tail:
         """The entries after a number; None when some may be no longer held."""
         if after < self._before:
             return None
-        start = bisect_right(self._entries, after, key=attrgetter("number"))
-        return self._entries[start:]
+        held, behind = self._entries, self.last - after
+        if behind <= 0:
+            return []
+        if behind > len(held) or held[-behind].number != after + 1:
+            # Somewhere the numbers leap, as they do over a crash.
+            behind = len(held) - bisect_right(held, after, key=attrgetter("number"))
+        return held[-behind:]
 
     def forget(self, upto: int) -> None:
         """Drop all but the last `KEEP` of the entries up to a number."""

@@ -17,6 +17,7 @@ _TYPE_START = len(b'{"type":"')
 # As `sse.frame` has it, in one step: each event of each run comes by here.
 _TYPE, _DATA, _END = b"\nevent: ", b"\ndata: ", b"\n\n"
 _FRAME = b"id: %b:%d" + _TYPE + b"%b" + _DATA + b"%b" + _END
+_DONE = _TYPE + b"done" + _DATA
 
 
 def encode(event: BaseEvent) -> bytes:
@@ -48,6 +49,11 @@ def type_of(frame: bytes) -> str:
     """The type of a framed event."""
     start = frame.index(_TYPE) + len(_TYPE)
     return frame[start : frame.index(b"\n", start)].decode()
+
+
+def is_done(frame: bytes) -> bool:
+    """Whether a framed event is `done`. No line of its JSON can look like that."""
+    return _DONE in frame
 
 
 def data_of(frame: bytes) -> bytes:
