@@ -3,6 +3,7 @@ order, from any number on, in this process and in another."""
 
 import asyncio
 import random
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
@@ -10,11 +11,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from django.db import DatabaseError, OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from streaming import db
-from streaming.event_log import Entry, LocalLog, segments, tail
+from streaming.event_log import Entry, LocalLog, LostRun, segments, tail
 from streaming.events import Content, Done, Event
 from streaming.models import (
     Conversation,
@@ -295,3 +296,100 @@ async def test_a_reader_is_let_go_when_the_database_stays_away(
     back = asyncio.create_task(read(elsewhere, run.id, 1))
     await here.close(run.id, [Done()], commit)
     assert [entry.number for entry in await back] == [2]
+
+
+def end(run: Run) -> Callable[[LogState], None]:
+    """What belongs to the end of a run."""
+
+    def commit(log_state: LogState) -> None:
+        going = Run.objects.filter(id=run.id, worker=WORKER, status="running")
+        if not going.update(status="completed", log_state=log_state):
+            raise LostRun(run.id)
+
+    return commit
+
+
+async def test_runs_that_end_at_the_same_time_share_a_transaction(
+    make_log: Log,
+) -> None:
+    log = make_log()
+    runs = [await db.write(make_run) for _ in range(10)]
+    for run in runs:
+        log.open(run.id)
+        log.append(run.id, words(1))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        assert go_on.wait(20)
+
+    def ended(run: Run, log_state: LogState) -> None:
+        end(run)(log_state)
+        transaction.on_commit(partial(order.append, "committed"))
+        order.append("written")
+
+    order: list[str] = []
+    holding = asyncio.create_task(db.write(hold))
+    assert await asyncio.to_thread(begun.wait, 20)
+    closing = [
+        asyncio.create_task(log.close(run.id, [Done()], partial(ended, run)))
+        for run in runs
+    ]
+    for _ in range(2 * len(runs)):  # each takes the log's lock, in turn
+        await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(holding, *closing)
+    assert order == ["written"] * 10 + ["committed"] * 10
+    assert {run.log_state async for run in Run.objects.all()} == {LogState.COMPACTED}
+
+
+@pytest.mark.parametrize("fault", ["", "refuse", "lose the answer"])
+async def test_a_run_ends_rightly_while_a_flush_has_its_events_in_hand(
+    make_log: Log, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    log = make_log()
+    log._flush_seconds = 60  # but for ours
+    run = await db.write(make_run)
+    log.open(run.id)
+    log.append(run.id, words(1, 2))
+    write, in_hand, go_on = db.write, asyncio.Event(), asyncio.Event()
+
+    async def slow(*call: Any) -> Any:  # noqa: ANN401
+        monkeypatch.setattr(db, "write", write)
+        in_hand.set()
+        await go_on.wait()
+        if fault == "refuse":
+            raise OperationalError(fault)
+        saved = await write(*call)
+        if fault:
+            raise OperationalError(fault)
+        return saved
+
+    monkeypatch.setattr(db, "write", slow)
+    flushing = asyncio.create_task(log.flush())
+    await in_hand.wait()
+    log.append(run.id, words(3))
+    closing = asyncio.create_task(log.close(run.id, [Done()], end(run)))
+    await asyncio.sleep(0)
+    go_on.set()
+    [flushed] = await asyncio.gather(flushing, return_exceptions=True)
+    await closing
+    assert isinstance(flushed, OperationalError) == bool(fault)
+    assert [entry.number for entry in await read(make_log(), run.id)] == [1, 2, 3, 4]
+    rows = 1 if fault == "refuse" else 2
+    assert await EventSegment.objects.acount() == rows
+    state = LogState.COMPACTED if rows == 1 else LogState.WRITTEN
+    assert (await Run.objects.aget()).log_state == state
+
+
+async def test_who_waits_to_keep_an_abandoned_run_is_told_that_it_is_lost(
+    make_log: Log,
+) -> None:
+    log = make_log()
+    run = await begin(log)
+    async with log._lock:
+        keeping = asyncio.create_task(log.keep(run.id, lambda: None))
+        await asyncio.sleep(0)
+        log.abandon(run.id, [Done()])
+    with pytest.raises(LostRun):
+        await keeping

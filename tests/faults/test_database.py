@@ -5,6 +5,7 @@ import asyncio
 import os
 import socket
 import threading
+from typing import Any
 
 import psycopg
 import pytest
@@ -178,3 +179,30 @@ def test_a_postgresql_that_vanishes_is_noticed(
         told = [wire.getsockopt(*option) for option in WATCHING]
         assert told == [1, 10, 5, 3, 25_000]
         assert connection.info.get_parameters()["connect_timeout"] == "5"
+
+
+async def test_an_end_behind_a_checkpoint_without_an_answer_says_nothing_twice(
+    api: Api, upstream: Upstream, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "RETRY_SECONDS", 60.0)  # it is stopped before
+    upstream.reply(
+        chat.tool_calls(("c", "calculator", {"expression": "1+1"}), text="I count. ")
+    )
+    async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
+        await stream.until("connected")
+        run_id = stream.response.headers["x-run-id"]
+        keep = runs.executor().log.keep
+
+        async def lose_the_answer(*call: Any) -> None:  # noqa: ANN401
+            database.lose_answers = 1
+            try:
+                await keep(*call)
+            finally:
+                runs.executor().stop(run_id)
+
+        monkeypatch.setattr(runs.executor().log, "keep", lose_the_answer)
+        whole = await stream.end()
+    assert database.cut
+    assert whole.events[-2:] == ["complete", "done"]
+    roles = [m.role async for m in Message.objects.order_by("id")]
+    assert roles == ["user", "assistant"]

@@ -1,0 +1,83 @@
+"""Migrations carry what is there, in both directions; the models' indexes suffice."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.state import StateApps
+from django.db.models import ForeignKey, Model
+
+NAMES = ("Organization", "Conversation", "Run", "Message", "EventSegment")
+Rows = dict[str, list[dict[str, object]]]
+
+
+def migrate(name: str) -> StateApps:
+    """Go to a migration; the models as they are there."""
+    executor = MigrationExecutor(connection)
+    executor.migrate([("streaming", name)])
+    state: StateApps = executor.loader.project_state(("streaming", name)).apps
+    return state
+
+
+def newest() -> str:
+    leaves = MigrationExecutor(connection).loader.graph.leaf_nodes("streaming")
+    return str(leaves[0][1])
+
+
+@pytest.fixture
+def _at_the_newest_afterwards(transactional_db: None) -> Iterator[None]:
+    yield
+    migrate(newest())
+
+
+def rows(models: StateApps) -> Rows:
+    found = {name: models.get_model("streaming", name) for name in NAMES}
+    return {name: list(m.objects.order_by("pk").values()) for name, m in found.items()}
+
+
+def fill(models: StateApps) -> None:
+    """Two rows of each model."""
+    organization, conversation, run, message, segment = (
+        models.get_model("streaming", name) for name in NAMES
+    )
+    for at in range(2):
+        tenant = organization.objects.create(org_id=f"org {at}")
+        talk = conversation.objects.create(
+            organization=tenant, conversation_id=f"c{at}"
+        )
+        asked = run.objects.create(
+            id=f"run{at}", organization=tenant, conversation=talk, input="Hi"
+        )
+        message.objects.create(conversation=talk, run=asked, role="user", parts=[at])
+        segment.objects.create(run=asked, first_id=1, last_id=1, events=f"{at}")
+
+
+@pytest.mark.usefixtures("_at_the_newest_afterwards")
+def test_fewer_indexes_keep_every_row() -> None:
+    before = migrate("0002_logs_that_age")
+    fill(before)
+    there = rows(before)
+    assert rows(migrate("0003_one_index_for_each_use")) == there
+    assert rows(migrate("0002_logs_that_age")) == there
+
+
+def first_fields(model: type[Model]) -> set[str]:
+    """What the unconditional indexes and constraints of a model begin with."""
+    each = [*model._meta.indexes, *model._meta.constraints]
+    return {
+        list(one.fields)[0].lstrip("-")
+        for one in each
+        if getattr(one, "fields", None) and getattr(one, "condition", None) is None
+    }
+
+
+MODELS = list(apps.get_app_config("streaming").get_models())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_foreign_key_has_an_index(model: type[Model]) -> None:
+    keys = [f for f in model._meta.concrete_fields if isinstance(f, ForeignKey)]
+    bare = {key.name for key in keys if not getattr(key, "db_index")}  # noqa: B009  (the stubs lack it)
+    assert bare <= first_fields(model)
