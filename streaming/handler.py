@@ -110,11 +110,11 @@ class Handler(ASGIHandler):
         """Close what is open, and tell who wants to know of each request's end."""
         close_caches()
         if not request_finished.has_listeners(type(self)):
-            if response:
+            if response is not None:
                 response.close()
             return
         async with ThreadSensitiveContext(executor=thread):
-            if response:
+            if response is not None:
                 await sync_to_async(response.close)()
             else:
                 await request_finished.asend(sender=type(self))
