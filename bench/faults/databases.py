@@ -3,12 +3,13 @@
 import atexit
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -34,6 +35,24 @@ def database(directory: Path, postgres_url: str = "") -> Iterator[str]:
         yield _url_of(postgres_url, name)
     finally:
         _drop(postgres_url, name)
+
+
+def is_locked(directory: Path, url: str) -> bool:
+    """Whether somebody stands in the midst of a transaction that writes."""
+    if url:
+        runs = "SELECT FROM streaming_run FOR UPDATE NOWAIT"
+        try:
+            _execute(url, runs)
+        except psycopg.errors.LockNotAvailable:
+            return True
+        return False
+    path = directory / "db.sqlite3"
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as database:
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+    return False
 
 
 @cache

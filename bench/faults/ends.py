@@ -63,7 +63,7 @@ async def suspend(site: Site, model: Model) -> dict[str, float]:
         await until(lambda: len(here.events) > 50)
         there = Stream(http, other.where, body, here.run_id)
         await there.read_once(most=1)
-        one.signal(signal.SIGSTOP)
+        await site.stand_still(one)
         try:
             await there.read()
             assert there.outcome == "interrupted"

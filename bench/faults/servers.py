@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.faults.databases import ROOT, database
+from bench.faults.databases import ROOT, database, is_locked
 from bench.faults.model import Model
 from bench.processes import free_port
 
@@ -136,6 +136,17 @@ class Site:
     def through(self, database_url: str) -> None:
         """Let the servers to come reach the database another way."""
         self._environment["DATABASE_URL"] = database_url
+
+    async def stand_still(self, server: Server) -> None:
+        """Suspend a server, but not while it keeps others from the database.
+
+        Nobody could write then, for as long as it stands: no server can help that.
+        """
+        server.signal(signal.SIGSTOP)
+        while await asyncio.to_thread(is_locked, self.directory, self.database_url):
+            server.signal(signal.SIGCONT)
+            await asyncio.sleep(0.01)
+            server.signal(signal.SIGSTOP)
 
     def close(self) -> None:
         """Kill what still runs."""

@@ -114,6 +114,7 @@ class Command(runserver.Command):
             f"  admin     {url}/admin/\n\n"
             f"Ctrl+C stops it.\n"
         )
+        self.stdout.flush()  # whoever reads it through a pipe waits for it
 
 
 def _supervise() -> int:
