@@ -55,7 +55,7 @@ def _peak(running: Running, streams: int) -> tuple[int, int]:
     pid = running.server.pid
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # forget earlier peaks
     end = running.begin(streams, **HELD)
-    time.sleep(HELD["spread"] + 1)  # until the last has begun: see `begin`
+    time.sleep(HELD["spread"] + 1)  # the load's process tells nothing before its end
     threads = status(pid, "Threads")
     end()
     return status(pid, "VmHWM"), threads

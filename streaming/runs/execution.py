@@ -78,8 +78,7 @@ class Execution:
         self._stopped = True  # what comes now comes too late to change the end
         try:
             await self._finish()
-        except Exception:
-            # Whatever is wrong, readers must not wait for ever.
+        except Exception:  # whatever is wrong, readers must not wait for ever
             logger.exception("run not stored", extra={"run_id": self.run.id})
             self._end_unstored(InternalError())
         self._report()

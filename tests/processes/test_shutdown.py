@@ -52,9 +52,8 @@ def test_sigterm_gives_runs_their_time_takes_no_new_ones_and_keeps_what_was_said
         short.until("content")
         long.until("content")
         server.terminate()
-        # Processes with children take a moment to pass it on.
         while (status := answer("GET", f"{server.url}/ready")) == 200:
-            time.sleep(0.05)
+            time.sleep(0.05)  # processes with children take a moment to pass it on
         body = {"input": "2 + 2", "conversation_id": "late"}
         answers = [
             answer("POST", f"{server.url}{API}/{path}", body)

@@ -42,8 +42,8 @@ def test_runserver_starts_anew_when_code_changes(make: Start, tmp_path: Path) ->
     deadline = time.monotonic() + 20
     while server.log.read_text().count("Ctrl+C stops it.") < 2:
         assert time.monotonic() < deadline, server.log.read_text()
-        os.utime(views)  # again and again: the reloader may not be watching yet
-        time.sleep(0.5)
+        os.utime(views)
+        time.sleep(0.5)  # then once more: the reloader may not be watching yet
 
 
 @pytest.mark.parametrize("command", [UVICORN, RUNSERVER])
