@@ -131,17 +131,15 @@ async def read_body(scope: Scope, receive: Receive) -> bytes | None:
     """
     limit = conf.get().max_body_bytes
     body = bytearray()
-    if _announced(scope) > limit:
-        raise BodyTooLarge(f"The body must have at most {limit} bytes.")
-    more = True
-    while more:
+    size, more = _announced(scope), True
+    while more and size <= limit:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
         body += message.get("body", b"")
-        if len(body) > limit:
-            raise BodyTooLarge(f"The body must have at most {limit} bytes.")
-        more = message.get("more_body", False)
+        size, more = len(body), message.get("more_body", False)
+    if size > limit:
+        raise BodyTooLarge(f"The body must have at most {limit} bytes.")
     return bytes(body)
 
 

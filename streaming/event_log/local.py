@@ -60,8 +60,12 @@ class _Writing:
         first = self.tail.last - len(self.pending) + 1
         return Segment(run_id, first, [*self.pending, *more])
 
-    def is_durable(self, segment: Segment) -> None:
-        """Go on without what was written."""
+    def show(self, run_id: str, lines: Sequence[bytes]) -> None:
+        """Let the readers here have the next events."""
+        self.tail.extend(make_entries(run_id, self.tail.last + 1, lines))
+
+    def forget(self, segment: Segment) -> None:
+        """Go on without what is durable now."""
         if segment.lines:
             del self.pending[: len(segment.lines)]
             self.tail.forget(segment.last)
@@ -109,7 +113,7 @@ class LocalLog:
         writing = self._writing[run_id]
         lines = native.encode_all(events)
         writing.pending += lines
-        writing.tail.extend(make_entries(run_id, writing.tail.last + 1, lines))
+        writing.show(run_id, lines)
         self._keep_going("flush", self._flush_forever)
 
     async def keep(self, run_id: str, commit: Callable[[], None]) -> None:
@@ -119,7 +123,7 @@ class LocalLog:
                 raise LostRun(run_id)
             segment = writing.segment(run_id)
             await self._save(writing, segment, lambda _: commit())
-            writing.is_durable(segment)
+            writing.forget(segment)
 
     async def close(
         self, run_id: str, events: Sequence[Event], commit: Callable[[LogState], None]
@@ -132,7 +136,7 @@ class LocalLog:
         # From here on no flush touches the run, and many may end at the same time.
         await self._save(writing, segment, commit)
         del self._writing[run_id]
-        writing.tail.extend(make_entries(run_id, writing.tail.last + 1, lines))
+        writing.show(run_id, lines)
 
     def abandon(self, run_id: str, events: Sequence[Event]) -> None:
         if writing := self._writing.pop(run_id, None):
@@ -203,7 +207,7 @@ class LocalLog:
             save = partial(segments.save, batch, self._worker)
             lost = await self._write(taken.values(), save)
             for segment in batch:
-                taken[segment.run_id].is_durable(segment)
+                taken[segment.run_id].forget(segment)
         for run_id in lost:
             self._on_lost(run_id)
 
