@@ -5,8 +5,8 @@ database needs to run it. Values pass through the models' fields as they do ther
 no signals are sent.
 """
 
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any, cast
 
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -14,46 +14,54 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import AutoField, Field, JSONField, Model
 
 Fields = tuple["Field[Any, Any]", ...]
+#: What a row's fields must be for it to be changed, and what to set.
+Change = tuple[Mapping[str, object], Mapping[str, object]]
 
 #: What only a JSON field has anything to do with.
 _PLAIN = frozenset({str, int, bool, type(None)})
 
 
-def insert(row: Model) -> None:
-    """Insert a row. It has its key then."""
-    connection = connections[DEFAULT_DB_ALIAS]
-    sql, fields = _insertion(type(row))
-    values = _values(row, fields, connection)
-    with connection.cursor() as cursor:
-        if isinstance(row._meta.pk, AutoField):
-            cursor.execute(f"{sql} RETURNING {_column(row._meta.pk)}", values)
-            (row.pk,) = cursor.fetchone()
-        else:
-            cursor.execute(sql, values)
-    row._state.adding = False
-    row._state.db = connection.alias
-
-
 def insert_all(rows: Iterable[Model]) -> None:
-    """Insert rows of one model whose keys nobody needs."""
+    """Insert rows of one model whose keys nobody needs, or that have them already."""
     connection = connections[DEFAULT_DB_ALIAS]
     values: list[list[Any]] = []
     sql = ""
     for row in rows:
         sql, fields = _insertion(type(row))
         values.append(_values(row, fields, connection))
+        _is_stored(row, connection)
     if values:
         with connection.cursor() as cursor:
             cursor.executemany(sql, values)
 
 
-def update(model: type[Model], where: Mapping[str, object], **values: object) -> int:
-    """Set fields of the rows whose fields are as in `where`; return their number."""
+def insert_with_keys(rows: Sequence[Model]) -> None:
+    """Insert rows of one model. They have the keys then that the database gave them."""
+    if not rows:
+        return
     connection = connections[DEFAULT_DB_ALIAS]
-    sql, fields = _update(model, tuple(values), tuple(where))
-    named = (*values.values(), *where.values())
+    sql, fields = _insertion_with_keys(type(rows[0]), len(rows))
+    values = [v for row in rows for v in _values(row, fields, connection)]
     with connection.cursor() as cursor:
-        cursor.execute(sql, _prepared(fields, named, connection))
+        cursor.execute(sql, values)
+        for row, (key,) in zip(rows, cursor.fetchall(), strict=True):
+            row.pk = key
+            _is_stored(row, connection)
+
+
+def update_all(model: type[Model], changes: Sequence[Change]) -> int:
+    """Set fields of rows; return the number of rows that were there to be changed.
+
+    All changes name the same fields.
+    """
+    if not changes:
+        return 0
+    connection = connections[DEFAULT_DB_ALIAS]
+    where, values = changes[0]
+    sql, fields = _update(model, tuple(values), tuple(where))
+    with connection.cursor() as cursor:
+        named = [(*values.values(), *where.values()) for where, values in changes]
+        cursor.executemany(sql, [_prepared(fields, row, connection) for row in named])
         return int(cursor.rowcount)
 
 
@@ -64,6 +72,11 @@ def count(model: type[Model], **where: object) -> int:
     with connection.cursor() as cursor:
         cursor.execute(sql, _prepared(fields, where.values(), connection))
         return int(cursor.fetchone()[0])
+
+
+def _is_stored(row: Model, connection: BaseDatabaseWrapper) -> None:
+    row._state.adding = False
+    row._state.db = connection.alias
 
 
 def _values(row: Model, fields: Fields, connection: BaseDatabaseWrapper) -> list[Any]:
@@ -80,6 +93,15 @@ def _prepared(
         else field.get_db_prep_save(value, connection)
         for field, value in zip(fields, values, strict=True)
     ]
+
+
+@lru_cache(64)  # few: how many rows there are makes another statement of it
+def _insertion_with_keys(model: type[Model], rows: int) -> tuple[str, Fields]:
+    """The statement for so many rows, and the fields that each wants."""
+    sql, fields = _insertion(model)
+    row = sql[sql.rindex("(") :]
+    more = f", {row}" * (rows - 1)
+    return f"{sql}{more} RETURNING {_column(model._meta.pk)}", fields
 
 
 @cache

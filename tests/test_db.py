@@ -5,7 +5,7 @@ import asyncio
 import sys
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -84,6 +84,39 @@ async def test_what_waits_together_is_committed_together() -> None:
 async def test_each_gets_its_own_result() -> None:
     assert await write_together(make("a"), make("b")) == ["a", "b"]
     assert await organizations() == {"a", "b"}
+
+
+def make_all(names: Sequence[str], prefix: str) -> list[str]:
+    """Write organizations, all at once; of those that are refused none."""
+    if "refused" in names:
+        raise Refused
+    made = [Organization(org_id=f"{prefix} {name} of {len(names)}") for name in names]
+    Organization.objects.bulk_create(made)
+    return [organization.org_id for organization in made]
+
+
+async def write_alike(*items: tuple[str, str]) -> list[object]:
+    """What each got or raised, when all had to wait for the same."""
+    async with busy_writer():
+        tasks = [
+            asyncio.create_task(db.write_alike(make_all, name, prefix))
+            for name, prefix in items
+        ]
+        await asyncio.sleep(0)
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_what_is_written_alike_is_written_in_one_call() -> None:
+    names = [("a", "x"), ("b", "y"), ("c", "x"), ("d", "x")]
+    results = await write_alike(*names)
+    assert results == ["x a of 3", "y b of 1", "x c of 3", "x d of 3"]
+    assert await organizations() == set(results)
+
+
+async def test_who_fails_among_those_alike_undoes_no_other() -> None:
+    results = await write_alike(("a", "x"), ("refused", "x"), ("b", "x"), ("a", "x"))
+    assert [type(result) for result in results] == [str, Refused, str, IntegrityError]
+    assert await organizations() == {"x a of 1", "x b of 1"}
 
 
 async def test_who_fails_undoes_itself_and_no_other() -> None:

@@ -15,7 +15,7 @@ from django.db import DatabaseError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from streaming import db
-from streaming.event_log import Entry, LocalLog, LostRun, segments, tail
+from streaming.event_log import Ends, Entry, LocalLog, LostRun, segments, tail
 from streaming.events import Content, Done, Event
 from streaming.models import (
     Conversation,
@@ -46,7 +46,7 @@ def words(*numbers: int) -> list[Event]:
     return [Content(content=str(number), timestamp=number) for number in numbers]
 
 
-def commit(log_state: LogState) -> None:
+def commit(ends: Ends[None]) -> None:
     """Nothing else belongs to the end of these runs."""
 
 
@@ -88,7 +88,7 @@ async def test_a_log_is_read_from_any_number_on(make_log: Log) -> None:
     for number in range(1, 10):
         here.append(run.id, words(number))
         await asyncio.sleep(FLUSH / 2)
-    await here.close(run.id, [*words(10), Done(timestamp=11)], commit)
+    await here.close(run.id, [*words(10), Done(timestamp=11)], None, commit)
     whole = await read(make_log(), run.id)
     assert [entry.number for entry in whole] == list(range(1, 12))
     assert whole[-1].is_last
@@ -129,7 +129,7 @@ async def test_readers_that_come_and_go_see_each_event_once(
         here.append(run.id, words(*range(number + 1, number + count + 1)))
         number += count
         await asyncio.sleep(chance.random() * FLUSH / 4)
-    await here.close(run.id, [Done()], commit)
+    await here.close(run.id, [Done()], None, commit)
     async with asyncio.timeout(30):
         all_seen = await asyncio.gather(*readers)
     for seen in all_seen:
@@ -151,7 +151,7 @@ async def test_a_reader_far_behind_reads_the_database(
         log.append(run.id, words(number))
         if number % 20 == 0:
             await log.flush()
-    await log.close(run.id, [Done()], commit)
+    await log.close(run.id, [Done()], None, commit)
     async with aclosing(slow):
         rest = [entry async for batch in slow for entry in batch]
     assert [e.number for e in [*first, *rest]] == list(range(1, 201))
@@ -197,13 +197,13 @@ async def test_an_end_that_cannot_be_kept_is_not_shown(make_log: Log) -> None:
     log.append(run.id, words(1))
     reader = asyncio.create_task(read(log, run.id))
 
-    def fail(log_state: LogState) -> None:
+    def fail(ends: Ends[None]) -> None:
         raise DatabaseError("away")
 
     with pytest.raises(DatabaseError):
-        await log.close(run.id, [Done()], fail)
+        await log.close(run.id, [Done()], None, fail)
     assert not reader.done()
-    await log.close(run.id, [Done(timestamp=5)], commit)
+    await log.close(run.id, [Done(timestamp=5)], None, commit)
     entries = await reader
     assert [entry.number for entry in entries] == [1, 2]
     assert await db.read(partial(segments.load, run.id, 0)) == entries
@@ -216,21 +216,21 @@ async def test_a_flush_between_two_attempts_to_end_spoils_neither(
     run = await db.write(make_run)
     log.open(run.id)
     log.append(run.id, words(1))
-    write = db.write
+    write = db.write_alike
 
-    def ended(log_state: LogState) -> None:
+    def ended(ends: Ends[None]) -> None:
         Run.objects.filter(id=run.id).update(status="completed")
 
     async def lose_the_answer(*call: Any) -> None:  # noqa: ANN401
         await write(*call)
         raise OperationalError("the connection broke in the commit")
 
-    monkeypatch.setattr(db, "write", lose_the_answer)
+    monkeypatch.setattr(db, "write_alike", lose_the_answer)
     with pytest.raises(OperationalError):
-        await log.close(run.id, [Done(timestamp=2)], ended)
-    monkeypatch.setattr(db, "write", write)
+        await log.close(run.id, [Done(timestamp=2)], None, ended)
+    monkeypatch.setattr(db, "write_alike", write)
     await log.flush()
-    await log.close(run.id, [Done(timestamp=2)], ended)
+    await log.close(run.id, [Done(timestamp=2)], None, ended)
     assert [entry.number for entry in await read(log, run.id)] == [1, 2]
 
 
@@ -248,7 +248,7 @@ async def test_a_number_beyond_the_end_ends_at_once(make_log: Log) -> None:
     log = make_log()
     run = await db.write(make_run)
     log.open(run.id)
-    await log.close(run.id, [Done()], commit)
+    await log.close(run.id, [Done()], None, commit)
     assert await read(log, run.id, 1) == []
     assert await read(log, run.id, 1_000_000) == []
 
@@ -294,19 +294,16 @@ async def test_a_reader_is_let_go_when_the_database_stays_away(
         assert [batch async for batch in batches if batch] == []
     monkeypatch.undo()
     back = asyncio.create_task(read(elsewhere, run.id, 1))
-    await here.close(run.id, [Done()], commit)
+    await here.close(run.id, [Done()], None, commit)
     assert [entry.number for entry in await back] == [2]
 
 
-def end(run: Run) -> Callable[[LogState], None]:
-    """What belongs to the end of a run."""
-
-    def commit(log_state: LogState) -> None:
+def end(ends: Ends[Run]) -> None:
+    """Write what belongs to the end of runs."""
+    for run, log_state in ends:
         going = Run.objects.filter(id=run.id, worker=WORKER, status="running")
         if not going.update(status="completed", log_state=log_state):
             raise LostRun(run.id)
-
-    return commit
 
 
 async def test_runs_that_end_at_the_same_time_share_a_transaction(
@@ -323,23 +320,22 @@ async def test_runs_that_end_at_the_same_time_share_a_transaction(
         begun.set()
         assert go_on.wait(20)
 
-    def ended(run: Run, log_state: LogState) -> None:
-        end(run)(log_state)
+    def ended(ends: Ends[Run]) -> None:
+        end(ends)
         transaction.on_commit(partial(order.append, "committed"))
-        order.append("written")
+        order.append(f"{len(ends)} written")
 
     order: list[str] = []
     holding = asyncio.create_task(db.write(hold))
     assert await asyncio.to_thread(begun.wait, 20)
     closing = [
-        asyncio.create_task(log.close(run.id, [Done()], partial(ended, run)))
-        for run in runs
+        asyncio.create_task(log.close(run.id, [Done()], run, ended)) for run in runs
     ]
     for _ in range(2 * len(runs)):  # each takes the log's lock, in turn
         await asyncio.sleep(0)
     go_on.set()
     await asyncio.gather(holding, *closing)
-    assert order == ["written"] * 10 + ["committed"] * 10
+    assert order == ["10 written", "committed"]
     assert {run.log_state async for run in Run.objects.all()} == {LogState.COMPACTED}
 
 
@@ -352,10 +348,10 @@ async def test_a_run_ends_rightly_while_a_flush_has_its_events_in_hand(
     run = await db.write(make_run)
     log.open(run.id)
     log.append(run.id, words(1, 2))
-    write, in_hand, go_on = db.write, asyncio.Event(), asyncio.Event()
+    write, in_hand, go_on = db.write_alike, asyncio.Event(), asyncio.Event()
 
     async def slow(*call: Any) -> Any:  # noqa: ANN401
-        monkeypatch.setattr(db, "write", write)
+        monkeypatch.setattr(db, "write_alike", write)
         in_hand.set()
         await go_on.wait()
         if fault == "refuse":
@@ -365,11 +361,11 @@ async def test_a_run_ends_rightly_while_a_flush_has_its_events_in_hand(
             raise OperationalError(fault)
         return saved
 
-    monkeypatch.setattr(db, "write", slow)
+    monkeypatch.setattr(db, "write_alike", slow)
     flushing = asyncio.create_task(log.flush())
     await in_hand.wait()
     log.append(run.id, words(3))
-    closing = asyncio.create_task(log.close(run.id, [Done()], end(run)))
+    closing = asyncio.create_task(log.close(run.id, [Done()], run, end))
     await asyncio.sleep(0)
     go_on.set()
     [flushed] = await asyncio.gather(flushing, return_exceptions=True)

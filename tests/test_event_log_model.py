@@ -8,12 +8,12 @@ made compact and removed. Whoever follows sees what the model says, byte for byt
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import pytest
@@ -30,6 +30,7 @@ from hypothesis.stateful import (
 
 from streaming import db
 from streaming.event_log import (
+    Ends,
     Entry,
     LocalLog,
     LostRun,
@@ -39,12 +40,11 @@ from streaming.event_log import (
 )
 from streaming.event_log.base import make_entries
 from streaming.events import Content, Done, ErrorEvent, ErrorInfo, Event
-from streaming.models import LogState, Run, RunStatus
+from streaming.models import Run, RunStatus
 from streaming.runs import presence, retention
 from streaming.wire import native
 from tests.test_event_log import make_run
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 HEARTBEAT = 0.002
@@ -152,14 +152,14 @@ def _end_with(seen: list[Entry], durable: list[Entry]) -> list[Entry]:
 @contextmanager
 def fault(name: str) -> Iterator[None]:
     """The next write is refused, or its answer is lost."""
-    write = db.write
+    write: Callable[..., Awaitable[Any]] = db.write_alike
 
-    async def faulty(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def faulty(*call: Any) -> Any:  # noqa: ANN401
         if name == "lose the answer":
-            await write(function, *args, **kwargs)
+            await write(*call)
         raise OperationalError(name)
 
-    with patch.object(db, "write", faulty if name else write):
+    with patch.object(db, "write_alike", faulty if name else write):
         yield
 
 
@@ -271,7 +271,8 @@ class Logs(RuleBasedStateMachine):
         entries = run.number(run.end, run.last)
         taken_over = run.ended and run.durable[-len(entries) :] != entries
 
-        def commit(log_state: LogState) -> None:
+        def commit(ends: Ends[None]) -> None:
+            [(_, log_state)] = ends
             mine = Run.objects.filter(
                 id=run.id, worker=owner.name, status=RunStatus.RUNNING
             )
@@ -281,7 +282,7 @@ class Logs(RuleBasedStateMachine):
 
         try:
             with fault(name):
-                self.do(owner.close(run.id, run.end, commit))
+                self.do(owner.close(run.id, run.end, None, commit))
         except LostRun:
             assert taken_over
             return self._give_up(run)

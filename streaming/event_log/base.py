@@ -1,13 +1,18 @@
 """What an event log is, whatever it is made of."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from streaming.events import Event
 from streaming.models import LogState
 from streaming.wire import native
+
+T = TypeVar("T")
+
+#: How runs end, as whoever writes that has it, and the states of their logs then.
+Ends = Sequence[tuple[T, LogState]]
 
 
 class LostRun(Exception):
@@ -76,13 +81,18 @@ class EventLog(Protocol):
         ...
 
     async def close(
-        self, run_id: str, events: Sequence[Event], commit: Callable[[LogState], None]
+        self,
+        run_id: str,
+        events: Sequence[Event],
+        end: T,
+        commit: Callable[[Ends[T]], None],
     ) -> None:
         """Append the last events, `done` among them.
 
         They are shown to readers once they are durable, in one transaction with what
-        `commit`, told in what state the log is then, writes to the database. When it
-        raises, so does this, and the log stays open.
+        `commit` writes to the database: it is called with the ends of all runs that
+        end at the same time. When it raises for ours, so does this, and the log stays
+        open.
         """
         ...
 

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import (
     AsyncGenerator,
+    Awaitable,
     Callable,
     Collection,
     Coroutine,
@@ -25,11 +26,10 @@ from django.db import Error
 from streaming import db
 from streaming.deadline import Deadline
 from streaming.event_log import segments
-from streaming.event_log.base import Entry, LostRun, make_entries
-from streaming.event_log.segments import Segment
+from streaming.event_log.base import Ends, Entry, LostRun, make_entries
+from streaming.event_log.segments import Saving, Segment
 from streaming.event_log.tail import Tail
 from streaming.events import Event
-from streaming.models import LogState
 from streaming.wire import native
 
 logger = logging.getLogger(__name__)
@@ -122,11 +122,15 @@ class LocalLog:
             if writing is None:
                 raise LostRun(run_id)
             segment = writing.segment(run_id)
-            await self._save(writing, segment, lambda _: commit())
+            await self._save(writing, segment, None, lambda _: commit())
             writing.forget(segment)
 
     async def close(
-        self, run_id: str, events: Sequence[Event], commit: Callable[[LogState], None]
+        self,
+        run_id: str,
+        events: Sequence[Event],
+        end: T,
+        commit: Callable[[Ends[T]], None],
     ) -> None:
         lines = native.encode_all(events)
         async with self._lock:  # a flush may have the run's events in hand
@@ -134,7 +138,7 @@ class LocalLog:
             segment = writing.segment(run_id, *lines)
             writing.tried = segment.last
         # From here on no flush touches the run, and many may end at the same time.
-        await self._save(writing, segment, commit)
+        await self._save(writing, segment, end, commit)
         del self._writing[run_id]
         writing.show(run_id, lines)
 
@@ -204,28 +208,36 @@ class LocalLog:
             if not taken:
                 return
             batch = [writing.segment(run) for run, writing in taken.items()]
-            save = partial(segments.save, batch, self._worker)
-            lost = await self._write(taken.values(), save)
+            lost = await self._write(
+                taken.values(), partial(db.write, segments.save, batch, self._worker)
+            )
             for segment in batch:
                 taken[segment.run_id].forget(segment)
         for run_id in lost:
             self._on_lost(run_id)
 
     async def _save(
-        self, writing: _Writing, segment: Segment, commit: Callable[[LogState], None]
+        self,
+        writing: _Writing,
+        segment: Segment,
+        what: T,
+        commit: Callable[[Ends[T]], None],
     ) -> None:
-        save = partial(segments.save_with, segment, self._worker, commit)
+        def save(unsure: bool) -> Awaitable[None]:
+            saving = Saving(segment, what, unsure)
+            return db.write_alike(segments.save_with, saving, self._worker, commit)
+
         await self._write([writing], save)
 
     async def _write(
-        self, writings: Collection[_Writing], save: Callable[[bool], T]
+        self, writings: Collection[_Writing], save: Callable[[bool], Awaitable[T]]
     ) -> T:
-        """Call `save`; it is told whether an earlier attempt broke off."""
+        """Await what `save` makes; it is told whether an earlier attempt broke off."""
         unsure = any(writing.unsure for writing in writings)
         for writing in writings:
             writing.unsure = True
         self._trying_since = self._trying_since or time.monotonic()
-        saved = await db.write(save, unsure)
+        saved = await save(unsure)
         for writing in writings:
             writing.unsure = False
         self._trying_since = None

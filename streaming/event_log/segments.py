@@ -9,13 +9,16 @@ from collections.abc import (
 )
 from functools import reduce
 from operator import or_
+from typing import Generic, TypeVar
 
 import msgspec
 from django.db.models import Max, Q
 
-from streaming.event_log.base import Entry, make_entries
+from streaming.event_log.base import Ends, Entry, make_entries
 from streaming.models import EventSegment, LogState, Run, RunStatus
 from streaming.statements import insert_all
+
+T = TypeVar("T")
 
 #: Rows that one read takes at most. A row holds what one flush interval brought.
 READ_ROWS = 200
@@ -71,28 +74,42 @@ def save(segments: Iterable[Segment], worker: str, unsure: bool = False) -> set[
     return set(by_run) - owned
 
 
-def save_with(
-    segment: Segment,
-    worker: str,
-    commit: Callable[[LogState], None],
-    unsure: bool = False,
-) -> None:
-    """Write a run's segment, if it has events, and what `commit` writes.
+class Saving(msgspec.Struct, Generic[T], frozen=True):
+    """A segment, and what `commit` is to write along with it."""
 
-    `commit` is told in what state the log is if it ends here. `unsure`: see `save`;
-    `commit` is called again then, unless the run has ended so.
+    segment: Segment
+    what: T
+    #: Whether an earlier attempt failed, and may have been committed all the same.
+    unsure: bool
+
+
+def save_with(
+    savings: Sequence[Saving[T]], worker: str, commit: Callable[[Ends[T]], None]
+) -> list[None]:
+    """Write the segments, if they have events, and what `commit` writes.
+
+    `commit` is told in what state each log is if it ends here. It is called again for
+    a run of which we are unsure, unless that has ended so.
     """
-    if unsure:
-        # The lock makes us wait for an earlier attempt that still goes on over there.
+    left = [one for saving in savings if (one := _left_of(saving, worker))]
+    # A log of one row is as compact as can be.
+    compact, written = LogState.COMPACTED, LogState.WRITTEN
+    commit([(what, compact if s.first == 1 else written) for s, what in left])
+    insert_all(segment.row() for segment, _ in left if segment.lines)
+    return [None] * len(savings)
+
+
+def _left_of(saving: Saving[T], worker: str) -> tuple[Segment, T] | None:
+    """What an earlier attempt left to write; None: nothing."""
+    segment = saving.segment
+    if saving.unsure:
+        # The lock makes us wait for that attempt, if it still goes on over there.
         _lock_owned([segment.run_id], worker)
         last = newest(segment.run_id)
         if last and last.is_last and segment.holds(last):
-            return
+            return None
         segment = segment.after(last.number if last else 0)
-    # A log of one row is as compact as can be.
-    commit(LogState.COMPACTED if segment.first == 1 else LogState.WRITTEN)
-    if segment.lines:
-        insert_all([segment.row()])
+    return segment, saving.what
 
 
 def load(run_id: str, after: int) -> list[Entry]:

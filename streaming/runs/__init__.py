@@ -18,9 +18,9 @@ from streaming.apps import StreamingConfig
 from streaming.exceptions import ShuttingDown
 from streaming.models import Run
 from streaming.providers import make_provider
-from streaming.runs import presence, store
+from streaming.runs import presence
+from streaming.runs.creation import RunRequest, Terms, create_runs
 from streaming.runs.executor import STOP_SECONDS, InProcessExecutor
-from streaming.runs.store import RunRequest
 
 __all__ = ["RunRequest", "aclose", "cancel", "executor", "start", "wait_for_end"]
 
@@ -68,22 +68,10 @@ async def start(request: RunRequest) -> Run:
 
 async def _start(request: RunRequest) -> Run:
     here = executor()
-    provider = here.agent.provider
-
-    async def create() -> store.Created:
-        return await db.write(
-            store.create_run,
-            request,
-            worker=here.worker,
-            provider=provider.name,
-            model=provider.model,
-            history_chars=conf.get().history_chars,
-            max_runs_per_org=conf.get().max_runs_per_org,
-        )
-
+    terms = _terms(here)
     for attempt in range(RACES):
         try:
-            created = await create()
+            created = await db.write_alike(create_runs, request, terms)
             break
         except IntegrityError:  # another request won the race: see what it made
             if attempt == RACES - 1:
@@ -91,6 +79,17 @@ async def _start(request: RunRequest) -> Run:
     if created.history is not None:
         here.submit(created.run, created.history)
     return created.run
+
+
+def _terms(here: InProcessExecutor) -> Terms:
+    options = conf.get()
+    return Terms(
+        worker=here.worker,
+        provider=here.agent.provider.name,
+        model=here.agent.provider.model,
+        history_chars=options.history_chars,
+        max_runs_per_org=options.max_runs_per_org,
+    )
 
 
 def _started(task: asyncio.Task[Run]) -> None:

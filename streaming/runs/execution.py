@@ -33,6 +33,7 @@ from streaming.exceptions import (
 from streaming.models import Run
 from streaming.runs import store
 from streaming.runs.history import History
+from streaming.runs.store import Ending
 from streaming.tools.base import ToolContext
 
 logger = logging.getLogger(__name__)
@@ -175,12 +176,11 @@ class Execution:
         """Write the end; while the database is away, try again for a while."""
         # Made once: an attempt that failed may have been committed all the same.
         events = self._last_events()
-        commit = partial(
-            store.finish_run, self.run, self._progress, self._error, self._kept
-        )
+        ending = Ending(self.run, self._progress, self._error, self._kept)
+        close = partial(self._log.close, self.run.id, events, ending, store.finish_runs)
         try:
             async with asyncio.timeout(self._patience()):
-                await db.patiently(lambda: self._log.close(self.run.id, events, commit))
+                await db.patiently(close)
         except LostRun:
             cancelled = self._progress.stop_reason == "cancelled" and not self._lost
             self._end_unstored(None if cancelled else Interrupted())

@@ -1,176 +1,20 @@
 """What a run reads and writes in the database, each function one transaction."""
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
 
 import msgspec
-from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from streaming.agent import Progress
-from streaming.event_log import LostRun, segments
-from streaming.exceptions import (
-    AgentError,
-    ConversationBusy,
-    IdempotencyConflict,
-    NotFound,
-    RateLimited,
-)
-from streaming.messages import (
-    Message,
-    parts_from_json,
-    parts_to_json,
-    user_message,
-)
-from streaming.models import (
-    Conversation,
-    LogState,
-    Organization,
-    Run,
-    RunStatus,
-    new_conversation_id,
-)
+from streaming.event_log import Ends, LostRun, segments
+from streaming.exceptions import AgentError, NotFound
+from streaming.messages import Message, parts_from_json, parts_to_json
+from streaming.models import Conversation, LogState, Run, RunStatus
 from streaming.models import Message as MessageRow
-from streaming.runs.history import History, read_history
-from streaming.statements import count, insert, insert_all, update
+from streaming.statements import Change, count, insert_all, update_all
 
-IDEMPOTENCY_HOURS = 24
-TITLE_CHARS = 80
 ANSWER_CHUNK = 200
-
-
-class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client asks for, valid and complete but for the conversation's id."""
-
-    input: str
-    org_id: str
-    #: Empty: a new conversation.
-    conversation_id: str = ""
-    context: dict[str, str] = {}
-    max_iterations: int = 5
-    background: bool = False
-    #: Empty: none.
-    idempotency_key: str = ""
-    request_hash: str = ""
-
-
-class Created(msgspec.Struct, frozen=True):
-    """A run, and what makes its history: what was said, its own question included.
-
-    `history` is None when the run was there already.
-    """
-
-    run: Run
-    history: History | None
-
-
-def create_run(
-    request: RunRequest,
-    *,
-    worker: str,
-    provider: str,
-    model: str,
-    history_chars: int,
-    max_runs_per_org: int = 0,
-) -> Created:
-    """A new run in its conversation, or the one that the idempotency key names.
-
-    Raises `ConversationBusy`, `IdempotencyConflict`, `RateLimited`, or IntegrityError
-    when two requests race (call again: the second then sees the first).
-    """
-    org_key, conversation_key, busy_with = _find(request)
-    organization = Organization(pk=org_key, org_id=request.org_id)
-    if org_key is None:
-        insert(organization)
-    if earlier := _same_request(organization, request):
-        return Created(earlier, None)
-    if busy_with:
-        raise ConversationBusy(busy_with)
-    if max_runs_per_org:
-        _check_limit(organization, max_runs_per_org)
-    conversation = Conversation(
-        pk=conversation_key,
-        organization=organization,
-        conversation_id=request.conversation_id or new_conversation_id(),
-        title=_title(request.input),
-    )
-    if conversation_key is None:
-        insert(conversation)
-    now = timezone.now()
-    run = Run(
-        organization=organization,
-        conversation=conversation,
-        input=request.input,
-        context=request.context,
-        max_iterations=request.max_iterations,
-        background=request.background,
-        provider=provider,
-        model=model,
-        idempotency_key=request.idempotency_key or None,
-        request_hash=request.request_hash,
-        worker=worker,
-        # Equal: nobody has listened in another process yet.
-        created_at=now,
-        last_reader_at=now,
-    )
-    insert(run)
-    question = user_message(request.input)
-    if conversation_key is None:
-        _insert_messages(run, [question])
-        return Created(run, lambda: [question])
-    save_messages(run, [question])
-    return Created(run, read_history(conversation, history_chars))
-
-
-_FIND = f"""
-    SELECT organization.id, conversation.id, run.id
-    FROM {Organization._meta.db_table} organization
-    LEFT JOIN {Conversation._meta.db_table} conversation
-    ON conversation.organization_id = organization.id
-    AND conversation.conversation_id = %s
-    LEFT JOIN {Run._meta.db_table} run
-    ON run.conversation_id = conversation.id AND run.status = %s
-    WHERE organization.org_id = %s
-"""
-
-
-def _find(request: RunRequest) -> tuple[int | None, int | None, str | None]:
-    """The organization, the conversation and the run that it is busy with."""
-    running = RunStatus.RUNNING.value
-    with connection.cursor() as cursor:
-        cursor.execute(_FIND, [request.conversation_id, running, request.org_id])
-        return cursor.fetchone() or (None, None, None)
-
-
-def _same_request(organization: Organization, request: RunRequest) -> Run | None:
-    """The run that this idempotency key started in the last 24 hours."""
-    if not request.idempotency_key:
-        return None
-    runs = Run.objects.select_related("organization", "conversation")
-    run = runs.filter(
-        organization=organization, idempotency_key=request.idempotency_key
-    ).first()
-    if run is None:
-        return None
-    if run.created_at < timezone.now() - timedelta(hours=IDEMPOTENCY_HOURS):
-        Run.objects.filter(pk=run.pk).update(idempotency_key=None)
-        return None
-    if run.request_hash != request.request_hash:
-        raise IdempotencyConflict
-    return run
-
-
-def _check_limit(organization: Organization, max_runs: int) -> None:
-    # Locked, so that two processes do not both take the last place.
-    Organization.objects.select_for_update().get(pk=organization.pk)
-    if organization.runs.filter(status=RunStatus.RUNNING).count() >= max_runs:
-        raise RateLimited
-
-
-def _title(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= TITLE_CHARS else line[: TITLE_CHARS - 1] + "…"
 
 
 def get_run(run_id: str, org_id: str) -> Run:
@@ -218,13 +62,14 @@ def _kept(run: Run) -> int:
     return count(MessageRow, run=run.id) - 1
 
 
-def save_messages(run: Run, messages: Sequence[Message]) -> None:
+def save_messages(run: Run, messages: Iterable[Message]) -> None:
     """Append messages to the run's conversation, which is newer then."""
-    _insert_messages(run, messages)
-    update(Conversation, {"id": run.conversation_id}, updated_at=timezone.now())
+    insert_messages((run, message) for message in messages)
+    touch([run.conversation_id])
 
 
-def _insert_messages(run: Run, messages: Sequence[Message]) -> None:
+def insert_messages(said: Iterable[tuple[Run, Message]]) -> None:
+    """Append messages to the conversations of runs."""
     insert_all(
         MessageRow(
             conversation_id=run.conversation_id,
@@ -232,45 +77,63 @@ def _insert_messages(run: Run, messages: Sequence[Message]) -> None:
             role=message.role,
             parts=parts_to_json(message.parts),
         )
-        for message in messages
+        for run, message in said
     )
 
 
-def finish_run(
-    run: Run,
-    progress: Progress,
-    error: AgentError | None,
-    kept: int | None,
-    log_state: LogState,
-) -> None:
-    """End a run for good. Raises `LostRun` when it is ours no longer.
+def touch(conversations: Iterable[int]) -> None:
+    """Note that something was said in conversations."""
+    now = timezone.now()
+    # In one order, or two processes might wait for each other.
+    keys = sorted(set(conversations))
+    update_all(Conversation, [({"id": key}, {"updated_at": now}) for key in keys])
 
-    `kept` is the number of messages that checkpoints saved; None: the database knows.
-    """
-    used = progress.usage
+
+class Ending(msgspec.Struct, frozen=True):
+    """How a run ended."""
+
+    run: Run
+    progress: Progress
+    error: AgentError | None
+    #: How many of its messages checkpoints have saved; None: the database knows.
+    kept: int | None
+
+    def unsaved(self) -> Sequence[Message]:
+        """What was said since the last checkpoint."""
+        kept = _kept(self.run) if self.kept is None else self.kept
+        return self.progress.messages[kept:]
+
+
+def finish_runs(ends: Ends[Ending]) -> None:
+    """End runs for good. Raises `LostRun` when one of them is ours no longer."""
+    ends = sorted(ends, key=lambda end: end[0].run.id)  # as others lock them
+    if update_all(Run, [_change(*end) for end in ends]) < len(ends):
+        raise LostRun(" or ".join(ending.run.id for ending, _ in ends))
+    insert_messages((e.run, message) for e, _ in ends for message in e.unsaved())
+    touch(ending.run.conversation_id for ending, _ in ends)
+
+
+def _change(ending: Ending, log_state: LogState) -> Change:
+    run, progress, error = ending.run, ending.progress, ending.error
     owned = {"id": run.id, "worker": run.worker, "status": RunStatus.RUNNING}
-    updated = update(
-        Run,
-        owned,
-        status=_final_status(progress, error),
-        stop_reason="" if error else progress.stop_reason,
-        error_code=error.code if error else "",
-        error_message=error.message if error else "",
-        input_tokens=used.input_tokens,
-        output_tokens=used.output_tokens,
-        reasoning_tokens=used.reasoning_tokens,
-        cache_read_tokens=used.cache_read_tokens,
-        cache_write_tokens=used.cache_write_tokens,
-        llm_calls=progress.llm_calls,
-        tool_calls=progress.tool_calls,
-        used_tools=progress.used_tools,
-        first_token_at=run.first_token_at,
-        ended_at=timezone.now(),
-        log_state=log_state,
-    )
-    if not updated:
-        raise LostRun(run.id)
-    save_messages(run, progress.messages[_kept(run) if kept is None else kept :])
+    used = progress.usage
+    return owned, {
+        "status": _final_status(progress, error),
+        "stop_reason": "" if error else progress.stop_reason,
+        "error_code": error.code if error else "",
+        "error_message": error.message if error else "",
+        "input_tokens": used.input_tokens,
+        "output_tokens": used.output_tokens,
+        "reasoning_tokens": used.reasoning_tokens,
+        "cache_read_tokens": used.cache_read_tokens,
+        "cache_write_tokens": used.cache_write_tokens,
+        "llm_calls": progress.llm_calls,
+        "tool_calls": progress.tool_calls,
+        "used_tools": progress.used_tools,
+        "first_token_at": run.first_token_at,
+        "ended_at": timezone.now(),
+        "log_state": log_state,
+    }
 
 
 def _final_status(progress: Progress, error: AgentError | None) -> RunStatus:

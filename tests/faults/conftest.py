@@ -1,15 +1,13 @@
 """Faults that tests switch on: a database that fails, or whose answer is lost."""
 
-from collections.abc import Callable, Iterator
-from typing import ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import Any
 
 import pytest
 from django.db import OperationalError
 
 from streaming import db
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class Database:
@@ -22,19 +20,20 @@ class Database:
         self.lose_answers = 0
         #: The functions whose transactions were cut.
         self.cut: list[str] = []
-        self._write = db.write
+        self._write: Callable[..., Awaitable[Any]] = db.write_alike
 
     async def write(
-        self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        name = getattr(getattr(function, "func", function), "__name__", "")
+        self, function: Callable[..., Any], item: object, *shared: object
+    ) -> Any:  # noqa: ANN401
+        called = item.func if isinstance(item, partial) else function
+        name = getattr(called, "__name__", "")
         if name in self.spared:
-            return await self._write(function, *args, **kwargs)
+            return await self._write(function, item, *shared)
         if self.refuse:
             self.refuse -= 1
             self.cut.append(name)
             raise OperationalError("the database is away")
-        result = await self._write(function, *args, **kwargs)
+        result = await self._write(function, item, *shared)
         if self.lose_answers:
             self.lose_answers -= 1
             self.cut.append(name)
@@ -49,6 +48,6 @@ class Database:
 def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     """The process's database, to be cut."""
     faulty = Database()
-    monkeypatch.setattr(db, "write", faulty.write)
+    monkeypatch.setattr(db, "write_alike", faulty.write)
     monkeypatch.setattr(db, "RETRY_SECONDS", 0.02)
     yield faulty
