@@ -50,6 +50,28 @@ def test_an_endless_event_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         decoder.feed(b"x" * 10)
 
 
+LINES = [
+    "",
+    "",
+    "data: a",
+    "event: e",
+    "data: data: b",
+    "data:c",
+    "data",
+    "id: 1",
+    ": d",
+]
+
+
+@given(st.lists(st.sampled_from(LINES)))
+@example(["event: e", "data: a", "", "data: a"])
+@example(["event: e", "event: e", "data: a"])
+@example(["data: a", "event: e", "data: a"])
+def test_the_quick_way_tells_the_same(lines: list[str]) -> None:
+    events = "\n".join([*lines, "", ""]).encode()
+    assert sse._data_of(events) == list(sse._irregular(events))
+
+
 STREAM = (
     "\ufeff: hello\r\n\r\nevent: a\ndata: ä😀\n\ndata: 1\rdata: 2\r\rid: 3\n\n"
     'data:\r\n\r\ndata: {"x": "\u2028"}\r\n\r\n\n\ndata: end\n\n'

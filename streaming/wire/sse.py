@@ -7,12 +7,17 @@ standard in one point: `flush` gives an event whose closing blank line never cam
 since servers exist that leave it out after their last one.
 """
 
+import re
 from collections.abc import Iterator
 
 BOM = b"\xef\xbb\xbf"
 KEEP_ALIVE = b": keep-alive\n\n"
 #: An upstream event beyond this size is not buffered further.
 MAX_EVENT_BYTES = 32 * 1024 * 1024
+
+# Tried where a line begins and nowhere else: what a model says may look alike.
+_NAMED = re.compile(rb"^event: (.*)\ndata: (.*)\n\n", re.MULTILINE).findall
+_UNNAMED = re.compile(rb"^data: (.*)\n\n", re.MULTILINE).findall
 
 
 def frame(event: str, data: bytes, id: str = "", retry_ms: int = 0) -> bytes:
@@ -47,25 +52,41 @@ class Decoder:
             if buffer.endswith(b"\r"):  # its LF may come with the next chunk
                 buffer, held = buffer[:-1], b"\r"
             buffer = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        whole, _, rest = buffer.rpartition(b"\n\n")
+        whole, blank_line, rest = buffer.rpartition(b"\n\n")
         self._rest = rest + held
         if len(self._rest) > MAX_EVENT_BYTES:
             raise ValueError(f"an event of more than {MAX_EVENT_BYTES} bytes")
-        return list(_data_of(whole))
+        return _data_of(whole + blank_line)
 
     def flush(self) -> list[bytes]:
         """The data of a last event that lacks its blank line; then start anew."""
         rest, self._rest, self._started = self._rest, b"", False
-        return list(_data_of(rest.rstrip(b"\r\n")))
+        return _data_of(rest.rstrip(b"\r\n") + b"\n\n")
 
 
-def _data_of(whole: bytes) -> Iterator[bytes]:
-    for block in whole.split(b"\n\n"):
-        # Nearly all have one line of data, and at most a name before it.
-        name, found, data = block.partition(b"data: ")
-        if found and b"\n" not in data and (not name or _is_a_line(name)):
-            yield data
-            continue
+def _data_of(events: bytes) -> list[bytes]:
+    """The data of whole events."""
+    data, length = _regular(events)
+    return data if length == len(events) else list(_irregular(events))
+
+
+def _regular(events: bytes) -> tuple[list[bytes], int]:
+    """The data of those events that have one line of it, and perhaps a name before.
+
+    So are nearly all. It is so of all when the length of these is that of the whole.
+    """
+    if events.startswith(b"event"):
+        named = _NAMED(events)
+        data = [data for _, data in named]
+        framing = len(b"event: \ndata: \n\n") * len(named)
+        return data, framing + sum([len(n) + len(data) for n, data in named])
+    data = _UNNAMED(events)
+    return data, len(b"data: \n\n") * len(data) + sum(map(len, data))
+
+
+def _irregular(events: bytes) -> Iterator[bytes]:
+    """The data of events as the standard has them."""
+    for block in events.split(b"\n\n"):
         lines = [
             line[5:].removeprefix(b" ")
             for line in block.split(b"\n")
@@ -73,7 +94,3 @@ def _data_of(whole: bytes) -> Iterator[bytes]:
         ]
         if lines:
             yield b"\n".join(lines)
-
-
-def _is_a_line(text: bytes) -> bool:
-    return text.find(b"\n") == len(text) - 1 and not text.startswith(b"data")
