@@ -6,12 +6,13 @@ no signals are sent.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any, cast
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import AutoField, Field, JSONField, Model
+from django.db.models import AutoField, DateTimeField, Field, JSONField, Model
 
 Fields = tuple["Field[Any, Any]", ...]
 #: What a row's fields must be for it to be changed, and what to set.
@@ -90,9 +91,16 @@ def _prepared(
     return [
         value
         if type(value) in _PLAIN and not isinstance(field, JSONField)
+        else _moment(value)
+        if isinstance(field, DateTimeField)
         else field.get_db_prep_save(value, connection)
         for field, value in zip(fields, values, strict=True)
     ]
+
+
+@lru_cache(64)  # the rows of one moment have the same
+def _moment(value: datetime) -> object:
+    return DateTimeField().get_db_prep_save(value, connections[DEFAULT_DB_ALIAS])
 
 
 @lru_cache(64)  # few: how many rows there are makes another statement of it

@@ -6,7 +6,7 @@ writes longer than all the rest of a short run takes the others.
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 import msgspec
@@ -168,24 +168,25 @@ def _check_limit(starts: Sequence[_Start], most: int) -> None:
 
 
 def _create(starts: Sequence[_Start], terms: Terms) -> list[Created]:
-    conversations = [_conversation(start) for start in starts]
+    now = timezone.now()
+    conversations = [_conversation(start, now) for start in starts]
     insert_with_keys([each for each in conversations if not each.pk])
     runs = [
-        _run(start.request, conversation, terms)
+        _run(start.request, conversation, terms, now)
         for start, conversation in zip(starts, conversations, strict=True)
     ]
     insert_all(runs)
     questions = [user_message(start.request.input) for start in starts]
-    insert_messages(zip(runs, questions, strict=True))
+    insert_messages(zip(runs, questions, strict=True), now)
     known = [start.place.conversation for start in starts]
-    touch(key for key in known if key)
+    touch((key for key in known if key), now)
     return [
         Created(run, _history(run, question, terms if key else None))
         for run, question, key in zip(runs, questions, known, strict=True)
     ]
 
 
-def _conversation(start: _Start) -> Conversation:
+def _conversation(start: _Start, now: datetime) -> Conversation:
     if start.place.busy_with:
         raise ConversationBusy(start.place.busy_with)
     return Conversation(
@@ -193,6 +194,8 @@ def _conversation(start: _Start) -> Conversation:
         organization=start.organization,
         conversation_id=start.request.conversation_id or new_conversation_id(),
         title=_title(start.request.input),
+        created_at=now,
+        updated_at=now,
     )
 
 
@@ -201,8 +204,9 @@ def _title(text: str) -> str:
     return line if len(line) <= TITLE_CHARS else line[: TITLE_CHARS - 1] + "…"
 
 
-def _run(request: RunRequest, conversation: Conversation, terms: Terms) -> Run:
-    now = timezone.now()
+def _run(
+    request: RunRequest, conversation: Conversation, terms: Terms, now: datetime
+) -> Run:
     return Run(
         organization=conversation.organization,
         conversation=conversation,
@@ -215,6 +219,7 @@ def _run(request: RunRequest, conversation: Conversation, terms: Terms) -> Run:
         idempotency_key=request.idempotency_key or None,
         request_hash=request.request_hash,
         worker=terms.worker,
+        heartbeat_at=now,
         # Equal: nobody has listened in another process yet.
         created_at=now,
         last_reader_at=now,

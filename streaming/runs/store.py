@@ -1,6 +1,7 @@
 """What a run reads and writes in the database, each function one transaction."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import msgspec
 from django.db.models import QuerySet
@@ -64,11 +65,12 @@ def _kept(run: Run) -> int:
 
 def save_messages(run: Run, messages: Iterable[Message]) -> None:
     """Append messages to the run's conversation, which is newer then."""
-    insert_messages((run, message) for message in messages)
-    touch([run.conversation_id])
+    now = timezone.now()
+    insert_messages(((run, message) for message in messages), now)
+    touch([run.conversation_id], now)
 
 
-def insert_messages(said: Iterable[tuple[Run, Message]]) -> None:
+def insert_messages(said: Iterable[tuple[Run, Message]], now: datetime) -> None:
     """Append messages to the conversations of runs."""
     insert_all(
         MessageRow(
@@ -76,14 +78,14 @@ def insert_messages(said: Iterable[tuple[Run, Message]]) -> None:
             run=run,
             role=message.role,
             parts=parts_to_json(message.parts),
+            created_at=now,
         )
         for run, message in said
     )
 
 
-def touch(conversations: Iterable[int]) -> None:
+def touch(conversations: Iterable[int], now: datetime) -> None:
     """Note that something was said in conversations."""
-    now = timezone.now()
     # In one order, or two processes might wait for each other.
     keys = sorted(set(conversations))
     update_all(Conversation, [({"id": key}, {"updated_at": now}) for key in keys])
@@ -106,14 +108,16 @@ class Ending(msgspec.Struct, frozen=True):
 
 def finish_runs(ends: Ends[Ending]) -> None:
     """End runs for good. Raises `LostRun` when one of them is ours no longer."""
+    now = timezone.now()
     ends = sorted(ends, key=lambda end: end[0].run.id)  # as others lock them
-    if update_all(Run, [_change(*end) for end in ends]) < len(ends):
+    if update_all(Run, [_change(*end, now) for end in ends]) < len(ends):
         raise LostRun(" or ".join(ending.run.id for ending, _ in ends))
-    insert_messages((e.run, message) for e, _ in ends for message in e.unsaved())
-    touch(ending.run.conversation_id for ending, _ in ends)
+    said = [(ending.run, message) for ending, _ in ends for message in ending.unsaved()]
+    insert_messages(said, now)
+    touch((ending.run.conversation_id for ending, _ in ends), now)
 
 
-def _change(ending: Ending, log_state: LogState) -> Change:
+def _change(ending: Ending, log_state: LogState, now: datetime) -> Change:
     run, progress, error = ending.run, ending.progress, ending.error
     owned = {"id": run.id, "worker": run.worker, "status": RunStatus.RUNNING}
     used = progress.usage
@@ -131,7 +135,7 @@ def _change(ending: Ending, log_state: LogState) -> Change:
         "tool_calls": progress.tool_calls,
         "used_tools": progress.used_tools,
         "first_token_at": run.first_token_at,
-        "ended_at": timezone.now(),
+        "ended_at": now,
         "log_state": log_state,
     }
 
