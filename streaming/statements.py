@@ -18,6 +18,7 @@ Fields = tuple["Field[Any, Any]", ...]
 #: What a row's fields must be for it to be changed, and what to set.
 Change = tuple[Mapping[str, object], Mapping[str, object]]
 
+_MOMENT: "DateTimeField[Any, Any]" = DateTimeField()
 #: What only a JSON field has anything to do with.
 _PLAIN = frozenset({str, int, bool, type(None)})
 
@@ -100,7 +101,7 @@ def _prepared(
 
 @lru_cache(64)  # the rows of one moment have the same
 def _moment(value: datetime) -> object:
-    return DateTimeField().get_db_prep_save(value, connections[DEFAULT_DB_ALIAS])
+    return _MOMENT.get_db_prep_save(value, connections[DEFAULT_DB_ALIAS])
 
 
 @lru_cache(64)  # few: how many rows there are makes another statement of it

@@ -7,12 +7,14 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from datetime import datetime
 from functools import reduce
 from operator import or_
 from typing import Generic, TypeVar
 
 import msgspec
 from django.db.models import Max, Q
+from django.utils import timezone
 
 from streaming.event_log.base import Ends, Entry, make_entries
 from streaming.models import EventSegment, LogState, Run, RunStatus
@@ -50,13 +52,14 @@ class Segment(msgspec.Struct, frozen=True):
         place = entry.number - self.first
         return 0 <= place < len(self.lines) and self.lines[place] == entry.data
 
-    def row(self) -> EventSegment:
+    def row(self, now: datetime) -> EventSegment:
         """The segment as a database row."""
         return EventSegment(
             run_id=self.run_id,
             first_id=self.first,
             last_id=self.last,
             events=b"\n".join(self.lines).decode(),
+            created_at=now,
         )
 
 
@@ -70,7 +73,7 @@ def save(segments: Iterable[Segment], worker: str, unsure: bool = False) -> set[
     owned = _lock_owned(by_run, worker)
     there = _last_numbers(owned) if unsure else {}
     rest = [by_run[run_id].after(there.get(run_id, 0)) for run_id in owned]
-    insert_all(s.row() for s in rest if s.lines)
+    _insert(rest)
     return set(by_run) - owned
 
 
@@ -81,6 +84,11 @@ class Saving(msgspec.Struct, Generic[T], frozen=True):
     what: T
     #: Whether an earlier attempt failed, and may have been committed all the same.
     unsure: bool
+
+
+def _insert(segments: Iterable[Segment]) -> None:
+    now = timezone.now()
+    insert_all(segment.row(now) for segment in segments if segment.lines)
 
 
 def save_with(
@@ -95,7 +103,7 @@ def save_with(
     # A log of one row is as compact as can be.
     compact, written = LogState.COMPACTED, LogState.WRITTEN
     commit([(what, compact if s.first == 1 else written) for s, what in left])
-    insert_all(segment.row() for segment, _ in left if segment.lines)
+    _insert(segment for segment, _ in left)
     return [None] * len(savings)
 
 

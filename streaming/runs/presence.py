@@ -10,6 +10,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import msgspec
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -45,15 +46,15 @@ def beat(run_ids: Collection[str], worker: str) -> dict[str, Sign]:
 def look(run_ids: Collection[str], worker: str) -> dict[str, Sign]:
     """The signs of the runs among these that `worker` owns."""
     owned = Run.objects.filter(id__in=run_ids, worker=worker, status=RunStatus.RUNNING)
-    rows = owned.annotate(now=Now()).values_list(
-        "id", "cancel_requested_at", "created_at", "last_reader_at", "now"
-    )
+    cancels = owned.values_list("id", "cancel_requested_at")
+    elsewhere = owned.exclude(last_reader_at=F("created_at")).annotate(now=Now())
+    heard = {
+        run: (now - last).total_seconds()
+        for run, last, now in elsewhere.values_list("id", "last_reader_at", "now")
+    }
     return {
-        run: Sign(
-            cancel is not None,
-            math.inf if heard == created else (now - heard).total_seconds(),
-        )
-        for run, cancel, created, heard, now in rows
+        run: Sign(cancel is not None, heard.get(run, math.inf))
+        for run, cancel in cancels
     }
 
 
@@ -125,4 +126,4 @@ def _close_log(run: Run, error: Interrupted) -> None:
     info = ErrorInfo(error.code, error.retryable)
     events = (ErrorEvent(error=error.message, metadata=info), Done())
     lines = native.encode_all(events)
-    Segment(run.id, first, lines).row().save(force_insert=True)
+    Segment(run.id, first, lines).row(timezone.now()).save(force_insert=True)
