@@ -4,12 +4,14 @@ The SDKs bring such a transport too. Theirs hands out at most 16 kB at a time, t
 half a dozen generators, and sets a timer for each read, where `Patience` has one.
 """
 
-from collections.abc import AsyncGenerator
-from functools import lru_cache
+from collections.abc import AsyncGenerator, Callable
+from functools import lru_cache, partial
+from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx2
+from aiohttp.client_proto import ResponseHandler
 from multidict import istr
 
 #: Seconds that a connection is kept for the next iteration of a tool loop.
@@ -81,7 +83,7 @@ class _Transport(httpx2.AsyncBaseTransport):
     def _open_session(self) -> aiohttp.ClientSession:
         """The session, made at first use: it belongs to the running event loop."""
         if self._session is None:
-            connector = aiohttp.TCPConnector(
+            connector = _Connector(
                 limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, ssl=self._ssl
             )
             self._session = aiohttp.ClientSession(
@@ -94,6 +96,26 @@ class _Transport(httpx2.AsyncBaseTransport):
         if not self._proxies or proxy_bypass(url.host):
             return None
         return self._proxies.get(url.scheme) or self._proxies.get("all")
+
+
+class _Connection(ResponseHandler):
+    """Resumes reading when it was paused, and not after each chunk of an answer.
+
+    That calls the parser in vain, which takes as long as all else for a delta's bytes.
+    """
+
+    def resume_reading(self, *how: Any, **more: Any) -> None:  # noqa: ANN401
+        if self._reading_paused:
+            super().resume_reading(*how, **more)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Makes connections of ours. Aiohttp has no public way to say so."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401
+        super().__init__(**options)
+        make: Callable[..., ResponseHandler] = _Connection
+        self._factory = partial(make, loop=self._loop)
 
 
 class _Body(httpx2.AsyncByteStream):

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp.client_proto import ResponseHandler
 from anthropic import AnthropicError, AsyncAnthropic
 from openai import AsyncOpenAI, OpenAIError
 
@@ -111,6 +112,33 @@ async def test_what_one_read_brings_is_one_batch(upstream: Upstream, sdk: str) -
         [TextDelta("three")],
         [TurnEnd("end_turn")],
     ]
+
+
+@pytest.mark.parametrize("events", [100, 20_000])
+async def test_reading_is_resumed_only_when_it_was_paused(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, events: int
+) -> None:
+    resumed = 0
+    resume = ResponseHandler.resume_reading
+
+    def count(*args: Any, **more: Any) -> None:  # noqa: ANN401
+        nonlocal resumed
+        resumed += 1
+        resume(*args, **more)
+
+    monkeypatch.setattr(ResponseHandler, "resume_reading", count)
+    sent = [f"{number:06} {'x' * 50}" for number in range(events)]
+    body = "".join(f"data: {text}\n\n" for text in [*sent, "end"]).encode()
+    upstream.reply(Reply(body, chunk_size=65))
+    provider = Asking(upstream.url, "openai")
+    told: list[Delta] = []
+    async for batch in provider.stream(ModelRequest(system="", messages=[])):
+        told += batch
+        await asyncio.sleep(0.01)  # slower than the answer comes
+    await provider.aclose()
+    assert told == [*map(TextDelta, sent), TurnEnd("end_turn")]
+    # Once more at the end, when nothing is left to be held up.
+    assert resumed <= 1 if events == 100 else resumed > 1
 
 
 @both_sdks
