@@ -66,6 +66,8 @@ PEERS = [
     Contender(ADK, "bench.servers.google_adk:application", "adk"),
 ]
 ALL = [*CEILINGS, OUR, UNIT, *PEERS]
+#: Those that show what it costs when a provider sends each delta by itself.
+ONE_BY_ONE = frozenset({PASS_THROUGH, RAW_SDK, OURS, TYPED})
 
 
 class Running:

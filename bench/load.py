@@ -42,6 +42,8 @@ class Load:
     streams: int
     deltas: int = 200
     pace_ms: float = 0
+    #: Flat out, each delta is a write of the provider's, else the whole answer is.
+    one_by_one: bool = False
     #: How long each client goes on asking; it asks once at least.
     seconds: float = 0
     #: Within which the clients begin, one after another.
@@ -53,7 +55,8 @@ class Load:
         """What a client sends."""
         name = f"{self.conversation}{client}" if self.conversation else uuid.uuid4().hex
         dialect = DIALECTS[self.dialect]
-        return dialect.request(question(self.deltas, self.pace_ms), name)
+        asked = question(self.deltas, self.pace_ms, self.one_by_one)
+        return dialect.request(asked, name)
 
 
 @dataclass(frozen=True)

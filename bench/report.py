@@ -28,6 +28,8 @@ def write(results: Results) -> str:
         table(("what", "target", "measured", ""), targets(results)),
         "## Flat out",
         *(text for one in results.throughput for text in throughput(one)),
+        "## One delta by one",
+        *(text for one in results.one_by_one for text in throughput(one)),
         "## How soon",
         _first(results),
         "## How many",

@@ -45,6 +45,8 @@ class Results:
 
     conditions: str
     throughput: Sequence[Comparison]
+    #: The same, when a provider sends each delta by itself.
+    one_by_one: Sequence[Comparison]
     first: Mapping[str, Measurement]
     holds: Mapping[str, Sequence[Step]]
     fairness: Mapping[str, Mapping[str, Measurement]]

@@ -13,6 +13,7 @@ from bench.contenders import (
     ALL,
     CEILINGS,
     FASTAPI,
+    ONE_BY_ONE,
     OUR,
     OURS,
     PEERS,
@@ -48,6 +49,7 @@ def measure(directory: Path, args: argparse.Namespace) -> Results:
     """Everything, one protocol after another; what is not of a protocol with chat."""
     told = conditions(args.peers)
     compared: list[Comparison] = []
+    one_by_one: list[Comparison] = []
     rest: dict[str, Any] = {}
     for protocol in PROTOCOLS:
         with house(directory / protocol, protocol, args.peers) as servers:
@@ -56,12 +58,13 @@ def measure(directory: Path, args: argparse.Namespace) -> Results:
                 _tell("memory")
                 rest["holding"] = _each(_real(running), keeping.holding)
             compared += _throughput(running, protocol, args)
+            one_by_one.append(_one_by_one(running, protocol, args))
             if protocol == "chat":
                 rest |= _others(servers.upstream, running, args)
             _ours(running).check_stored()
     with house(directory / "growth", "chat") as servers:
         growth = _growth(servers, args)
-    return Results(told, compared, growth=growth, **rest)
+    return Results(told, compared, one_by_one, growth=growth, **rest)
 
 
 def _serve(servers: House, protocol: Protocol) -> list[Running]:
@@ -80,6 +83,15 @@ def _throughput(
         rounds = compare(those, streams, args.rounds, args.seconds, DELTAS)
         compared.append(Comparison(protocol, streams, rounds))
     return compared
+
+
+def _one_by_one(
+    running: list[Running], protocol: Protocol, args: argparse.Namespace
+) -> Comparison:
+    _tell(f"{protocol}: one delta by one")
+    those = [one for one in running if one.name in ONE_BY_ONE]
+    rounds = compare(those, 16, args.rounds, args.seconds, DELTAS, one_by_one=True)
+    return Comparison(protocol, 16, rounds)
 
 
 def _others(

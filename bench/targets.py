@@ -45,6 +45,9 @@ def _throughput(results: Results) -> Iterator[Row]:
     chat = _compared(results, "chat", 16)
     ratio = chat.ratio(OURS, PASS_THROUGH)
     yield _at_least("deltas/s x pass-through, chat", 0.3, ratio)
+    for one in results.one_by_one:
+        what = f"the same, each delta sent by itself, {one.protocol}"
+        yield _at_least(what, 0.3, one.ratio(OURS, PASS_THROUGH))
     cpu = median(m.cpu_us for m in chat.rounds[OURS])
     yield _at_most("CPU a delta, chat", 30, cpu, " µs")
 

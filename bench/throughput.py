@@ -18,12 +18,20 @@ def warm_up(running: Sequence[Running]) -> None:
 
 
 def compare(
-    running: Sequence[Running], streams: int, rounds: int, seconds: float, deltas: int
+    running: Sequence[Running],
+    streams: int,
+    rounds: int,
+    seconds: float,
+    deltas: int,
+    *,
+    one_by_one: bool = False,
 ) -> Rounds:
     """So many `streams` at once of each contender, in every round."""
     measured: dict[str, list[Measurement]] = {one.name: [] for one in running}
     for _ in range(rounds):
         for one in running:
-            got = one.measure(streams, deltas=deltas, seconds=seconds)
+            got = one.measure(
+                streams, deltas=deltas, seconds=seconds, one_by_one=one_by_one
+            )
             measured[one.name].append(got)
     return measured

@@ -1,7 +1,8 @@
 """A provider that costs next to nothing: its answers are made beforehand.
 
-What is asked says how to answer: `Send 200 deltas, one every 20 ms.` Flat out (every 0
-ms) the whole answer is one write; paced, each delta leaves by itself.
+What is asked says how to answer: `Send 200 deltas at once.` is one write; `Send 200
+deltas one by one.` is a write for each, as fast as they go; `Send 200 deltas, one every
+20 ms.` is paced.
 """
 
 import argparse
@@ -21,13 +22,17 @@ HEAD = (
     b"transfer-encoding: chunked\r\n\r\n"
 )
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-ASKED = re.compile(rb"Send (\d+) deltas, one every ([\d.]+) ms\.")
+ASKED = re.compile(
+    rb"Send (\d+) deltas( one by one|, one every ([\d.]+) ms| at once)\."
+)
 BY_PATH = {path_of(protocol).encode(): protocol for protocol in PROTOCOLS}
 
 
-def question(deltas: int, pace_ms: float) -> str:
-    """What to ask for an answer of `deltas`, one each `pace_ms`."""
-    return f"Send {deltas} deltas, one every {pace_ms:g} ms."
+def question(deltas: int, pace_ms: float, one_by_one: bool) -> str:
+    """What to ask for an answer of `deltas`; a `pace_ms` of 0 is none."""
+    if pace_ms:
+        return f"Send {deltas} deltas, one every {pace_ms:g} ms."
+    return f"Send {deltas} deltas {'one by one' if one_by_one else 'at once'}."
 
 
 @cache
@@ -76,13 +81,25 @@ class Connection(asyncio.Protocol):
         asked = ASKED.match(body, max(body.rfind(b"Send "), 0))
         if not asked:
             raise ValueError(f"nothing is asked: {body[-300:]!r}")
-        deltas, pace = int(asked[1]), float(asked[2]) / 1000
-        if pace:
+        deltas = int(asked[1])
+        if asked[3]:
             now = asyncio.get_running_loop().time()
-            self._send_next(iter(parts(protocol, deltas, True)), now, pace)
+            rest = iter(parts(protocol, deltas, stamped=True))
+            self._send_next(rest, now, float(asked[3]) / 1000)
+        elif asked[2] == b" one by one":
+            self._send_each(iter(parts(protocol, deltas, stamped=False)))
         else:
             self.transport.write(whole(protocol, deltas))
             self._end()
+
+    def _send_each(self, rest: Iterator[bytes]) -> None:
+        """Send the next, and at the loop's next turn the one after."""
+        part = next(rest, None)
+        if part is None:
+            self._end()
+        elif not self.transport.is_closing():
+            self.transport.write(part)
+            asyncio.get_running_loop().call_soon(self._send_each, rest)
 
     def _send_next(self, rest: Iterator[bytes], due: float, pace: float) -> None:
         part = next(rest, None)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 import sqlite3
 from contextlib import closing
 from itertools import pairwise
@@ -16,8 +17,8 @@ from bench.contenders import ALL
 from bench.keeping import commits
 from bench.latency import Step, most_held
 from bench.load import Samples, Stream
-from bench.upstream import parts, whole
-from bench.wire import PROTOCOLS, STAMP, Protocol, answer
+from bench.upstream import Connection, parts, question, whole
+from bench.wire import PROTOCOLS, STAMP, Protocol, answer, path_of
 from streaming.wire import sse
 
 COUNT = 120
@@ -80,6 +81,41 @@ async def test_delays_and_gaps_are_those_of_the_deltas() -> None:
     assert len(samples.delays) == len(samples.gaps) == 4  # the first is no gap's end
     assert min(samples.delays) >= 70_000
     assert min(samples.gaps) >= 9_000
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_the_provider_sends_what_was_asked_as_it_was_asked(
+    protocol: Protocol,
+) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Connection, "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()
+
+    async def ask(asked: str) -> list[bytes]:
+        """What each read brought."""
+        reader, writer = await asyncio.open_connection(*address)
+        length = len(body := json.dumps({"input": [asked]}).encode())
+        writer.write(
+            f"POST {path_of(protocol)} HTTP/1.1\r\n"
+            f"Connection: close\r\nContent-Length: {length}\r\n\r\n".encode()
+            + body
+        )
+        read = []
+        while data := await reader.read(1_000_000):
+            read.append(data)
+        writer.close()
+        await writer.wait_closed()
+        return read
+
+    for one_by_one in (False, True):
+        read = await ask(question(COUNT, 0, one_by_one))
+        assert b"".join(read) == whole(protocol, COUNT)
+    assert len(read) > COUNT / 2
+    paced = await ask(question(3, 1, one_by_one=False))
+    sent = b"".join(parts(protocol, 3, stamped=True))
+    stamp = re.compile(rb"@\d{16}")
+    assert stamp.sub(b"", b"".join(paced)) == stamp.sub(b"", sent)
+    server.close()
 
 
 def test_each_transaction_is_counted_once(tmp_path: Path) -> None:

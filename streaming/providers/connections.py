@@ -17,10 +17,13 @@ from multidict import istr
 #: Seconds that a connection is kept for the next iteration of a tool loop.
 KEEP_ALIVE_SECONDS = 30.0
 
+
 # A request's headers, which are nearly the same each time, are kept by aiohttp while
 # the answer lasts: one of each is enough.
-_name = lru_cache(256)(istr)
-_value = lru_cache(256)(str)
+@lru_cache(256)
+def _header(name: bytes, value: bytes) -> tuple[istr, str]:
+    return istr(name.decode()), value.decode()
+
 
 #: Where aiohttp's answer stands among the extensions of its response.
 _ANSWER = "streaming.answer"
@@ -58,7 +61,7 @@ class _Transport(httpx2.AsyncBaseTransport):
         answer = await self._open_session().request(
             request.method,
             str(request.url),
-            headers=[(_name(k), _value(v)) for k, v in request.headers.multi_items()],
+            headers=[_header(*each) for each in request.headers.raw],
             data=request.content,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(
@@ -103,6 +106,8 @@ class _Connection(ResponseHandler):
 
     That calls the parser in vain, which takes as long as all else for a delta's bytes.
     """
+
+    __slots__ = ()
 
     def resume_reading(self, *how: Any, **more: Any) -> None:  # noqa: ANN401
         if self._reading_paused:

@@ -135,6 +135,8 @@ def _parse(
 
 async def _drain(content: aiohttp.StreamReader) -> None:
     """Read to the end, for only then can the connection be used again."""
+    if content.at_eof():
+        return
     with suppress(Exception):  # whatever it is, all was told before
         async with asyncio.timeout(_DRAIN_SECONDS):
             while await content.readany():
