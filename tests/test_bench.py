@@ -110,7 +110,7 @@ async def test_the_provider_sends_what_was_asked_as_it_was_asked(
     for one_by_one in (False, True):
         read = await ask(question(COUNT, 0, one_by_one))
         assert b"".join(read) == whole(protocol, COUNT)
-    assert len(read) > COUNT / 2
+    assert len(read) > COUNT / 4  # on one loop, with whom they are read
     paced = await ask(question(3, 1, one_by_one=False))
     sent = b"".join(parts(protocol, 3, stamped=True))
     stamp = re.compile(rb"@\d{16}")
