@@ -38,46 +38,55 @@ class Patience:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
         """As the provider's own; asks again when it fails before its first word."""
-        for attempt in range(self._max_retries + 1):
-            has_spoken = False
-            try:
-                async with aclosing(self._watch(request)) as batches:
-                    async for batch in batches:
-                        has_spoken = has_spoken or _speaks(batch)
-                        yield batch
-                return
-            except ProviderError as error:
-                pause = _pause(error, attempt)
-                if has_spoken or attempt == self._max_retries or pause is None:
-                    raise
-                logger.warning("%s Asking again in %.1f s.", error.message, pause)
-            await asyncio.sleep(pause)
+        with closing(Deadline()) as deadline:
+            for attempt in range(self._max_retries + 1):
+                call = _Call(self.model, self._first_token_timeout)
+                try:
+                    async with aclosing(self._provider.stream(request)) as batches:
+                        while True:
+                            batch = await _next(batches, deadline.at(call.due))
+                            if batch is None:
+                                return
+                            call.heed(batch, self._silence_timeout)
+                            if batch:
+                                yield batch
+                except ProviderError as error:
+                    pause = _pause(error, attempt)
+                    if call.has_spoken or attempt == self._max_retries or pause is None:
+                        raise
+                    logger.warning("%s Asking again in %.1f s.", error.message, pause)
+                await asyncio.sleep(pause)
 
     async def aclose(self) -> None:
         """Close the provider's connections."""
         await self._provider.aclose()
 
-    async def _watch(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
-        """One call, given up once it is silent for too long.
 
-        Until the first word only words count, then any sign of life does, such as the
-        parts of a tool call that is not whole yet.
-        """
-        clock = asyncio.get_running_loop()
-        started = clock.time()
-        due = started + self._first_token_timeout
-        has_spoken = False
-        async with aclosing(self._provider.stream(request)) as batches:
-            with closing(Deadline()) as deadline:
-                while (batch := await _next(batches, deadline.at(due))) is not None:
-                    if not has_spoken and _speaks(batch):
-                        has_spoken = True
-                        waited = (clock.time() - started) * 1000
-                        logger.debug("%s: first word after %.0f ms", self.model, waited)
-                    if has_spoken:
-                        due = clock.time() + self._silence_timeout
-                    if batch:
-                        yield batch
+class _Call:
+    """One call of the model, given up once it is silent for too long.
+
+    Until the first word only words count, then any sign of life does, such as the
+    parts of a tool call that is not whole yet.
+    """
+
+    __slots__ = ("_clock", "_model", "_started", "due", "has_spoken")
+
+    def __init__(self, model: str, first_token_timeout: float) -> None:
+        self._model = model
+        self._clock = asyncio.get_running_loop().time
+        self._started = self._clock()
+        #: When it is silent for too long, by the event loop's clock.
+        self.due = self._started + first_token_timeout
+        self.has_spoken = False
+
+    def heed(self, batch: list[Delta], silence_timeout: float) -> None:
+        """Take note of a sign of life."""
+        if not self.has_spoken and _speaks(batch):
+            self.has_spoken = True
+            waited = (self._clock() - self._started) * 1000
+            logger.debug("%s: first word after %.0f ms", self._model, waited)
+        if self.has_spoken:
+            self.due = self._clock() + silence_timeout
 
 
 async def _next(
