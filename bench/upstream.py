@@ -22,8 +22,10 @@ HEAD = (
     b"transfer-encoding: chunked\r\n\r\n"
 )
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+#: `pace` is there when it is paced, and `each` when each delta is a write.
 ASKED = re.compile(
-    rb"Send (\d+) deltas( one by one|, one every ([\d.]+) ms| at once)\."
+    rb"Send (\d+) deltas"
+    rb"(?: at once|(?P<each> one by one)|, one every (?P<pace>[\d.]+) ms)\."
 )
 BY_PATH = {path_of(protocol).encode(): protocol for protocol in PROTOCOLS}
 
@@ -82,11 +84,11 @@ class Connection(asyncio.Protocol):
         if not asked:
             raise ValueError(f"nothing is asked: {body[-300:]!r}")
         deltas = int(asked[1])
-        if asked[3]:
+        if asked["pace"]:
             now = asyncio.get_running_loop().time()
             rest = iter(parts(protocol, deltas, stamped=True))
-            self._send_next(rest, now, float(asked[3]) / 1000)
-        elif asked[2] == b" one by one":
+            self._send_next(rest, now, float(asked["pace"]) / 1000)
+        elif asked["each"]:
             self._send_each(iter(parts(protocol, deltas, stamped=False)))
         else:
             self.transport.write(whole(protocol, deltas))

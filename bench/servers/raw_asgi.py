@@ -20,9 +20,9 @@ async def answer(question: str, write: Callable[[bytes], Awaitable[None]]) -> No
     """One send an event."""
     asked = ASKED.match(question.encode())
     assert asked, question
-    deltas, pace = int(asked[1]), float(asked[2]) / 1000
-    if pace:
-        await _paced(deltas, pace, write)
+    deltas = int(asked[1])
+    if asked["pace"]:
+        await _paced(deltas, float(asked["pace"]) / 1000, write)
     else:
         for event in EVENTS[:deltas]:
             await write(event)

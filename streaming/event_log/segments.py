@@ -102,8 +102,9 @@ def save_with(
     left = [one for saving in savings if (one := _left_of(saving, worker))]
     # A log of one row is as compact as can be.
     compact, written = LogState.COMPACTED, LogState.WRITTEN
-    commit([(what, compact if s.first == 1 else written) for s, what in left])
-    _insert(segment for segment, _ in left)
+    if left:
+        commit([(what, compact if s.first == 1 else written) for s, what in left])
+        _insert(segment for segment, _ in left)
     return [None] * len(savings)
 
 

@@ -1,7 +1,7 @@
 """How runs begin in the database: those that are asked for at the same time together.
 
-One by one each would cost half a dozen statements, which take the one thread that
-writes longer than all the rest of a short run takes the others.
+One by one each would take the one thread that writes four statements or more, with all
+that Django does around each.
 """
 
 from collections import Counter
