@@ -63,7 +63,7 @@ check: $(dev_stamp) $(page_dev_stamp) ## formatting, lint, types, migrations, de
 	@test -x $(tsc) || echo "No packages of npm here: the types of JavaScript are not checked."
 	@! test -x $(tsc) || { echo $(tsc); $(tsc); }
 
-bench: $(bench_stamp) ## ours beside ceilings and other frameworks: 17 minutes
+bench: $(bench_stamp) ## ours beside ceilings and other frameworks: 19 minutes
 	@$(py) -m bench.run --peers $(bench_venv)/bin/python
 
 bench-quick: $(run_stamp) ## whether ours became slower, against floors: a minute
