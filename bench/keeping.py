@@ -77,7 +77,7 @@ def writes(running: Running, runs: int) -> Writes:
     with closing(sqlite3.connect(running.database, isolation_level=None)) as reader:
         deadline = time.monotonic() + START_SECONDS
         while _under_way(reader) < runs and time.monotonic() < deadline:
-            time.sleep(0.1)  # another process begins them, and tells nobody
+            time.sleep(0.1)  # SQLite tells nobody that rows came
         reader.execute("BEGIN")
         if _under_way(reader) < runs:  # read now, so that the log is not begun anew
             raise RuntimeError(f"not all of {runs} runs have begun")

@@ -2,7 +2,6 @@
 statements."""
 
 import asyncio
-import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -19,11 +18,11 @@ from streaming.models import Conversation, LogState, Organization, Run, RunStatu
 from streaming.models import Message as MessageRow
 from streaming.runs import store
 from streaming.runs.creation import Created, RunRequest, Terms, create_runs
+from tests.writer import busy_writer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 TERMS = Terms(worker="here", provider="demo", model="d", history_chars=1000)
-SECONDS = 60
 
 
 def ask(text: str = "Hi", org_id: str = "acme", **fields: str) -> RunRequest:
@@ -42,18 +41,9 @@ def said() -> list[tuple[str, str, object]]:
 
 async def at_once(work: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
     """What each returned or raised, when all had to wait for the writer."""
-    begun, end = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        begun.set()
-        assert end.wait(SECONDS)
-
-    holding = asyncio.create_task(db.write(hold))
-    assert await asyncio.to_thread(begun.wait, SECONDS)
-    tasks = [asyncio.create_task(each) for each in work]
-    await asyncio.sleep(0)
-    end.set()
-    await holding
+    async with busy_writer():
+        tasks = [asyncio.create_task(each) for each in work]
+        await asyncio.sleep(0)
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 

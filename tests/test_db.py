@@ -5,8 +5,7 @@ import asyncio
 import sys
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -14,32 +13,13 @@ from django.db import IntegrityError, OperationalError, transaction
 
 from streaming import db
 from streaming.models import Conversation, Organization
+from tests.writer import PATIENCE, busy_writer
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-PATIENCE = 60
 
 
 class Refused(Exception):
     """What a function raises that has written already."""
-
-
-@asynccontextmanager
-async def busy_writer() -> AsyncIterator[None]:
-    """While somebody writes, and all others must wait."""
-    begun, end = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        begun.set()
-        assert end.wait(PATIENCE)
-
-    holding = asyncio.create_task(db.write(hold))
-    assert await asyncio.to_thread(begun.wait, PATIENCE)
-    try:
-        yield
-    finally:
-        end.set()
-        await holding
 
 
 async def write_together(*functions: Callable[[], object]) -> list[object]:

@@ -3,7 +3,6 @@ order, from any number on, in this process and in another."""
 
 import asyncio
 import random
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
@@ -24,6 +23,7 @@ from streaming.models import (
     Organization,
     Run,
 )
+from tests.writer import busy_writer
 
 WORKER = "this"
 FLUSH = 0.02
@@ -314,11 +314,6 @@ async def test_runs_that_end_at_the_same_time_share_a_transaction(
     for run in runs:
         log.open(run.id)
         log.append(run.id, words(1))
-    begun, go_on = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        begun.set()
-        assert go_on.wait(20)
 
     def ended(ends: Ends[Run]) -> None:
         end(ends)
@@ -326,15 +321,13 @@ async def test_runs_that_end_at_the_same_time_share_a_transaction(
         order.append(f"{len(ends)} written")
 
     order: list[str] = []
-    holding = asyncio.create_task(db.write(hold))
-    assert await asyncio.to_thread(begun.wait, 20)
-    closing = [
-        asyncio.create_task(log.close(run.id, [Done()], run, ended)) for run in runs
-    ]
-    for _ in range(2 * len(runs)):  # each takes the log's lock, in turn
-        await asyncio.sleep(0)
-    go_on.set()
-    await asyncio.gather(holding, *closing)
+    async with busy_writer():
+        closing = [
+            asyncio.create_task(log.close(run.id, [Done()], run, ended)) for run in runs
+        ]
+        for _ in range(2 * len(runs)):  # each takes the log's lock, in turn
+            await asyncio.sleep(0)
+    await asyncio.gather(*closing)
     assert order == ["10 written", "committed"]
     assert {run.log_state async for run in Run.objects.all()} == {LogState.COMPACTED}
 

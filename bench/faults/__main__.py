@@ -85,7 +85,7 @@ def main() -> None:
         started = time.monotonic()
         try:
             seen = ", ".join(_told(asyncio.run(_do(do, args.postgres))))
-        except Exception:  # whatever it is, it is a result; the others are done too
+        except Exception:  # however it failed is a row; the rest still run
             failed += 1
             seen = "**failed**"
             traceback.print_exc()

@@ -252,7 +252,7 @@ class LocalLog:
                 await self.flush()
             except Error:
                 logger.warning("events are kept in memory: the database fails")
-            except Exception:  # the runs' events are kept: the next flush has them
+            except Exception:  # this task flushes for all runs: it goes on, with theirs
                 logger.exception("events are kept in memory")
             took = time.monotonic() - started
 

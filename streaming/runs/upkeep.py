@@ -100,5 +100,5 @@ async def _now_and_then(seconds: float, work: Callable[[], Awaitable[None]]) -> 
             await work()
         except Error:
             logger.warning("upkeep waits: the database does not answer")
-        except Exception:  # nobody waits for it: the next time may do
+        except Exception:  # one fault must not end all upkeep to come
             logger.exception("upkeep failed")

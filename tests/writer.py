@@ -1,0 +1,28 @@
+"""The one thread that writes to the database, kept busy."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from streaming import db
+
+PATIENCE = 60
+
+
+@asynccontextmanager
+async def busy_writer() -> AsyncIterator[None]:
+    """While somebody writes, and all others must wait."""
+    begun, end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        assert end.wait(PATIENCE)
+
+    holding = asyncio.create_task(db.write(hold))
+    assert await asyncio.to_thread(begun.wait, PATIENCE)
+    try:
+        yield
+    finally:
+        end.set()
+        await holding
