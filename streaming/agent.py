@@ -7,8 +7,8 @@ so that also a run that is cut short knows its usage and its messages.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 
 import msgspec
@@ -116,9 +116,11 @@ class Agent:
                 tools=self.toolbox.specs,
                 allow_tools=not is_last,
             )
-            async with aclosing(self._call_model(request, turn, progress)) as batches:
-                async for events in batches:
-                    yield events
+            with self._model_call(request, turn, progress):
+                async with aclosing(self.provider.stream(request)) as batches:
+                    async for batch in batches:
+                        if events := turn.add(batch):
+                            yield events
             if is_last or not turn.goes_on:
                 progress.stop_reason = _stop_reason(turn, is_last)
                 return
@@ -129,10 +131,11 @@ class Agent:
                         yield events
                 await checkpoint()
 
-    async def _call_model(
+    @contextmanager
+    def _model_call(
         self, request: ModelRequest, turn: Turn, progress: Progress
-    ) -> AsyncGenerator[list[Event]]:
-        """One model call. Whatever ends it, what was said and used is kept."""
+    ) -> Iterator[None]:
+        """Around one model call: whatever ends it, what was said and used is kept."""
         progress.llm_calls += 1
         logger.debug(
             "model call: %d messages, %d tools to %s %s",
@@ -143,10 +146,7 @@ class Agent:
         )
         started = time.monotonic()
         try:
-            async with aclosing(self.provider.stream(request)) as batches:
-                async for batch in batches:
-                    if events := turn.add(batch):
-                        yield events
+            yield
         finally:
             message = turn.message
             if not request.allow_tools or turn.stop_reason != "tool_use":

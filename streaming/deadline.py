@@ -13,12 +13,13 @@ from types import TracebackType
 class Deadline:
     """Used like `asyncio.timeout`, again and again by one task; close it in the end.
 
-    `with deadline.within(30): await …` raises TimeoutError when it takes longer.
+    `with deadline.within(30): await …` raises `error` when it takes longer.
     """
 
     __slots__ = (
         "_cancelling",
         "_due",
+        "_error",
         "_is_late",
         "_loop",
         "_rings_at",
@@ -26,7 +27,8 @@ class Deadline:
         "_timer",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, error: type[Exception] = TimeoutError) -> None:
+        self._error = error
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
@@ -47,6 +49,13 @@ class Deadline:
             self._set_timer()
         return self
 
+    def suspend(self) -> None:
+        """Let nobody be late, in the midst of a block, until the limit is set again."""
+        self._due = math.inf
+        if self._is_late and self._task:  # whoever was told so has swallowed it
+            self._is_late = False
+            self._task.uncancel()
+
     def close(self) -> None:
         """Take back the timer."""
         self._due = self._rings_at = math.inf
@@ -54,7 +63,7 @@ class Deadline:
             self._timer.cancel()
 
     def __enter__(self) -> None:
-        self._task = task = asyncio.current_task()
+        self._task = task = asyncio.current_task(self._loop)
         self._cancelling = task.cancelling() if task else 0
 
     def __exit__(
@@ -70,7 +79,7 @@ class Deadline:
             # Else somebody else has cancelled it as well.
             ours = task.uncancel() <= self._cancelling
             if ours and kind is asyncio.CancelledError:
-                raise TimeoutError from error
+                raise self._error from error
 
     def _set_timer(self) -> None:
         if self._timer:

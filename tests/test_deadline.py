@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
@@ -35,6 +35,42 @@ async def test_a_timer_that_goes_off_too_early_is_set_anew() -> None:
             pass
         with pytest.raises(TimeoutError), deadline.within(0.06):
             await asyncio.Event().wait()
+
+
+async def test_in_the_midst_of_a_block_it_can_be_suspended() -> None:
+    with closing(Deadline()) as deadline:
+        with deadline.within(0.01):
+            deadline.suspend()
+            await asyncio.sleep(0.03)
+        with pytest.raises(TimeoutError), deadline.within(5):
+            deadline.suspend()
+            deadline.within(0.01)
+            await asyncio.Event().wait()
+
+
+async def test_who_swallows_that_he_is_late_is_told_the_next_time() -> None:
+    task = asyncio.current_task()
+    assert task
+    with (
+        closing(Deadline()) as deadline,
+        pytest.raises(TimeoutError),
+        deadline.within(0.01),
+    ):
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        deadline.suspend()
+        assert task.cancelling() == 0
+        deadline.within(0.01)
+        await asyncio.Event().wait()
+
+
+async def test_who_is_late_can_be_told_so_by_another_error() -> None:
+    with (
+        closing(Deadline(ZeroDivisionError)) as deadline,
+        pytest.raises(ZeroDivisionError),
+        deadline.within(0.01),
+    ):
+        await asyncio.Event().wait()
 
 
 async def test_between_two_waits_nobody_is_late() -> None:

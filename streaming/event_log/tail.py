@@ -16,6 +16,7 @@ class Tail:
     """A run's entries from some number on. A reader is a number and a wake-up."""
 
     def __init__(self, after: int = 0) -> None:
+        self._loop = asyncio.get_running_loop()
         self._entries: list[Entry] = []
         #: The number before the first entry held.
         self._before = after
@@ -64,7 +65,7 @@ class Tail:
 
     async def wait(self, limit: Deadline) -> bool:
         """Wait for more; false when nothing came in time."""
-        waiter = asyncio.get_running_loop().create_future()
+        waiter = self._loop.create_future()
         self._waiting.add(waiter)
         try:
             with limit:

@@ -38,18 +38,19 @@ class Patience:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
         """As the provider's own; asks again when it fails before its first word."""
-        with closing(Deadline()) as deadline:
+        with closing(Deadline(ProviderTimeout)) as deadline:
             for attempt in range(self._max_retries + 1):
                 call = _Call(self.model, self._first_token_timeout)
                 try:
                     async with aclosing(self._provider.stream(request)) as batches:
-                        while True:
-                            batch = await _next(batches, deadline.at(call.due))
-                            if batch is None:
-                                return
-                            call.heed(batch, self._silence_timeout)
-                            if batch:
-                                yield batch
+                        with deadline.at(call.due):
+                            async for batch in batches:
+                                call.heed(batch, self._silence_timeout)
+                                if batch:
+                                    deadline.suspend()
+                                    yield batch
+                                deadline.at(call.due)
+                    return
                 except ProviderError as error:
                     pause = _pause(error, attempt)
                     if call.has_spoken or attempt == self._max_retries or pause is None:
@@ -87,17 +88,6 @@ class _Call:
             logger.debug("%s: first word after %.0f ms", self._model, waited)
         if self.has_spoken:
             self.due = self._clock() + silence_timeout
-
-
-async def _next(
-    batches: AsyncGenerator[list[Delta], None], deadline: Deadline
-) -> list[Delta] | None:
-    """The next batch, None at the end."""
-    try:
-        with deadline:
-            return await anext(batches, None)
-    except TimeoutError as error:
-        raise ProviderTimeout from error
 
 
 def _speaks(batch: list[Delta]) -> bool:

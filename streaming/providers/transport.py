@@ -110,13 +110,20 @@ async def read_answer(
     del opening  # of a long history it holds hundreds of dicts
     with closing(answer):
         decoder = sse.Decoder()
-        while not parser.done and (events := await _next_events(answer, decoder)):
-            batch, failure = _parse(parser, events)
-            yield batch
-            if failure:
-                raise failure
+        content, more = answer.content, True
+        while more and not parser.done:
+            try:
+                more = bool(chunk := await content.readany())
+                events = decoder.feed(chunk) if more else _last_events(decoder)
+            except Exception as error:
+                raise broken_off(error) from error
+            if events:
+                batch, failure = _parse(parser, events)
+                yield batch
+                if failure:
+                    raise failure
         yield parser.finish()
-        await _drain(answer.content)
+        await _drain(content)
 
 
 def _parse(
@@ -143,16 +150,8 @@ async def _drain(content: aiohttp.StreamReader) -> None:
                 pass
 
 
-async def _next_events(
-    answer: aiohttp.ClientResponse, decoder: sse.Decoder
-) -> list[bytes]:
-    """The data of the events that the next reads complete; none at the end."""
-    try:
-        while chunk := await answer.content.readany():
-            if events := decoder.feed(chunk):
-                return events
-    except Exception as error:
-        raise broken_off(error) from error
+def _last_events(decoder: sse.Decoder) -> list[bytes]:
+    """What an answer ended with, though its blank line is missing."""
     return [data for data in decoder.flush() if _is_whole(data)]
 
 

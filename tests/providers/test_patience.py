@@ -191,6 +191,17 @@ async def test_a_long_tool_call_is_no_silence(upstream: Upstream) -> None:
     assert [call.name for call in turn(deltas).message.tool_calls] == ["weather"]
 
 
+async def test_who_takes_long_over_a_batch_is_no_silence(upstream: Upstream) -> None:
+    body = message(text_block(0, "Hel", "lo"))
+    upstream.reply(Reply(body, chunk_size=60, delay=0.001))
+    async with anthropic_at(upstream, silence_timeout=0.1) as provider:
+        said: list[Delta] = []
+        async for batch in provider.stream(HELLO):
+            said += batch
+            await asyncio.sleep(0.2)
+    assert text(said) == "Hello"
+
+
 async def test_signs_of_life_are_not_passed_on(upstream: Upstream) -> None:
     body = sse(PING) + message([PING, PING], text_block(0, "a", "b"), [PING])
     upstream.reply(Reply(body, chunk_size=50, delay=1e-6))
