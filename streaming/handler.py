@@ -7,12 +7,12 @@ look after their own, and no request waits for one that it has no use for.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from io import BytesIO
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.core.cache import close_caches
@@ -87,7 +87,7 @@ class Handler(ASGIHandler):
                         await self.send_response(response, send)
                 # It may be open for hours, and needs nothing of all that.
                 if isinstance(response, EventStream):
-                    await self.send_response(response, send)
+                    await self._send_stream(response, send)
         finally:
             await self._finish(response, thread)
 
@@ -104,6 +104,17 @@ class Handler(ASGIHandler):
             response.let_go(request)
         return response
 
+    async def _send_stream(self, response: EventStream, send: Send) -> None:
+        """As Django does, but keep no headers, and make no generator of each chunk."""
+        await send(_head(response))
+        async with aclosing(aiter(response)) as chunks:
+            async for chunk in chunks:
+                # In pieces: a client that takes nothing of one for long is let go.
+                for start in range(0, len(chunk), self.chunk_size):
+                    piece = chunk[start : start + self.chunk_size]
+                    await send(_body(piece, more=True))
+        await send(_body(b"", more=False))
+
     async def _finish(
         self, response: HttpResponseBase | None, thread: RequestThread
     ) -> None:
@@ -118,6 +129,20 @@ class Handler(ASGIHandler):
                 await sync_to_async(response.close)()
             else:
                 await request_finished.asend(sender=type(self))
+
+
+def _body(data: bytes, *, more: bool) -> Mapping[str, Any]:
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+def _head(response: EventStream) -> Mapping[str, Any]:
+    cookies = [("Set-Cookie", c.OutputString()) for c in response.cookies.values()]
+    headers = [
+        (name.encode(), value.encode("latin-1"))
+        for name, value in (*response.items(), *cookies)
+    ]
+    status = response.status_code
+    return {"type": "http.response.start", "status": status, "headers": headers}
 
 
 @asynccontextmanager

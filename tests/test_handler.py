@@ -94,7 +94,18 @@ async def stream(request: ASGIRequest) -> EventStream:
         await scene.at("view")
     scene.begun.clear()
     scene.ended.clear()
-    return EventStream(frames(scene), "run")
+    response = EventStream(frames(scene), "run")
+    response.set_cookie("flavor", "vanilla", httponly=True)
+    response.set_cookie("size", "small")
+    return response
+
+
+async def large(request: ASGIRequest) -> EventStream:
+    async def content() -> AsyncGenerator[bytes]:
+        yield body
+
+    body = request.body
+    return EventStream(content(), "run")
 
 
 async def stubborn(request: ASGIRequest) -> HttpResponse:
@@ -144,6 +155,7 @@ urlpatterns = [
     path(f"api/{view.__name__}", view)
     for view in (
         stream,
+        large,
         stubborn,
         echo,
         cached,
@@ -403,6 +415,26 @@ async def test_a_stream_holds_no_request() -> None:
     assert call.scene.request() is None
     call.gone.set()
     await task
+
+
+async def test_a_stream_begins_with_its_headers_and_cookies() -> None:
+    call = await Call("stream")()
+    assert (call.status, call.body) == (200, b"onetwo")
+    assert call.sent[-1]["more_body"] is False
+    headers = call.sent[0]["headers"]
+    assert dict(headers)[b"X-Run-Id"] == b"run"
+    assert [value for name, value in headers if name == b"Set-Cookie"] == [
+        b"flavor=vanilla; HttpOnly; Path=/",
+        b"size=small; Path=/",
+    ]
+
+
+async def test_a_large_chunk_is_sent_in_pieces() -> None:
+    chunk = bytes(range(256)) * 1000
+    call = await Call("large", Scene(), chunk)()
+    pieces = [message["body"] for message in call.sent[1:]]
+    assert b"".join(pieces) == chunk
+    assert max(map(len, pieces)) <= 2**16
 
 
 async def test_a_body_in_pieces_is_one_body() -> None:
