@@ -5,7 +5,6 @@ import logging
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine
-from contextlib import aclosing
 from typing import Any, Concatenate, ParamSpec
 
 import msgspec
@@ -173,9 +172,11 @@ async def follow(
     catches up in few sends.
     """
     yield _connected(run, after if resumed else None)
+    run_id = run.id
+    del run  # nothing needs its row for as long as the stream is open
     types = None if only is None else ALWAYS_SENT | set(only)
     heartbeat, sent_at = conf.get().heartbeat, time.monotonic()
-    async with aclosing(runs.executor().follow(run.id, after)) as batches:
+    async with runs.executor().following(run_id, after) as batches:
         async for batch in batches:
             if frames := [e.frame for e in batch if not types or e.type in types]:
                 chunk = b"".join(frames)

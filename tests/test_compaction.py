@@ -235,7 +235,7 @@ async def test_a_log_of_one_row_is_compact_from_the_start(
     for number in range(1, rows):
         log.append(run.id, [Content(content=f"{number}")])
         await log.flush()
-    ending = store.Ending(run, Progress(), None, 0)
+    ending = store.Ending(store.Assignment.of(run), Progress(), None, 0)
     await log.close(run.id, [Done()], ending, store.finish_runs)
     await log.aclose()
     await run.arefresh_from_db()

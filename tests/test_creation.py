@@ -31,7 +31,8 @@ def ask(text: str = "Hi", org_id: str = "acme", **fields: str) -> RunRequest:
 
 def ending(run: Run, answer: str) -> tuple[store.Ending, LogState]:
     progress = Progress(messages=[Message("assistant", [TextPart(answer)])])
-    return store.Ending(run, progress, None, 0), LogState.COMPACTED
+    assignment = store.Assignment.of(run)
+    return store.Ending(assignment, progress, None, 0), LogState.COMPACTED
 
 
 def said() -> list[tuple[str, str, object]]:

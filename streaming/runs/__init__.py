@@ -112,9 +112,10 @@ async def cancel(run: Run) -> bool:
 
 async def wait_for_end(run: Run) -> None:
     """Return when the run has ended; until then it counts as followed."""
-    async for batch in executor().follow(run.id, 0):
-        if batch and batch[-1].is_last:
-            return
+    async with executor().following(run.id, 0) as batches:
+        async for batch in batches:
+            if batch and batch[-1].is_last:
+                return
 
 
 def _make_executor() -> InProcessExecutor:

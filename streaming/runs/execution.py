@@ -30,11 +30,9 @@ from streaming.exceptions import (
     ShuttingDown,
     database_away,
 )
-from streaming.models import Run
 from streaming.runs import store
 from streaming.runs.history import History
-from streaming.runs.store import Ending
-from streaming.tools.base import ToolContext
+from streaming.runs.store import Assignment, Ending
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +49,9 @@ class Execution:
     that awaits `execute` never is, so that it can always write how the run ended.
     """
 
-    def __init__(self, run: Run, history: History, agent: Agent, log: EventLog) -> None:
+    def __init__(
+        self, run: Assignment, history: History, agent: Agent, log: EventLog
+    ) -> None:
         self.run = run
         self.readers = 0
         #: When a reader here was last heard (time.monotonic()).
@@ -120,18 +120,11 @@ class Execution:
             self._over.set_result(None)
 
     async def _run_agent(self) -> None:
-        run = self.run
-        context = ToolContext(
-            org_id=run.organization.org_id,
-            conversation_id=run.conversation.conversation_id,
-            run_id=run.id,
-            values=run.context,
-        )
         try:
             batches = self._agent.run(
                 self._history(),
-                context,
-                max_iterations=run.max_iterations,
+                self.run.context,
+                max_iterations=self.run.max_iterations,
                 progress=self._progress,
                 checkpoint=self._checkpoint,
             )
@@ -146,7 +139,7 @@ class Execution:
         except Error:
             self._fail(database_away())
         except Exception:  # a fault of ours ends the run too, and readers are told
-            logger.exception("run failed", extra={"run_id": run.id})
+            logger.exception("run failed", extra={"run_id": self.run.id})
             self._fail(InternalError())
 
     def _fail(self, error: AgentError) -> None:
@@ -216,7 +209,7 @@ class Execution:
         outcome = self._error.code if self._error else progress.stop_reason
         fields = {
             "run_id": self.run.id,
-            "org_id": self.run.organization.org_id,
+            "org_id": self.run.context.org_id,
             "outcome": outcome,
             "duration_ms": progress.summary().execution_time_ms,
             "input_tokens": progress.usage.input_tokens,

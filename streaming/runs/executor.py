@@ -1,8 +1,8 @@
 """The runs of this process: started here, watched here, stopped here."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from contextvars import Context
 
 from streaming.agent import Agent
@@ -13,6 +13,7 @@ from streaming.models import Run
 from streaming.runs.execution import Execution
 from streaming.runs.history import History
 from streaming.runs.pulse import Pulse
+from streaming.runs.store import Assignment
 from streaming.runs.upkeep import Upkeep
 
 #: What a run may take to write its end after it was stopped.
@@ -35,12 +36,13 @@ class InProcessExecutor:
 
     def submit(self, run: Run, history: History) -> None:
         """Start a run that was just created for this worker."""
-        execution = Execution(run, history, self.agent, self.log)
+        execution = Execution(Assignment.of(run), history, self.agent, self.log)
         self._executions[run.id] = execution
-        # An empty context: a run must not hold on to the request that started it.
-        task = asyncio.create_task(self._execute(execution), context=Context())
+        # An empty one: a run must not hold on to the request that started it.
+        context = Context()
+        task = asyncio.create_task(self._execute(execution), context=context)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._tasks.discard, context=context)
         if self.draining:  # it was being created when that began
             execution.stop(ShuttingDown())
 
@@ -51,7 +53,10 @@ class InProcessExecutor:
             execution.stop()
         return execution is not None
 
-    async def follow(self, run_id: str, after: int) -> AsyncGenerator[list[Entry]]:
+    @asynccontextmanager
+    async def following(
+        self, run_id: str, after: int
+    ) -> AsyncIterator[AsyncGenerator[list[Entry]]]:
         """The run's events after a number; an empty batch now and then in silence.
 
         While somebody follows, the run is not given up.
@@ -60,8 +65,7 @@ class InProcessExecutor:
         execution = self._executions.get(run_id)
         with execution.listening() if execution else self._pulse.listening(run_id):
             async with aclosing(batches):
-                async for batch in batches:
-                    yield batch
+                yield batches
 
     @property
     def draining(self) -> bool:

@@ -14,8 +14,43 @@ from streaming.messages import Message, parts_from_json, parts_to_json
 from streaming.models import Conversation, LogState, Run, RunStatus
 from streaming.models import Message as MessageRow
 from streaming.statements import Change, count, insert_all, update_all
+from streaming.tools.base import ToolContext
 
 ANSWER_CHUNK = 200
+
+
+class Assignment(msgspec.Struct):
+    """A run that this process has to run: what it needs of a row ten times as large."""
+
+    id: str
+    conversation_id: int
+    worker: str
+    context: ToolContext
+    max_iterations: int
+    background: bool
+    first_token_at: datetime | None = None
+
+    @classmethod
+    def of(cls, run: Run) -> "Assignment":
+        """That of a run which was just created."""
+        context = ToolContext(
+            org_id=run.organization.org_id,
+            conversation_id=run.conversation.conversation_id,
+            run_id=run.id,
+            values=run.context,
+        )
+        return cls(
+            id=run.id,
+            conversation_id=run.conversation_id,
+            worker=run.worker,
+            context=context,
+            max_iterations=run.max_iterations,
+            background=run.background,
+        )
+
+
+#: Either names a run and its conversation.
+AnyRun = Run | Assignment
 
 
 def get_run(run_id: str, org_id: str) -> Run:
@@ -50,7 +85,7 @@ def saved_answer(run: Run) -> str:
     return "".join(reversed(said))
 
 
-def checkpoint(run: Run, messages: Sequence[Message]) -> None:
+def checkpoint(run: Assignment, messages: Sequence[Message]) -> None:
     """Keep what a run has said so far. Raises `LostRun` when it is ours no longer."""
     # Locked, so that nobody takes the run over before this is committed.
     if not _owned(run).select_for_update(no_key=True).exists():
@@ -58,24 +93,24 @@ def checkpoint(run: Run, messages: Sequence[Message]) -> None:
     save_messages(run, messages[_kept(run) :])
 
 
-def _kept(run: Run) -> int:
+def _kept(run: Assignment) -> int:
     """How many of a run's messages are there, beside the question."""
     return count(MessageRow, run=run.id) - 1
 
 
-def save_messages(run: Run, messages: Iterable[Message]) -> None:
+def save_messages(run: AnyRun, messages: Iterable[Message]) -> None:
     """Append messages to the run's conversation, which is newer then."""
     now = timezone.now()
     insert_messages(((run, message) for message in messages), now)
     touch([run.conversation_id], now)
 
 
-def insert_messages(said: Iterable[tuple[Run, Message]], now: datetime) -> None:
+def insert_messages(said: Iterable[tuple[AnyRun, Message]], now: datetime) -> None:
     """Append messages to the conversations of runs."""
     insert_all(
         MessageRow(
             conversation_id=run.conversation_id,
-            run=run,
+            run_id=run.id,
             role=message.role,
             parts=parts_to_json(message.parts),
             created_at=now,
@@ -94,7 +129,7 @@ def touch(conversations: Iterable[int], now: datetime) -> None:
 class Ending(msgspec.Struct, frozen=True):
     """How a run ended."""
 
-    run: Run
+    run: Assignment
     progress: Progress
     error: AgentError | None
     #: How many of its messages checkpoints have saved; None: the database knows.
@@ -148,5 +183,5 @@ def _final_status(progress: Progress, error: AgentError | None) -> RunStatus:
     return RunStatus.COMPLETED
 
 
-def _owned(run: Run) -> QuerySet[Run]:
-    return Run.objects.filter(pk=run.pk, worker=run.worker, status=RunStatus.RUNNING)
+def _owned(run: Assignment) -> QuerySet[Run]:
+    return Run.objects.filter(pk=run.id, worker=run.worker, status=RunStatus.RUNNING)

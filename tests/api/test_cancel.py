@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -89,7 +89,7 @@ async def test_a_cancel_in_mid_checkpoint_keeps_each_message_once(
     begun, go_on = threading.Event(), threading.Event()
     checkpoint = store.checkpoint
 
-    def slow(run: Run, messages: Sequence[Message]) -> None:
+    def slow(run: store.Assignment, messages: Sequence[Message]) -> None:
         if has_begun:
             checkpoint(run, messages)
         begun.set()
@@ -130,7 +130,7 @@ async def test_a_reader_who_returns_in_another_process_keeps_the_run(
         await stream.until("content")
         run_id = stream.response.headers["x-run-id"]
         await stream.hang_up()
-    async with aclosing(other_process.follow(run_id, 0)) as batches:
+    async with other_process.following(run_id, 0) as batches:
         await anext(batches)
     unheard = Run.objects.filter(last_reader_at=F("created_at"))
     async with asyncio.timeout(SECONDS):

@@ -1,14 +1,20 @@
 """A run that was started: resumed at any point, read, cancelled; one at a time."""
 
 import asyncio
+import gc
 import threading
+import weakref
+from contextvars import ContextVar, copy_context
 
 import pytest
 
 from streaming import db, runs
 from streaming.event_log import segments
+from streaming.http import follow
+from streaming.messages import user_message
 from streaming.models import Message, Run
-from streaming.runs import presence
+from streaming.runs import RunRequest, presence
+from streaming.runs.creation import create_runs
 from streaming.runs.executor import InProcessExecutor
 from tests import chat
 from tests.client import API, SECONDS, Api, Response, all_runs_end
@@ -79,11 +85,12 @@ async def test_a_reader_in_another_process_misses_nothing(
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as first:
         await first.until("content", 2)
         run_id = first.response.headers["x-run-id"]
-        frames = [
-            entry.frame.removesuffix(b"\n\n")
-            async for batch in other_process.follow(run_id, 0)
-            for entry in batch
-        ]
+        async with other_process.following(run_id, 0) as batches:
+            frames = [
+                entry.frame.removesuffix(b"\n\n")
+                async for batch in batches
+                for entry in batch
+            ]
         whole = await first.end()
     assert frames == logged(whole)
 
@@ -307,8 +314,9 @@ async def test_a_deleted_conversation_ends_its_readers_everywhere(
         run_id = stream.response.headers["x-run-id"]
 
         async def read_elsewhere() -> None:
-            async for _ in other_process.follow(run_id, 0):
-                pass
+            async with other_process.following(run_id, 0) as batches:
+                async for _ in batches:
+                    pass
 
         elsewhere = asyncio.create_task(read_elsewhere())
         await asyncio.sleep(0.1)
@@ -336,6 +344,37 @@ async def test_a_client_that_hangs_up_at_once_has_started_its_run(
     assert (await api.run("Hi", conversation_id="other")).status == 200
     await all_runs_end()
     assert await Run.objects.filter(status="completed").acount() == 2
+
+
+async def test_a_run_holds_on_to_nothing_of_its_request(
+    api: Api, upstream: Upstream
+) -> None:
+    class Known:
+        """What a request's context holds."""
+
+    known: ContextVar[Known] = ContextVar("known")
+
+    def submit(run: Run) -> weakref.ref[Known]:
+        it = Known()
+        known.set(it)
+        here.submit(run, lambda: [user_message("Hi")])
+        return weakref.ref(it)
+
+    upstream.reply(Reply(chat.pieces("x"), end="hang"))
+    here = runs.executor()
+    request = RunRequest(input="Hi", org_id="default")
+    created = await db.write_alike(create_runs, request, runs._terms(here))
+    it = copy_context().run(submit, created.run)
+    run_id, row = created.run.id, weakref.ref(created.run)
+    frames = follow(created.run, 0, None)
+    del created
+    for event in ("connected", "content"):
+        assert f"event: {event}" in (await anext(frames)).decode()
+    gc.collect()
+    assert (it(), row()) == (None, None)
+    await frames.aclose()
+    assert here.stop(run_id)
+    await all_runs_end()
 
 
 async def test_an_answer_cut_by_our_shutdown_is_no_answer(
