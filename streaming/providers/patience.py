@@ -45,10 +45,10 @@ class Patience:
                     async with aclosing(self._provider.stream(request)) as batches:
                         with deadline.at(call.due):
                             async for batch in batches:
-                                call.heed(batch, self._silence_timeout)
                                 if batch:
                                     deadline.suspend()
                                     yield batch
+                                call.heed(batch, self._silence_timeout)
                                 deadline.at(call.due)
                     return
                 except ProviderError as error:

@@ -193,12 +193,16 @@ async def test_a_long_tool_call_is_no_silence(upstream: Upstream) -> None:
 
 async def test_who_takes_long_over_a_batch_is_no_silence(upstream: Upstream) -> None:
     body = message(text_block(0, "Hel", "lo"))
-    upstream.reply(Reply(body, chunk_size=60, delay=0.001))
-    async with anthropic_at(upstream, silence_timeout=0.1) as provider:
-        said: list[Delta] = []
+    cut = body.index(b"\n\n", body.index(b"Hel")) + 2
+    upstream.reply(Reply(body, cuts=[cut], delay=0.6))
+    said: list[Delta] = []
+    # Of the 0.6 s between the two parts 0.2 are silence; and over the second goes more
+    # time than the limit.
+    takes = iter([0.4, 0.7])
+    async with anthropic_at(upstream, silence_timeout=0.5) as provider:
         async for batch in provider.stream(HELLO):
             said += batch
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(next(takes, 0))
     assert text(said) == "Hello"
 
 
