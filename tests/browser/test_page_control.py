@@ -170,7 +170,12 @@ async def test_a_busy_conversation_is_joined(
         tab(other, scripted_server) as second,
     ):
         for page in (first, second):
-            await page.set(Organization="busy", Conversation="the same")
+            # Who hears of it late finds the run under way, and joins it at once.
+            async with (
+                page.page.expect_response(re.compile(r"/conversations\?.*busy")),
+                page.page.expect_response(re.compile(r"/conversations/.*busy")),
+            ):
+                await page.set(Organization="busy", Conversation="the same")
             await expect(page.page.get_by_text("No conversations yet.")).to_be_visible()
         await first.start("I was first.")
         await expect(first.text).to_have_text("So far")
