@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import threading
 import weakref
 from contextvars import ContextVar, copy_context
 
@@ -20,6 +19,7 @@ from tests import chat
 from tests.client import API, SECONDS, Api, Response, all_runs_end
 from tests.conftest import ChangeSettings
 from tests.upstream import Reply, Upstream
+from tests.writer import busy_writer
 
 pytestmark = pytest.mark.usefixtures("model")
 
@@ -332,15 +332,14 @@ async def test_a_client_that_hangs_up_at_once_has_started_its_run(
 ) -> None:
     upstream.reply(chat.answer("Hallo"), chat.answer("Hallo"))
     runs.executor()
-    free = threading.Event()
-    busy = asyncio.create_task(db.write(free.wait))
-    async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
+    async with (
+        busy_writer(),
+        api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream,
+    ):
         async with asyncio.timeout(SECONDS):
             while not runs._starting:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await stream.hang_up()
-    free.set()
-    await busy
     assert (await api.run("Hi", conversation_id="other")).status == 200
     await all_runs_end()
     assert await Run.objects.filter(status="completed").acount() == 2
