@@ -55,7 +55,8 @@ def _peak(running: Running, streams: int) -> tuple[int, int]:
     pid = running.server.pid
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # forget earlier peaks
     end = running.begin(streams, **HELD)
-    time.sleep(HELD["spread"] + 1)  # the load's process tells nothing before its end
+    # By then all have begun; the load's process tells nothing before its end.
+    time.sleep(HELD["spread"] + 1)
     threads = status(pid, "Threads")
     end()
     return status(pid, "VmHWM"), threads
@@ -77,14 +78,12 @@ def writes(running: Running, runs: int) -> Writes:
     with closing(sqlite3.connect(running.database, isolation_level=None)) as reader:
         deadline = time.monotonic() + START_SECONDS
         while _under_way(reader) < runs and time.monotonic() < deadline:
-            time.sleep(0.1)  # SQLite tells nobody that rows came
+            time.sleep(0.1)  # polled: SQLite tells no other process of new rows
         reader.execute("BEGIN")
-        if (
-            _under_way(reader) < runs
-        ):  # while it reads, the log begins anew at most once
+        if _under_way(reader) < runs:
             raise RuntimeError(f"not all of {runs} runs have begun")
         made = _commits_in(running.database, seconds)
-        if made is None:
+        if made is None:  # while somebody reads, that can happen only once
             made = _commits_in(running.database, seconds)
     end()
     if made is None:
@@ -103,7 +102,7 @@ def _under_way(database: sqlite3.Connection) -> int:
 def _commits_in(database: Path, seconds: float) -> int | None:
     """Transactions in so many seconds; None when the log was begun anew meanwhile."""
     log, before = commits(database)
-    time.sleep(seconds)  # the time in which they are counted
+    time.sleep(seconds)  # no wait for anything: it is the time that is measured
     same, after = commits(database)
     return after - before if same == log else None
 

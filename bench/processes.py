@@ -117,5 +117,5 @@ def _wait_until_listening(
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
         except OSError:
-            time.sleep(0.05)  # the system tells nobody that a port is open now
+            time.sleep(0.05)  # polled: no system tells that somebody listens now
     raise RuntimeError(f"{process.args!r} did not start:\n{log.read_text()}")

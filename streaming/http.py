@@ -72,7 +72,7 @@ def endpoint(*methods: str, any_host: bool = False) -> Callable[[View[P]], View[
             except (InterfaceError, OperationalError) as error:
                 logger.warning("%s %s: %s", request.method, request.path, error)
                 return error_response(database_away())
-            except Exception:  # a fault of ours is told in JSON too, never in HTML
+            except Exception:  # the last resort: else Django would answer in HTML
                 logger.exception("%s %s failed", request.method, request.path)
                 return error_response(InternalError())
 

@@ -75,5 +75,5 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
         with socket.socket() as client:
             if client.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        time.sleep(0.1)  # the system tells nobody that a port is open now
+        time.sleep(0.1)  # polled: no system tells that somebody listens now
     raise TimeoutError(f"nobody listens on {port}")

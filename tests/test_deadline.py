@@ -98,7 +98,7 @@ async def test_who_is_late_and_cancelled_at_once_is_cancelled() -> None:
         assert task
         with closing(Deadline()) as deadline, deadline.within(0.001):
             asyncio.get_running_loop().call_later(0.001, task.cancel)
-            time.sleep(0.01)  # noqa: ASYNC251  (the loop must stand still past both timers)
+            time.sleep(0.01)  # noqa: ASYNC251  (stop the loop: both are due at once)
             await asyncio.Event().wait()
 
     with pytest.raises(asyncio.CancelledError):

@@ -181,7 +181,8 @@ async def test_all_clients_are_let_go_at_once(agent_settings: ChangeSettings) ->
 
 
 @pytest.mark.skipif(
-    not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has TCP_USER_TIMEOUT"
+    not hasattr(socket, "TCP_USER_TIMEOUT"),
+    reason="only Linux has the option; elsewhere there is nothing to set",
 )
 async def test_the_system_watches_over_streams(
     agent_settings: ChangeSettings,

@@ -85,7 +85,7 @@ def main() -> None:
         started = time.monotonic()
         try:
             seen = ", ".join(_told(asyncio.run(_do(do, args.postgres))))
-        except Exception:  # however it failed is a row; the rest still run
+        except Exception:  # told as failed, whatever it is: the rest are still done
             failed += 1
             seen = "**failed**"
             traceback.print_exc()

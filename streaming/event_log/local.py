@@ -252,7 +252,7 @@ class LocalLog:
                 await self.flush()
             except Error:
                 logger.warning("events are kept in memory: the database fails")
-            except Exception:  # this task flushes for all runs: it goes on, with theirs
+            except Exception:  # one run's fault must not end the flushing of all
                 logger.exception("events are kept in memory")
             took = time.monotonic() - started
 
@@ -264,7 +264,7 @@ class LocalLog:
                 answered = time.monotonic()
             except Error:
                 logger.debug("readers wait: the database fails")
-            except Exception:  # all readers here depend on this one task
+            except Exception:  # all readers here wait for this task: it must go on
                 logger.exception("readers wait")
             if time.monotonic() - answered >= db.PATIENCE_SECONDS:
                 self._let_go()  # who comes back is told what is wrong

@@ -79,7 +79,7 @@ class Execution:
         self._stopped = True  # what comes now comes too late to change the end
         try:
             await self._finish()
-        except Exception:  # whatever is wrong, readers must not wait for ever
+        except Exception:  # the last resort: else readers would wait for ever
             logger.exception("run not stored", extra={"run_id": self.run.id})
             self._end_unstored(InternalError())
         self._report()
@@ -138,7 +138,7 @@ class Execution:
             self._lost = True
         except Error:
             self._fail(database_away())
-        except Exception:  # a fault of ours ends the run too, and readers are told
+        except Exception:  # ours or a provider's fault: readers must be told
             logger.exception("run failed", extra={"run_id": self.run.id})
             self._fail(InternalError())
 

@@ -89,7 +89,7 @@ class Pulse:
                 logger.warning("the database does not answer")
                 self._suspects.clear()
                 self._last_listen.expire()
-            except Exception:  # without a pulse all runs here would count as dead
+            except Exception:  # it must go on: without it all runs here count as dead
                 logger.exception("pulse failed")
             await asyncio.sleep(PULSE_SECONDS)
             if time.monotonic() - started > self._patience:

@@ -23,6 +23,7 @@ class Assignment(msgspec.Struct):
     """A run that this process has to run: what it needs of a row ten times as large."""
 
     id: str
+    #: The key of its row; clients' name for it is in `context`.
     conversation_id: int
     worker: str
     context: ToolContext

@@ -100,5 +100,5 @@ async def _now_and_then(seconds: float, work: Callable[[], Awaitable[None]]) -> 
             await work()
         except Error:
             logger.warning("upkeep waits: the database does not answer")
-        except Exception:  # one fault must not end all upkeep to come
+        except Exception:  # it must go on: nobody would start it again
             logger.exception("upkeep failed")

@@ -57,7 +57,7 @@ class Server:
         while time.monotonic() < deadline and self.process.poll() is None:
             if self._is_ready():
                 return
-            time.sleep(0.1)  # only its answers tell that it is ready
+            time.sleep(0.1)  # polled: only its answers tell that it is ready
         said = self._log.read_text()[-LOG_CHARS:]
         raise RuntimeError(f"the server did not start:\n{said}")
 

@@ -71,7 +71,7 @@ class Process:
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(f"{self.url}/ready").is_success:
                     return
-            time.sleep(0.05)  # only its answers tell that it is ready
+            time.sleep(0.05)  # polled: only its answers tell that it is ready
         raise AssertionError(self.log.read_text())
 
     def send(self, number: signal.Signals) -> None:

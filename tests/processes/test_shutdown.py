@@ -53,7 +53,7 @@ def test_sigterm_gives_runs_their_time_takes_no_new_ones_and_keeps_what_was_said
         long.until("content")
         server.terminate()
         while (status := answer("GET", f"{server.url}/ready")) == 200:
-            time.sleep(0.05)  # a parent passes the signal on, and tells nobody when
+            time.sleep(0.05)  # polled: only its answers tell that it drains
         body = {"input": "2 + 2", "conversation_id": "late"}
         answers = [
             answer("POST", f"{server.url}{API}/{path}", body)

@@ -43,7 +43,8 @@ def test_runserver_starts_anew_when_code_changes(make: Start, tmp_path: Path) ->
     while server.log.read_text().count("Ctrl+C stops it.") < 2:
         assert time.monotonic() < deadline, server.log.read_text()
         os.utime(views)
-        time.sleep(0.5)  # then once more: the reloader may not be watching yet
+        # The reloader tells nobody that it watches: what came too early is done again.
+        time.sleep(0.5)
 
 
 @pytest.mark.parametrize("command", [UVICORN, RUNSERVER])
