@@ -14,6 +14,6 @@ try:
 except ImproperlyConfigured as error:
     sys.exit(f"Configuration error: {error}")
 
-from streaming.asgi import make_application
+from streaming.server.asgi import make_application
 
 application = make_application()

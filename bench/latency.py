@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.contenders import Running
 from bench.load import Measurement
+from bench.servers_under_test import Running
 
 #: 50 tokens a second, as a model that is quick.
 PACE_MS = 20
@@ -40,7 +40,7 @@ def first(running: Running, seconds: float) -> Measurement:
     )
 
 
-def holds(running: Running, most: int) -> list[Step]:
+def capacity(running: Running, most: int) -> list[Step]:
     """More and more paced streams, until they are too many, at most `most`."""
     steps: list[Step] = []
     for streams in (n for n in STEPS if n <= most):

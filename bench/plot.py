@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
-from bench.contenders import CEILING, CEILINGS, OURS, UPSTREAM
 from bench.latency import MOST_DELAY_MS, STEPS, Step, most_held
+from bench.servers_under_test import CEILING, CEILINGS, OURS, UPSTREAM
 
 WIDTH, HEIGHT = 930, 460
 LEFT, RIGHT, TOP, BOTTOM = 64, 306, 72, 56
@@ -40,9 +40,9 @@ polyline { stroke-width: 1.75; stroke-linejoin: round; } circle { fill: var(--co
 """
 
 
-def draw(holds: Mapping[str, Sequence[Step]]) -> str:
+def draw(capacity: Mapping[str, Sequence[Step]]) -> str:
     """The whole image; who holds most stands first in its legend."""
-    shown = [(name, steps) for name, steps in holds.items() if name not in LEFT_OUT]
+    shown = [(name, steps) for name, steps in capacity.items() if name not in LEFT_OUT]
     shown.sort(key=lambda one: -most_held(one[1]))
     size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
     parts = [

@@ -10,8 +10,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench import report
-from bench.contenders import CEILINGS, OUR, OURS, PASS_THROUGH, TYPED, UNIT, house
 from bench.results import Comparison
+from bench.servers_under_test import (
+    CEILINGS,
+    OUR,
+    OURS,
+    PASS_THROUGH,
+    TYPED,
+    UNIT,
+    house,
+)
 from bench.throughput import compare, warm_up
 
 ROUNDS, SECONDS, STREAMS, DELTAS = 5, 1.5, 16, 200

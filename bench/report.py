@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
-from bench.contenders import CEILING, PASS_THROUGH, TYPED, UPSTREAM
 from bench.latency import most_held
 from bench.load import Measurement
 from bench.results import Comparison, Results, load
+from bench.servers_under_test import CEILING, PASS_THROUGH, TYPED, UPSTREAM
 from bench.targets import targets
 
 PROTOCOLS = {
@@ -33,7 +33,7 @@ def write(results: Results) -> str:
         "## How soon",
         _first(results),
         "## How many",
-        _holds(results),
+        _capacity(results),
         "## Beside 16 that are flat out",
         _fairness(results),
         "## Memory and threads",
@@ -69,7 +69,7 @@ def summary(results: Results) -> str:
             for one in map(flat_out.__getitem__, PROTOCOLS)
         )
         cpu = median(m.cpu_us for m in flat_out["chat"].rounds[name])
-        held = most_held(results.holds[name])
+        held = most_held(results.capacity[name])
         taken = results.holding[name].kb_a_stream
         return name, *ratios, f"{cpu:.0f}", f"{held}", f"{taken:.0f}"
 
@@ -134,7 +134,7 @@ def _beyond(times: Sequence[float], own: Sequence[float]) -> Iterable[str]:
     return (f"{ms - of:.1f}" for ms, of in zip(times, own, strict=True))
 
 
-def _holds(results: Results) -> str:
+def _capacity(results: Results) -> str:
     headings = (
         "server",
         "streams held",
@@ -142,11 +142,11 @@ def _holds(results: Results) -> str:
         "gap p99, ms",
         "CPU a delta, µs",
     )
-    return table(headings, (_held(name, results) for name in results.holds))
+    return table(headings, (_held(name, results) for name in results.capacity))
 
 
 def _held(name: str, results: Results) -> Sequence[str]:
-    steps = results.holds[name]
+    steps = results.capacity[name]
     most = most_held(steps)
     last = next((step for step in steps if step.streams == most), steps[0])
     ended = most < steps[-1].streams

@@ -10,10 +10,10 @@ from statistics import median
 
 import msgspec
 
-from bench.keeping import Holding, ShortRuns, Writes
 from bench.latency import Step
 from bench.load import Measurement
 from bench.processes import interpreter_versions
+from bench.resources import Holding, ShortRuns, Writes
 from bench.wire import Protocol
 
 OURS = ("django", "uvicorn", "uvloop", "httptools", "openai", "anthropic", "aiohttp")
@@ -22,7 +22,7 @@ PEERS = ("fastapi", "sse-starlette", "openai-agents", "pydantic-ai-slim", "googl
 
 @dataclass(frozen=True)
 class Comparison:
-    """All contenders under the same load, round by round."""
+    """All servers_under_test under the same load, round by round."""
 
     protocol: Protocol
     streams: int
@@ -48,7 +48,7 @@ class Results:
     #: The same, when a provider sends each delta by itself.
     one_by_one: Sequence[Comparison]
     first: Mapping[str, Measurement]
-    holds: Mapping[str, Sequence[Step]]
+    capacity: Mapping[str, Sequence[Step]]
     fairness: Mapping[str, Mapping[str, Measurement]]
     holding: Mapping[str, Holding]
     growth: Comparison

@@ -1,4 +1,4 @@
-"""Measure all contenders in one run: `python -m bench.run --help`."""
+"""Measure all servers_under_test in one run: `python -m bench.run --help`."""
 
 import argparse
 import sys
@@ -8,8 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench import keeping, latency, plot, report
-from bench.contenders import (
+from bench import latency, plot, report, resources
+from bench.results import Comparison, Results, conditions
+from bench.servers_under_test import (
     ALL,
     CEILINGS,
     FASTAPI,
@@ -17,11 +18,10 @@ from bench.contenders import (
     OUR,
     OURS,
     PEERS,
-    House,
     Running,
+    TestBed,
     house,
 )
-from bench.results import Comparison, Results, conditions
 from bench.throughput import compare, warm_up
 from bench.wire import PROTOCOLS, Protocol
 
@@ -40,7 +40,7 @@ def main() -> None:
     with TemporaryDirectory(prefix="bench-") as name:
         results = measure(Path(name), args)
     results.save(args.output / "results.json")
-    (args.output / "holds.svg").write_text(plot.draw(results.holds))
+    (args.output / "capacity.svg").write_text(plot.draw(results.capacity))
     (args.output / "tables.md").write_text(report.write(results))
     print(report.write(results))
 
@@ -56,7 +56,7 @@ def measure(directory: Path, args: argparse.Namespace) -> Results:
             running = _serve(servers, protocol)
             if protocol == "chat":  # first, for memory that was used once stays around
                 _tell("memory")
-                rest["holding"] = _each(_real(running), keeping.holding)
+                rest["holding"] = _each(_real(running), resources.holding)
             compared += _throughput(running, protocol, args)
             one_by_one.append(_one_by_one(running, protocol, args))
             if protocol == "chat":
@@ -67,7 +67,7 @@ def measure(directory: Path, args: argparse.Namespace) -> Results:
     return Results(told, compared, one_by_one, growth=growth, **rest)
 
 
-def _serve(servers: House, protocol: Protocol) -> list[Running]:
+def _serve(servers: TestBed, protocol: Protocol) -> list[Running]:
     running = [servers.serve(one) for one in ALL if protocol in one.protocols]
     warm_up(running)
     return running
@@ -102,19 +102,19 @@ def _others(
     first = _each([upstream, *running], lambda one: latency.first(one, args.seconds))
     fairness = _each(running, lambda one: latency.fairness(one, args.seconds))
     _tell("how many streams one process holds")
-    holds = _each([upstream, *running], lambda one: latency.holds(one, args.most))
+    capacity = _each([upstream, *running], lambda one: latency.capacity(one, args.most))
     _tell("transactions, short runs")
     ours = _ours(running)
     return {
         "first": first,
         "fairness": fairness,
-        "holds": holds,
-        "writes": [keeping.writes(ours, runs) for runs in (1, 10, 100)],
-        "short_runs": keeping.short_runs(ours, 4, args.seconds * 4),
+        "capacity": capacity,
+        "writes": [resources.writes(ours, runs) for runs in (1, 10, 100)],
+        "short_runs": resources.short_runs(ours, 4, args.seconds * 4),
     }
 
 
-def _growth(servers: House, args: argparse.Namespace) -> Comparison:
+def _growth(servers: TestBed, args: argparse.Namespace) -> Comparison:
     """Ours with three databases; the long conversations are one for each client."""
     _tell("growth")
     running = [

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from bench.contenders import ADK, OURS, PASS_THROUGH, PEERS, TYPED, UPSTREAM
 from bench.latency import most_held
 from bench.results import Comparison, Results
+from bench.servers_under_test import ADK, OURS, PASS_THROUGH, PEERS, TYPED, UPSTREAM
 from bench.wire import Protocol
 
 Row = Sequence[str]
@@ -15,7 +15,7 @@ def targets(results: Results) -> Iterator[Row]:
     """Each target: what, how much, what was measured, `met` or not."""
     yield from _throughput(results)
     yield from _paced(results)
-    yield from _keeping(results)
+    yield from _resources(results)
 
 
 def _row(what: str, target: str, measured: str, met: bool) -> Row:
@@ -53,7 +53,7 @@ def _throughput(results: Results) -> Iterator[Row]:
 
 
 def _paced(results: Results) -> Iterator[Row]:
-    held = {name: most_held(steps) for name, steps in results.holds.items()}
+    held = {name: most_held(steps) for name, steps in results.capacity.items()}
     best = max(held[peer.name] for peer in PEERS if peer.name in held)
     what = f"paced streams that one process holds: {held[OURS]}"
     yield _at_least(f"{what} x best peer ({best})", 5, held[OURS] / best)
@@ -74,7 +74,7 @@ def _paced(results: Results) -> Iterator[Row]:
     )
 
 
-def _keeping(results: Results) -> Iterator[Row]:
+def _resources(results: Results) -> Iterator[Row]:
     held = results.holding[OURS]
     yield _at_most("memory of one more open stream", 60, held.kb_a_stream, " kB")
     runs, rss = results.short_runs.runs, results.short_runs.rss_kb

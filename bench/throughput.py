@@ -5,8 +5,8 @@ Rounds are interleaved, so that a busy moment of the machine hits all alike.
 
 from collections.abc import Mapping, Sequence
 
-from bench.contenders import Running
 from bench.load import Measurement
+from bench.servers_under_test import Running
 
 Rounds = Mapping[str, Sequence[Measurement]]
 

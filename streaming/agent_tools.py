@@ -3,7 +3,7 @@
 Any installed app may have such a module: the tools in it are found at start.
 """
 
-from streaming.tools.calculator import calculator
-from streaming.tools.clock import current_time
+from streaming.tools.builtin.calculator import calculator
+from streaming.tools.builtin.clock import current_time
 
 __all__ = ["calculator", "current_time"]

@@ -199,7 +199,7 @@ class ProviderTimeout(ProviderError):
     retryable = True
 
 
-def database_away() -> InternalError:
+def database_unavailable() -> InternalError:
     """What a run ends with, and a request, that the database cannot take."""
     message = "The database does not answer."
     return InternalError(message, retryable=True, retry_after=5)

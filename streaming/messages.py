@@ -153,7 +153,7 @@ def _answer(calls: Iterable[ToolCallPart], messages: list[Message]) -> None:
     messages.append(Message("tool", results))
 
 
-def newest_turns(messages: Sequence[Message], excess: int) -> list[Message]:
+def newest_exchanges(messages: Sequence[Message], excess: int) -> list[Message]:
     """The newest whole turns: without the oldest, of `excess` characters at least.
 
     A turn begins with a user message and holds all that follows up to the next, so a

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from streaming.views import agent, conversations, pages, runs, selftest, status
+from streaming.api import agent, conversations, pages, runs, selftest, status
 
 api = "api/v1/agent"
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from streaming.handler import Handler
-from streaming.limits import Connections
 from streaming.models import Run
+from streaming.server.clients import ClientConnections
+from streaming.server.handler import Handler
 
 API = "/api/v1/agent"
 SECONDS = 20
@@ -145,7 +145,7 @@ class Api:
     """The application."""
 
     def __init__(self) -> None:
-        self._app = Connections(Handler(1))
+        self._app = ClientConnections(Handler(1))
 
     async def get(self, path: str, **headers: str) -> Response:
         async with self.open("GET", path, headers=headers) as stream:

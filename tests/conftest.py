@@ -14,8 +14,9 @@ from django.conf import settings
 from django.db import connections
 from django.test import override_settings
 
-from streaming import conf, db, runs
-from streaming.runs.executor import InProcessExecutor
+from streaming import conf, runs
+from streaming.runs.executors.in_process import InProcessExecutor
+from streaming.storage import database
 from tests.client import Api
 from tests.upstream import Upstream
 
@@ -46,7 +47,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 def _close_database_threads(django_db_setup: None) -> Iterator[None]:
     """PostgreSQL drops no database that somebody is connected to."""
     yield
-    db.close()
+    database.close()
     # The thread that Django's async ORM calls of the tests themselves ran on.
     SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 

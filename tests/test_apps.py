@@ -54,7 +54,7 @@ def test_a_module_of_tools_that_is_broken_fails_loudly() -> None:
 
 def test_two_tools_of_one_name_fail_and_both_are_told() -> None:
     told = (
-        r"streaming\.tools\.calculator\.calculator and "
+        r"streaming\.tools\.builtin\.calculator\.calculator and "
         r"tests\.tools\.rivalapp\.agent_tools\.abacus"
     )
     with pytest.raises(ValueError, match=told), installed("rivalapp"):

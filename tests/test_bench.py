@@ -13,10 +13,10 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import plot
-from bench.contenders import ALL
-from bench.keeping import commits
 from bench.latency import Step, most_held
 from bench.load import Samples, Stream
+from bench.resources import commits
+from bench.servers_under_test import ALL
 from bench.upstream import Connection, parts, question, whole
 from bench.wire import PROTOCOLS, STAMP, Protocol, answer, path_of
 from streaming.wire import sse

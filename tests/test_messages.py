@@ -13,7 +13,7 @@ from streaming.messages import (
     ToolResultPart,
     answer_open_calls,
     json_size,
-    newest_turns,
+    newest_exchanges,
     parts_from_json,
     parts_from_lines,
     parts_to_json,
@@ -55,7 +55,7 @@ def test_every_call_is_answered_right_after_it(history: list[Message]) -> None:
 def test_the_newest_whole_turns_that_fit_are_kept(
     history: list[Message], budget: int
 ) -> None:
-    kept = newest_turns(history, json_size(history) - budget)
+    kept = newest_exchanges(history, json_size(history) - budget)
     starts = [n for n, message in enumerate(history) if message.role == "user"]
     fitting = [n for n in starts if json_size(history[n:]) <= budget]
     assert kept == history[min(fitting, default=max(starts, default=0)) :]
@@ -64,7 +64,7 @@ def test_the_newest_whole_turns_that_fit_are_kept(
 @given(HISTORIES)
 def test_a_turn_that_lacks_its_question_is_not_kept(history: list[Message]) -> None:
     rest = [Message("tool", [ToolResultPart("0", "t", "r")]), *history]
-    assert newest_turns(rest, 0) == history
+    assert newest_exchanges(rest, 0) == history
 
 
 @given(HISTORIES)

@@ -5,7 +5,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from streaming import db
+from streaming.storage import database
 
 PATIENCE = 60
 
@@ -19,7 +19,7 @@ async def busy_writer() -> AsyncIterator[None]:
         begun.set()
         assert end.wait(PATIENCE)
 
-    holding = asyncio.create_task(db.write(hold))
+    holding = asyncio.create_task(database.execute_write(hold))
     assert await asyncio.to_thread(begun.wait, PATIENCE)
     try:
         yield

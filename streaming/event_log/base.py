@@ -12,10 +12,10 @@ from streaming.wire import native
 T = TypeVar("T")
 
 #: How runs end, as whoever writes that has it, and the states of their logs then.
-Ends = Sequence[tuple[T, LogState]]
+ClosedLogs = Sequence[tuple[T, LogState]]
 
 
-class LostRun(Exception):
+class OwnershipLost(Exception):
     """Another process, or a deletion, has ended the run that this one still runs."""
 
 
@@ -71,12 +71,12 @@ class EventLog(Protocol):
         """
         ...
 
-    async def keep(self, run_id: str, commit: Callable[[], None]) -> None:
+    async def checkpoint(self, run_id: str, commit: Callable[[], None]) -> None:
         """Make a run's events durable, in one transaction with what `commit` writes.
 
         So nothing is told to the world that its log does not know. When `commit`
         raises, so does this. It may be called again, though it was committed. Raises
-        `LostRun` when the run was abandoned.
+        `OwnershipLost` when the run was abandoned.
         """
         ...
 
@@ -85,7 +85,7 @@ class EventLog(Protocol):
         run_id: str,
         events: Sequence[Event],
         end: T,
-        commit: Callable[[Ends[T]], None],
+        commit: Callable[[ClosedLogs[T]], None],
     ) -> None:
         """Append the last events, `done` among them.
 

@@ -16,9 +16,9 @@ import msgspec
 from django.db.models import Max, Q
 from django.utils import timezone
 
-from streaming.event_log.base import Ends, Entry, make_entries
+from streaming.event_log.base import ClosedLogs, Entry, make_entries
 from streaming.models import EventSegment, LogState, Run, RunStatus
-from streaming.statements import insert_all
+from streaming.storage.sql import insert_all
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class Segment(msgspec.Struct, frozen=True):
         known = max(number - self.first + 1, 0)
         return Segment(self.run_id, self.first + known, self.lines[known:])
 
-    def holds(self, entry: Entry) -> bool:
+    def contains(self, entry: Entry) -> bool:
         """Whether an entry is of this segment."""
         place = entry.number - self.first
         return 0 <= place < len(self.lines) and self.lines[place] == entry.data
@@ -63,27 +63,29 @@ class Segment(msgspec.Struct, frozen=True):
         )
 
 
-def save(segments: Iterable[Segment], worker: str, unsure: bool = False) -> set[str]:
+def save(
+    segments: Iterable[Segment], worker: str, maybe_committed: bool = False
+) -> set[str]:
     """Write segments of runs that `worker` still owns; return the runs it lost.
 
-    `unsure` says that an earlier attempt failed, and may have been committed all the
-    same: what is there already is not written again.
+    `maybe_committed` says that an earlier attempt failed and may have been committed:
+    events that are stored already are not written again.
     """
     by_run = {segment.run_id: segment for segment in segments}
     owned = _lock_owned(by_run, worker)
-    there = _last_numbers(owned) if unsure else {}
+    there = _last_numbers(owned) if maybe_committed else {}
     rest = [by_run[run_id].after(there.get(run_id, 0)) for run_id in owned]
     _insert(rest)
     return set(by_run) - owned
 
 
-class Saving(msgspec.Struct, Generic[T], frozen=True):
+class PendingSegment(msgspec.Struct, Generic[T], frozen=True):
     """A segment, and what `commit` is to write along with it."""
 
     segment: Segment
     what: T
     #: Whether an earlier attempt failed, and may have been committed all the same.
-    unsure: bool
+    maybe_committed: bool
 
 
 def _insert(segments: Iterable[Segment]) -> None:
@@ -91,13 +93,15 @@ def _insert(segments: Iterable[Segment]) -> None:
     insert_all(segment.row(now) for segment in segments if segment.lines)
 
 
-def save_with(
-    savings: Sequence[Saving[T]], worker: str, commit: Callable[[Ends[T]], None]
+def save_and_commit(
+    savings: Sequence[PendingSegment[T]],
+    worker: str,
+    commit: Callable[[ClosedLogs[T]], None],
 ) -> list[None]:
     """Write the segments, if they have events, and what `commit` writes.
 
     `commit` is told in what state each log is if it ends here. It is called again for
-    a run of which we are unsure, unless that has ended so.
+    a run of which we are maybe_committed, unless that has ended so.
     """
     left = [one for saving in savings if (one := _left_of(saving, worker))]
     # A log of one row is as compact as can be.
@@ -108,14 +112,14 @@ def save_with(
     return [None] * len(savings)
 
 
-def _left_of(saving: Saving[T], worker: str) -> tuple[Segment, T] | None:
+def _left_of(saving: PendingSegment[T], worker: str) -> tuple[Segment, T] | None:
     """What an earlier attempt left to write; None: nothing."""
     segment = saving.segment
-    if saving.unsure:
+    if saving.maybe_committed:
         # The lock makes us wait for that attempt, if it still goes on over there.
         _lock_owned([segment.run_id], worker)
         last = newest(segment.run_id)
-        if last and last.is_last and segment.holds(last):
+        if last and last.is_last and segment.contains(last):
             return None
         segment = segment.after(last.number if last else 0)
     return segment, saving.what
@@ -131,7 +135,7 @@ def load(run_id: str, after: int) -> list[Entry]:
     return [e for row in found for e in _entries(run_id, *row, after)]
 
 
-def news(positions: Mapping[str, int]) -> tuple[dict[str, list[Entry]], set[str]]:
+def read_new(positions: Mapping[str, int]) -> tuple[dict[str, list[Entry]], set[str]]:
     """The durable entries of several runs, each after a number; and which ended.
 
     A run that was deleted has ended too.

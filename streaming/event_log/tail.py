@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
 
-from streaming.deadline import Deadline
+from streaming.aio.deadline import Deadline
 from streaming.event_log.base import Entry
 
 #: Durable entries that stay in memory for readers that are a little behind.

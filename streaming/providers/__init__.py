@@ -1,7 +1,7 @@
 """The model's side: vendor bytes in, our deltas out."""
 
 from streaming.providers.base import Provider, ProviderOptions
-from streaming.providers.patience import Patience
+from streaming.providers.retry import RetryingProvider
 
 
 def make_provider(options: ProviderOptions) -> Provider:
@@ -10,11 +10,11 @@ def make_provider(options: ProviderOptions) -> Provider:
         case "anthropic":
             from streaming.providers.anthropic import AnthropicProvider
 
-            return Patience(AnthropicProvider(options), options)
+            return RetryingProvider(AnthropicProvider(options), options)
         case "openai":
             from streaming.providers.openai import OpenAIProvider
 
-            return Patience(OpenAIProvider(options), options)
+            return RetryingProvider(OpenAIProvider(options), options)
         case "demo":
             from streaming.providers.demo import DemoProvider
 

@@ -18,7 +18,9 @@ ProviderName = Literal["anthropic", "openai", "demo"]
 THINKING_WORDS = ("auto", "off", "low", "medium", "high")
 
 #: Why the model stopped. `pause_turn`: it wants to go on in another call.
-TurnStopReason = Literal["end_turn", "tool_use", "max_tokens", "refusal", "pause_turn"]
+ResponseStopReason = Literal[
+    "end_turn", "tool_use", "max_tokens", "refusal", "pause_turn"
+]
 
 
 class ProviderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,10 +97,10 @@ class TokenUsage(msgspec.Struct, frozen=True):
     cache_write_tokens: int = 0
 
 
-class TurnEnd(msgspec.Struct, frozen=True):
+class ResponseEnd(msgspec.Struct, frozen=True):
     """The model call ended as it should; always the last delta."""
 
-    stop_reason: TurnStopReason
+    stop_reason: ResponseStopReason
 
 
 #: `ToolCallPart` comes whole, its arguments as the model wrote them (`{}` for none);
@@ -110,7 +112,7 @@ Delta = (
     | ToolCallPart
     | OpaquePart
     | TokenUsage
-    | TurnEnd
+    | ResponseEnd
 )
 
 
@@ -134,7 +136,7 @@ class Provider(Protocol):
     model: str
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
-        """Call the model and yield batches of deltas, ending with `TurnEnd`.
+        """Call the model and yield batches of deltas, ending with `ResponseEnd`.
 
         A batch may be empty: a sign of life that brought nothing to tell. Closing the
         generator, or cancelling the task that reads it, closes the connection to the

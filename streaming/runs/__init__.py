@@ -12,15 +12,16 @@ from typing import cast
 from django.apps import apps
 from django.db import Error, IntegrityError
 
-from streaming import conf, db
-from streaming.agent import Agent
+from streaming import conf
+from streaming.agent.loop import Agent
 from streaming.apps import StreamingConfig
 from streaming.exceptions import ShuttingDown
 from streaming.models import Run
 from streaming.providers import make_provider
-from streaming.runs import presence
-from streaming.runs.creation import RunRequest, Terms, create_runs
-from streaming.runs.executor import STOP_SECONDS, InProcessExecutor
+from streaming.runs import leases
+from streaming.runs.executors.in_process import STOP_SECONDS, InProcessExecutor
+from streaming.runs.start import RunDefaults, RunRequest, start_runs
+from streaming.storage import database
 
 __all__ = ["RunRequest", "aclose", "cancel", "executor", "start", "wait_for_end"]
 
@@ -28,7 +29,7 @@ _executor: InProcessExecutor | None = None
 _loop: asyncio.AbstractEventLoop | None = None
 _starting: set[asyncio.Task[Run]] = set()
 #: How often a request may lose a race before it gives up.
-RACES = 5
+MAX_START_ATTEMPTS = 5
 
 
 def executor() -> InProcessExecutor:
@@ -69,21 +70,21 @@ async def start(request: RunRequest) -> Run:
 async def _start(request: RunRequest) -> Run:
     here = executor()
     terms = _terms(here)
-    for attempt in range(RACES):
+    for attempt in range(MAX_START_ATTEMPTS):
         try:
-            created = await db.write_alike(create_runs, request, terms)
+            created = await database.execute_write_batched(start_runs, request, terms)
             break
         except IntegrityError:  # another request won the race: see what it made
-            if attempt == RACES - 1:
+            if attempt == MAX_START_ATTEMPTS - 1:
                 raise
     if created.history is not None:
         here.submit(created.run, created.history)
     return created.run
 
 
-def _terms(here: InProcessExecutor) -> Terms:
+def _terms(here: InProcessExecutor) -> RunDefaults:
     options = conf.get()
-    return Terms(
+    return RunDefaults(
         worker=here.worker,
         provider=here.agent.provider.name,
         model=here.agent.provider.model,
@@ -102,7 +103,7 @@ async def cancel(run: Run) -> bool:
     """Stop a run wherever it runs; false when it had ended already."""
     here = executor().stop(run.id)  # also while the database is slow or away
     try:
-        asked = await db.write(presence.request_cancel, run.id)
+        asked = await database.execute_write(leases.request_cancel, run.id)
     except Error:
         if not here:
             raise

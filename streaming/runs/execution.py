@@ -10,9 +10,8 @@ from functools import partial
 from django.db import Error
 from django.utils import timezone
 
-from streaming import db
-from streaming.agent import Agent, Progress
-from streaming.event_log import EventLog, LostRun
+from streaming.agent.loop import Agent, Progress
+from streaming.event_log import EventLog, OwnershipLost
 from streaming.events import (
     Complete,
     CompleteInfo,
@@ -28,11 +27,12 @@ from streaming.exceptions import (
     InternalError,
     Interrupted,
     ShuttingDown,
-    database_away,
+    database_unavailable,
 )
 from streaming.runs import store
 from streaming.runs.history import History
-from streaming.runs.store import Assignment, Ending
+from streaming.runs.store import OwnedRun, RunResult
+from streaming.storage import database
 
 logger = logging.getLogger(__name__)
 
@@ -50,23 +50,25 @@ class Execution:
     """
 
     def __init__(
-        self, run: Assignment, history: History, agent: Agent, log: EventLog
+        self, run: OwnedRun, history: History, agent: Agent, log: EventLog
     ) -> None:
         self.run = run
         self.readers = 0
         #: When a reader here was last heard (time.monotonic()).
-        self.last_heard = time.monotonic()
+        self.last_reader_at = time.monotonic()
         self._history = history
         self._agent = agent
         self._log = log
         self._progress = Progress()
         #: How many of its messages are durable; None: a checkpoint did not end.
-        self._kept: int | None = 0
+        self._saved_messages: int | None = 0
         self._error: AgentError | None = None
         self._lost = False
         self._work: asyncio.Task[None] | None = None
         self._stopped = False
-        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._finished: asyncio.Future[None] = (
+            asyncio.get_running_loop().create_future()
+        )
         log.open(run.id)
 
     async def execute(self) -> None:
@@ -75,7 +77,7 @@ class Execution:
         self._work.add_done_callback(self._work_ended)
         if self._stopped:
             self._cancel_work(self._work)
-        await self._over
+        await self._finished
         self._stopped = True  # what comes now comes too late to change the end
         try:
             await self._finish()
@@ -86,7 +88,7 @@ class Execution:
 
     def stop(self, error: AgentError | None = None) -> None:
         """Stop now: as cancelled, or with an error."""
-        if self._stopped or self._over.done():
+        if self._stopped or self._finished.done():
             return
         self._stopped = True
         self._error = error
@@ -95,7 +97,7 @@ class Execution:
         if self._work:
             self._cancel_work(self._work)
 
-    def lose(self) -> None:
+    def lose_ownership(self) -> None:
         """Stop now and write nothing: the run is no longer ours."""
         self._lost = True
         self.stop()
@@ -108,7 +110,7 @@ class Execution:
             yield
         finally:
             self.readers -= 1
-            self.last_heard = time.monotonic()
+            self.last_reader_at = time.monotonic()
 
     def _cancel_work(self, work: asyncio.Task[None]) -> None:
         work.cancel()
@@ -116,8 +118,8 @@ class Execution:
         loop.call_later(AGENT_STOP_SECONDS, self._work_ended)
 
     def _work_ended(self, _work: asyncio.Task[None] | None = None) -> None:
-        if not self._over.done():
-            self._over.set_result(None)
+        if not self._finished.done():
+            self._finished.set_result(None)
 
     async def _run_agent(self) -> None:
         try:
@@ -134,10 +136,10 @@ class Execution:
                     self._publish(events)
         except AgentError as error:
             self._fail(error)
-        except LostRun:
+        except OwnershipLost:
             self._lost = True
         except Error:
-            self._fail(database_away())
+            self._fail(database_unavailable())
         except Exception:  # ours or a provider's fault: readers must be told
             logger.exception("run failed", extra={"run_id": self.run.id})
             self._fail(InternalError())
@@ -147,8 +149,8 @@ class Execution:
             self._error = error
 
     def _publish(self, events: list[Event]) -> None:
-        if self._over.done():  # it did not stop in time, and the end is written
-            raise LostRun(self.run.id)
+        if self._finished.done():  # it did not stop in time, and the end is written
+            raise OwnershipLost(self.run.id)
         if logger.isEnabledFor(logging.DEBUG):
             for event in events:
                 logger.debug("%s %s", self.run.id, event)
@@ -157,29 +159,31 @@ class Execution:
             self.run.first_token_at = timezone.now()
 
     async def _checkpoint(self) -> None:
-        if self._over.done():
-            raise LostRun(self.run.id)
+        if self._finished.done():
+            raise OwnershipLost(self.run.id)
         said = list(self._progress.messages)
         commit = partial(store.checkpoint, self.run, said)
-        self._kept = None
-        await db.patiently(lambda: self._log.keep(self.run.id, commit))
-        self._kept = len(said)
+        self._saved_messages = None
+        await database.retry_while_unavailable(
+            lambda: self._log.checkpoint(self.run.id, commit)
+        )
+        self._saved_messages = len(said)
 
     async def _finish(self) -> None:
         """Write the end; while the database is away, try again for a while."""
         # Made once: an attempt that failed may have been committed all the same.
         events = self._last_events()
-        ending = Ending(self.run, self._progress, self._error, self._kept)
+        ending = RunResult(self.run, self._progress, self._error, self._saved_messages)
         close = partial(self._log.close, self.run.id, events, ending, store.finish_runs)
         try:
             async with asyncio.timeout(self._patience()):
-                await db.patiently(close)
-        except LostRun:
+                await database.retry_while_unavailable(close)
+        except OwnershipLost:
             cancelled = self._progress.stop_reason == "cancelled" and not self._lost
             self._end_unstored(None if cancelled else Interrupted())
         except (Error, TimeoutError):
             logger.exception("run not stored", extra={"run_id": self.run.id})
-            self._end_unstored(database_away())
+            self._end_unstored(database_unavailable())
 
     def _patience(self) -> float:
         """How long the end may wait for a database that may be away already."""
@@ -187,7 +191,7 @@ class Execution:
             return LEAST_PATIENCE_SECONDS  # the process will not wait for longer
         since = self._log.failing_since
         waited = time.monotonic() - since if since else 0.0
-        return max(db.PATIENCE_SECONDS - waited, LEAST_PATIENCE_SECONDS)
+        return max(database.TIMEOUT_SECONDS - waited, LEAST_PATIENCE_SECONDS)
 
     def _end_unstored(self, error: AgentError | None) -> None:
         """Tell this process's readers; whoever ends the run for good tells the rest."""

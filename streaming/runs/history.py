@@ -12,7 +12,7 @@ from streaming.messages import (
     Message,
     Role,
     json_size,
-    newest_turns,
+    newest_exchanges,
     parts_from_lines,
 )
 from streaming.models import Conversation
@@ -87,7 +87,7 @@ def read_history(conversation: Conversation, max_chars: int) -> History:
             size = json_size(messages)
             if size > max_chars and any(message.role == "user" for message in messages):
                 break
-    return lambda: newest_turns(_joined(chunks), size - max_chars)
+    return lambda: newest_exchanges(_joined(chunks), size - max_chars)
 
 
 def _joined(chunks: Iterable[_Chunk]) -> list[Message]:

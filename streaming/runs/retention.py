@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from streaming.models import Conversation, EventSegment, LogState, Run, RunStatus
-from streaming.runs.creation import IDEMPOTENCY_HOURS
+from streaming.runs.start import IDEMPOTENCY_HOURS
 
 #: What one transaction takes at most.
 BATCH = 20

@@ -7,19 +7,19 @@ import msgspec
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from streaming.agent import Progress
-from streaming.event_log import Ends, LostRun, segments
+from streaming.agent.loop import Progress
+from streaming.event_log import ClosedLogs, OwnershipLost, segments
 from streaming.exceptions import AgentError, NotFound
 from streaming.messages import Message, parts_from_json, parts_to_json
 from streaming.models import Conversation, LogState, Run, RunStatus
 from streaming.models import Message as MessageRow
-from streaming.statements import Change, count, insert_all, update_all
+from streaming.storage.sql import Change, count, insert_all, update_all
 from streaming.tools.base import ToolContext
 
 ANSWER_CHUNK = 200
 
 
-class Assignment(msgspec.Struct):
+class OwnedRun(msgspec.Struct):
     """A run that this process has to run: what it needs of a row ten times as large."""
 
     id: str
@@ -32,7 +32,7 @@ class Assignment(msgspec.Struct):
     first_token_at: datetime | None = None
 
     @classmethod
-    def of(cls, run: Run) -> "Assignment":
+    def of(cls, run: Run) -> "OwnedRun":
         """That of a run which was just created."""
         context = ToolContext(
             org_id=run.organization.org_id,
@@ -51,7 +51,7 @@ class Assignment(msgspec.Struct):
 
 
 #: Either names a run and its conversation.
-AnyRun = Run | Assignment
+AnyRun = Run | OwnedRun
 
 
 def get_run(run_id: str, org_id: str) -> Run:
@@ -86,15 +86,15 @@ def saved_answer(run: Run) -> str:
     return "".join(reversed(said))
 
 
-def checkpoint(run: Assignment, messages: Sequence[Message]) -> None:
-    """Keep what a run has said so far. Raises `LostRun` when it is ours no longer."""
+def checkpoint(run: OwnedRun, messages: Sequence[Message]) -> None:
+    """Save the messages of a run so far. Raises `OwnershipLost`."""
     # Locked, so that nobody takes the run over before this is committed.
     if not _owned(run).select_for_update(no_key=True).exists():
-        raise LostRun(run.id)
+        raise OwnershipLost(run.id)
     save_messages(run, messages[_kept(run) :])
 
 
-def _kept(run: Assignment) -> int:
+def _kept(run: OwnedRun) -> int:
     """How many of a run's messages are there, beside the question."""
     return count(MessageRow, run=run.id) - 1
 
@@ -127,10 +127,10 @@ def touch(conversations: Iterable[int], now: datetime) -> None:
     update_all(Conversation, [({"id": key}, {"updated_at": now}) for key in keys])
 
 
-class Ending(msgspec.Struct, frozen=True):
+class RunResult(msgspec.Struct, frozen=True):
     """How a run ended."""
 
-    run: Assignment
+    run: OwnedRun
     progress: Progress
     error: AgentError | None
     #: How many of its messages checkpoints have saved; None: the database knows.
@@ -142,18 +142,18 @@ class Ending(msgspec.Struct, frozen=True):
         return self.progress.messages[kept:]
 
 
-def finish_runs(ends: Ends[Ending]) -> None:
-    """End runs for good. Raises `LostRun` when one of them is ours no longer."""
+def finish_runs(ends: ClosedLogs[RunResult]) -> None:
+    """End runs for good. Raises `OwnershipLost` when one of them is ours no longer."""
     now = timezone.now()
     ends = sorted(ends, key=lambda end: end[0].run.id)  # as others lock them
     if update_all(Run, [_change(*end, now) for end in ends]) < len(ends):
-        raise LostRun(" or ".join(ending.run.id for ending, _ in ends))
+        raise OwnershipLost(" or ".join(ending.run.id for ending, _ in ends))
     said = [(ending.run, message) for ending, _ in ends for message in ending.unsaved()]
     insert_messages(said, now)
     touch((ending.run.conversation_id for ending, _ in ends), now)
 
 
-def _change(ending: Ending, log_state: LogState, now: datetime) -> Change:
+def _change(ending: RunResult, log_state: LogState, now: datetime) -> Change:
     run, progress, error = ending.run, ending.progress, ending.error
     owned = {"id": run.id, "worker": run.worker, "status": RunStatus.RUNNING}
     used = progress.usage
@@ -184,5 +184,5 @@ def _final_status(progress: Progress, error: AgentError | None) -> RunStatus:
     return RunStatus.COMPLETED
 
 
-def _owned(run: Assignment) -> QuerySet[Run]:
+def _owned(run: OwnedRun) -> QuerySet[Run]:
     return Run.objects.filter(pk=run.id, worker=run.worker, status=RunStatus.RUNNING)

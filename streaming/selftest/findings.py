@@ -1,4 +1,4 @@
-"""What a measurement means, in sentences, and what mends it where."""
+"""What a measurement means, in sentences, and what fixes it where."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ UNCACHED = {
     TRAEFIK: "no cache plugin on this router",
     CLOUDFLARE: "a Cache Rule that bypasses the cache for /api/",
 }
-UNCUT = {
+NO_TIMEOUT = {
     NGINX: "proxy_read_timeout 1h;",
     CADDY: "reverse_proxy … { transport http { read_timeout 1h } stream_timeout 0 }",
     APACHE: "ProxyTimeout 3600",
@@ -65,7 +65,7 @@ class Finding:
     what: str
     said: str
     #: What to write where, when it is not well.
-    mends: Mapping[str, str] = field(default_factory=dict)
+    fixes: Mapping[str, str] = field(default_factory=dict)
 
 
 def findings(measured: Measured | Reading) -> list[Finding]:
@@ -86,7 +86,7 @@ def refusal(reading: Reading) -> Finding:
     what = "The server answers."
     status, body = reading.status, reading.body
     location = reading.headers.get("Location", "")
-    said, mends = f"It answers {status}: {body}", dict[str, str]()
+    said, fixes = f"It answers {status}: {body}", dict[str, str]()
     if not status:
         said = f"There is no answer: {reading.failure}"
     elif location.startswith("https://"):
@@ -94,7 +94,7 @@ def refusal(reading: Reading) -> Finding:
             f"It redirects to {location.partition('?')[0]}. Test that URL; if you did,"
             " the server is not told that clients come over TLS."
         )
-        mends = SCHEME_TOLD
+        fixes = SCHEME_TOLD
     elif location:
         said = f"It redirects to {location}: test that URL."
     elif status == 400 and "ALLOWED_HOSTS" in body:
@@ -102,7 +102,7 @@ def refusal(reading: Reading) -> Finding:
             "The host name that reaches the server is not in ALLOWED_HOSTS: add it,"
             " or pass the client's on."
         )
-        mends = HOST_TOLD
+        fixes = HOST_TOLD
     elif status == 404:
         said = (
             "It does not know this test. Is the URL the agent's, and does this command"
@@ -113,7 +113,7 @@ def refusal(reading: Reading) -> Finding:
     elif status == 200:
         kind = reading.headers.get("Content-Type", "no content type")
         said = f"Something else answers, with {kind}."
-    return Finding(False, what, said, mends)
+    return Finding(False, what, said, fixes)
 
 
 def _as_sent(measured: Measured) -> Finding:
@@ -122,7 +122,7 @@ def _as_sent(measured: Measured) -> Finding:
     for reading in (measured.post, measured.get):
         if not reading.measured:
             said = f"None came after a {reading.method}: {_end(reading)}."
-            return Finding(False, what, said, UNCUT)
+            return Finding(False, what, said, NO_TIMEOUT)
         frames = reading.measured
         pieces = len({frame.at for frame in frames})
         if pieces < len(frames) / 2:
@@ -135,7 +135,7 @@ def _as_sent(measured: Measured) -> Finding:
             return Finding(False, what, said, UNBUFFERED)
         if not reading.is_whole:
             said = f"The stream of {span:.0f} s was cut: {_end(reading)}."
-            return Finding(False, what, said, UNCUT)
+            return Finding(False, what, said, NO_TIMEOUT)
     count = len(measured.post.measured) + len(measured.get.measured)
     said = f"{count} frames, one each {measured.plan.pause * 1000:.0f} ms."
     return Finding(True, what, said)
@@ -197,7 +197,7 @@ def _survives(measured: Measured) -> Finding:
     beats = f"a heartbeat comes every {every:g} s (STREAM_HEARTBEAT_SECONDS)"
     if not silent.is_whole:
         said = f"After {silent.seconds:.1f} s the stream was cut; {beats}."
-        return Finding(False, what, said, UNCUT)
+        return Finding(False, what, said, NO_TIMEOUT)
     if every and seconds > every and not silent.heartbeats:
         said = f"It was, but no heartbeat arrived, while {beats}."
         return Finding(False, what, said, UNBUFFERED)

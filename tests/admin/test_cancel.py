@@ -9,8 +9,8 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from streaming import db
 from streaming.models import Run
+from streaming.storage import database
 from tests import chat
 from tests.admin.conftest import Page, list_url, notices, page_url
 from tests.admin.history import after, make_run
@@ -126,7 +126,7 @@ async def test_runs_under_way_elsewhere_are_stopped_at_the_provider(
         ]
         for stream in streams:
             await stream.until("content", 2)
-        answer = await db.write(cancel_all)
+        answer = await database.execute_write(cancel_all)
         assert "3 of 3 runs told to stop" in notices(answer.content.decode())
         for stream in streams:
             response = await stream.end()

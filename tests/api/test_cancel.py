@@ -16,8 +16,8 @@ from streaming import runs
 from streaming.messages import Message
 from streaming.models import Message as MessageRow
 from streaming.models import Run
-from streaming.runs import presence, store
-from streaming.runs.executor import InProcessExecutor
+from streaming.runs import leases, store
+from streaming.runs.executors.in_process import InProcessExecutor
 from streaming.tools import Toolbox, tool
 from tests import chat
 from tests.client import API, SECONDS, Api
@@ -89,7 +89,7 @@ async def test_a_cancel_in_mid_checkpoint_keeps_each_message_once(
     begun, go_on = threading.Event(), threading.Event()
     checkpoint = store.checkpoint
 
-    def slow(run: store.Assignment, messages: Sequence[Message]) -> None:
+    def slow(run: store.OwnedRun, messages: Sequence[Message]) -> None:
         if has_begun:
             checkpoint(run, messages)
         begun.set()
@@ -118,13 +118,13 @@ async def test_a_reader_who_returns_in_another_process_keeps_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looks: list[object] = []
-    look = presence.look
+    look = leases.read_signals
 
-    def counting(run_ids: Collection[str], worker: str) -> dict[str, presence.Sign]:
+    def counting(run_ids: Collection[str], worker: str) -> dict[str, leases.RunSignals]:
         looks.append(run_ids)
         return look(run_ids, worker)
 
-    monkeypatch.setattr(presence, "look", counting)
+    monkeypatch.setattr(leases, "read_signals", counting)
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     async with api.open("POST", f"{API}/stream", BODY) as stream:
         await stream.until("content")
@@ -137,7 +137,7 @@ async def test_a_reader_who_returns_in_another_process_keeps_the_run(
         while await unheard.aexists():  # noqa: ASYNC110  (the other tells it)
             await asyncio.sleep(0.02)
     # As this process knows, nobody has listened for an hour.
-    runs.executor()._executions[run_id].last_heard = time.monotonic() - 3600
+    runs.executor()._executions[run_id].last_reader_at = time.monotonic() - 3600
     looks.clear()
     await until(lambda: len(looks) > 2)
     assert not upstream.gone.is_set()

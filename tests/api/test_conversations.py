@@ -8,11 +8,12 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from streaming import db, runs
+from streaming import runs
+from streaming.api import conversations
+from streaming.api.schemas import PageQuery
 from streaming.event_log import segments
 from streaming.models import Conversation, EventSegment, Message, Run
-from streaming.schemas import PageQuery
-from streaming.views import conversations
+from streaming.storage import database
 from tests import chat
 from tests.client import API, SECONDS, Api
 from tests.upstream import Reply, Upstream
@@ -158,10 +159,10 @@ async def test_a_longer_list_takes_no_more_queries(
         return len(captured)
 
     await api.run("Hi", org_id="acme")
-    few = await db.read(queries)
+    few = await database.execute_read(queries)
     for _ in range(5):
         await api.run("Hi", org_id="acme")
-    assert await db.read(queries) == few
+    assert await database.execute_read(queries) == few
 
 
 async def test_forgetting_stops_the_run_and_leaves_nothing(

@@ -7,14 +7,15 @@ from contextvars import ContextVar, copy_context
 
 import pytest
 
-from streaming import db, runs
+from streaming import runs
+from streaming.api.follow import follow
 from streaming.event_log import segments
-from streaming.http import follow
 from streaming.messages import user_message
 from streaming.models import Message, Run
-from streaming.runs import RunRequest, presence
-from streaming.runs.creation import create_runs
-from streaming.runs.executor import InProcessExecutor
+from streaming.runs import RunRequest, leases
+from streaming.runs.executors.in_process import InProcessExecutor
+from streaming.runs.start import start_runs
+from streaming.storage import database
 from tests import chat
 from tests.client import API, SECONDS, Api, Response, all_runs_end
 from tests.conftest import ChangeSettings
@@ -137,7 +138,7 @@ async def test_cancel_from_another_process_is_noticed_within_a_second(
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content")
         run = await Run.objects.aget()
-        asked = await db.write(presence.request_cancel, run.id)
+        asked = await database.execute_write(leases.request_cancel, run.id)
         assert asked
         async with asyncio.timeout(1):
             await upstream.gone.wait()
@@ -245,7 +246,7 @@ async def test_the_model_is_told_nothing_that_the_log_does_not_know(
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content", 2)
         run_id = stream.response.headers["x-run-id"]
-        durable = await db.read(segments.load, run_id, 0)
+        durable = await database.execute_read(segments.load, run_id, 0)
         runs.executor().stop(run_id)
         whole = await stream.end()
     assert [entry.type for entry in durable] == ["content", "tool_call", "tool_result"]
@@ -362,7 +363,9 @@ async def test_a_run_holds_on_to_nothing_of_its_request(
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     here = runs.executor()
     request = RunRequest(input="Hi", org_id="default")
-    created = await db.write_alike(create_runs, request, runs._terms(here))
+    created = await database.execute_write_batched(
+        start_runs, request, runs._terms(here)
+    )
     it = copy_context().run(submit, created.run)
     run_id, row = created.run.id, weakref.ref(created.run)
     frames = follow(created.run, 0, None)

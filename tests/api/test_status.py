@@ -8,9 +8,10 @@ import pytest
 from django.db import OperationalError
 from django.test import override_settings
 
-from streaming import conf, db
+from streaming import conf
+from streaming.api import status
 from streaming.events import EVENT_TYPES
-from streaming.views import status
+from streaming.storage import database
 from tests.client import API, SECONDS, Api
 
 
@@ -45,7 +46,9 @@ async def test_ready_does_not_wait_for_a_database_that_stalls(
         begun.wait(SECONDS)
         answer.wait(SECONDS)
 
-    stalled = [asyncio.create_task(db.read(stall)) for _ in range(readers)]
+    stalled = [
+        asyncio.create_task(database.execute_read(stall)) for _ in range(readers)
+    ]
     try:
         await asyncio.to_thread(begun.wait, SECONDS)
         ready = await api.get("/ready")
@@ -61,9 +64,9 @@ async def test_a_request_that_the_database_does_not_answer_says_so(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> None:
-        raise OperationalError("connection refused by db.internal:5432")
+        raise OperationalError("connection refused by database.internal:5432")
 
-    monkeypatch.setattr(db, "read", fail)
+    monkeypatch.setattr(database, "execute_read", fail)
     response = await api.get(f"{API}/conversations")
     assert (response.status, response.headers["retry-after"]) == (500, "5")
     assert response.json == {

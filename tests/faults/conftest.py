@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from streaming import db
+from streaming.storage import database
 
 
-class Database:
+class FaultyDatabase:
     """The way to the database, which may be cut before or behind a transaction."""
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Database:
         self.lose_answers = 0
         #: The functions whose transactions were cut.
         self.cut: list[str] = []
-        self._write: Callable[..., Awaitable[Any]] = db.write_alike
+        self._write: Callable[..., Awaitable[Any]] = database.execute_write_batched
 
     async def write(
         self, function: Callable[..., Any], item: object, *shared: object
@@ -40,14 +40,14 @@ class Database:
             raise OperationalError("the connection broke in the commit")
         return result
 
-    #: The pulse writes when it likes; what a test cuts is what the test does.
-    spared = ("beat", "listen", "interrupt")
+    #: The heartbeat writes when it likes; what a test cuts is what the test does.
+    spared = ("renew_leases", "touch_readers", "fail_orphan")
 
 
 @pytest.fixture
-def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+def faulty_database(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyDatabase]:
     """The process's database, to be cut."""
-    faulty = Database()
-    monkeypatch.setattr(db, "write_alike", faulty.write)
-    monkeypatch.setattr(db, "RETRY_SECONDS", 0.02)
+    faulty = FaultyDatabase()
+    monkeypatch.setattr(database, "execute_write_batched", faulty.write)
+    monkeypatch.setattr(database, "RETRY_SECONDS", 0.02)
     yield faulty

@@ -11,15 +11,16 @@ import psycopg
 import pytest
 
 from agentsite import settings
-from streaming import db, runs
+from streaming import runs
 from streaming.event_log import segments
 from streaming.models import EventSegment, Message, Run
+from streaming.storage import database
 from tests import chat
 from tests.api.test_runs import logged, slow_answer
 from tests.available import need
 from tests.client import API, Api, all_runs_end
 from tests.conftest import ChangeSettings
-from tests.faults.conftest import Database
+from tests.faults.conftest import FaultyDatabase
 from tests.upstream import Reply, Upstream
 
 pytestmark = pytest.mark.usefixtures("model")
@@ -42,7 +43,11 @@ async def replayed(api: Api, run_id: str) -> list[bytes]:
 @pytest.mark.parametrize("fault", ["refuse", "lose_answers"])
 @pytest.mark.parametrize("writes", [1, 2, 5])
 async def test_a_database_that_fails_for_a_while_costs_nothing(
-    api: Api, upstream: Upstream, database: Database, fault: str, writes: int
+    api: Api,
+    upstream: Upstream,
+    faulty_database: FaultyDatabase,
+    fault: str,
+    writes: int,
 ) -> None:
     upstream.reply(
         chat.tool_calls(("c", "calculator", {"expression": "1+1"}), text="I count. "),
@@ -50,9 +55,9 @@ async def test_a_database_that_fails_for_a_while_costs_nothing(
     )
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("connected")
-        setattr(database, fault, writes)
+        setattr(faulty_database, fault, writes)
         await stream.until("content", 8)
-        setattr(database, fault, writes)
+        setattr(faulty_database, fault, writes)
         whole = await stream.end()
     assert whole.events[-2:] == ["complete", "done"]
     assert [f.number for f in whole.frames[1:]] == list(range(1, len(whole.frames)))
@@ -60,20 +65,23 @@ async def test_a_database_that_fails_for_a_while_costs_nothing(
     roles = [m.role async for m in Message.objects.order_by("id")]
     assert roles == ["user", "assistant", "tool", "assistant"]
     assert (await Run.objects.aget()).status == "completed"
-    assert database.cut
+    assert faulty_database.cut
 
 
 async def test_an_end_whose_answer_was_lost_is_the_end(
-    api: Api, upstream: Upstream, database: Database, agent_settings: ChangeSettings
+    api: Api,
+    upstream: Upstream,
+    faulty_database: FaultyDatabase,
+    agent_settings: ChangeSettings,
 ) -> None:
     agent_settings(event_flush_ms=60_000)  # nothing but the end is written
     upstream.reply(Reply(chat.pieces("Hal", "lo"), end="hang"))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content", 2)
-        database.lose_answers = 3
+        faulty_database.lose_answers = 3
         runs.executor().stop(stream.response.headers["x-run-id"])
         whole = await stream.end()
-    assert set(database.cut) == {"save_with"}
+    assert set(faulty_database.cut) == {"save_and_commit"}
     assert whole.events[-2:] == ["complete", "done"]
     assert await replayed(api, whole.headers["x-run-id"]) == logged(whole)
     assert await EventSegment.objects.acount() == 1
@@ -83,19 +91,19 @@ async def test_an_end_whose_answer_was_lost_is_the_end(
 async def test_a_database_that_stays_away_is_told(
     api: Api,
     upstream: Upstream,
-    database: Database,
+    faulty_database: FaultyDatabase,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(db, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(database, "TIMEOUT_SECONDS", 0.5)
     upstream.reply(Reply(chat.pieces("x"), end="hang"), chat.answer("again"))
     body = {"input": "Hi", "conversation_id": "c"}
     async with api.open("POST", f"{API}/stream", body) as stream:
         await stream.until("content")
-        database.refuse = 1_000_000
+        faulty_database.refuse = 1_000_000
         async with asyncio.timeout(15):
             await upstream.gone.wait()
         response = await stream.end()
-        database.refuse = 0
+        faulty_database.refuse = 0
     error, done = response.frames[-2:]
     assert (error.data["error"], error.data["metadata"], done.event) == (
         "The database does not answer.",
@@ -103,7 +111,9 @@ async def test_a_database_that_stays_away_is_told(
         "done",
     )
     # Its numbers are not those that the attempts to write another end used.
-    assert error.number > await db.read(newest_number, (await Run.objects.aget()).id)
+    assert error.number > await database.execute_read(
+        newest_number, (await Run.objects.aget()).id
+    )
 
 
 def newest_number(run_id: str) -> int:
@@ -114,47 +124,47 @@ def newest_number(run_id: str) -> int:
 async def test_a_new_run_does_not_pay_for_an_old_trouble(
     api: Api,
     upstream: Upstream,
-    database: Database,
+    faulty_database: FaultyDatabase,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(db, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(database, "TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr("streaming.runs.execution.LEAST_PATIENCE_SECONDS", 0.5)
     upstream.reply(Reply(chat.pieces("x"), end="hang"), slow_answer(30))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content")
-        database.refuse = 1_000_000
+        faulty_database.refuse = 1_000_000
         await stream.end()
-        database.refuse = 0
+        faulty_database.refuse = 0
     assert (await api.stream("Hi")).events[-2:] == ["complete", "done"]
 
 
 async def test_a_flush_that_hangs_does_not_hold_up_the_end(
     api: Api, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(database, "TIMEOUT_SECONDS", 1.0)
     monkeypatch.setattr("streaming.runs.execution.LEAST_PATIENCE_SECONDS", 0.5)
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content")
         answer = threading.Event()
-        hanging = asyncio.create_task(db.write(answer.wait))
+        hanging = asyncio.create_task(database.execute_write(answer.wait))
         try:
             response = await stream.end()
         finally:
             answer.set()
-        with pytest.raises(db.NoAnswer):
+        with pytest.raises(database.DatabaseTimeout):
             await hanging
     assert response.frames[-2].data["error"] == "The database does not answer."
 
 
 async def test_a_run_is_stopped_also_while_the_database_is_away(
-    api: Api, upstream: Upstream, database: Database
+    api: Api, upstream: Upstream, faulty_database: FaultyDatabase
 ) -> None:
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content")
         run_id = stream.response.headers["x-run-id"]
-        database.refuse = 3
+        faulty_database.refuse = 3
         assert (await api.post(f"{API}/runs/{run_id}/cancel")).status == 202
         async with asyncio.timeout(5):
             await upstream.gone.wait()
@@ -182,27 +192,30 @@ def test_a_postgresql_that_vanishes_is_noticed(
 
 
 async def test_an_end_behind_a_checkpoint_without_an_answer_says_nothing_twice(
-    api: Api, upstream: Upstream, database: Database, monkeypatch: pytest.MonkeyPatch
+    api: Api,
+    upstream: Upstream,
+    faulty_database: FaultyDatabase,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(db, "RETRY_SECONDS", 60.0)  # it is stopped before
+    monkeypatch.setattr(database, "RETRY_SECONDS", 60.0)  # it is stopped before
     upstream.reply(
         chat.tool_calls(("c", "calculator", {"expression": "1+1"}), text="I count. ")
     )
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("connected")
         run_id = stream.response.headers["x-run-id"]
-        keep = runs.executor().log.keep
+        keep = runs.executor().log.checkpoint
 
         async def lose_the_answer(*call: Any) -> None:  # noqa: ANN401
-            database.lose_answers = 1
+            faulty_database.lose_answers = 1
             try:
                 await keep(*call)
             finally:
                 runs.executor().stop(run_id)
 
-        monkeypatch.setattr(runs.executor().log, "keep", lose_the_answer)
+        monkeypatch.setattr(runs.executor().log, "checkpoint", lose_the_answer)
         whole = await stream.end()
-    assert database.cut
+    assert faulty_database.cut
     assert whole.events[-2:] == ["complete", "done"]
     roles = [m.role async for m in Message.objects.order_by("id")]
     assert roles == ["user", "assistant"]

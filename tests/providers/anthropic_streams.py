@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from streaming.agent.response import ResponseBuilder
 from streaming.messages import ToolSpec, user_message
 from streaming.providers import make_provider
 from streaming.providers.base import (
@@ -17,7 +18,6 @@ from streaming.providers.base import (
     TextDelta,
     ThinkingDelta,
 )
-from streaming.turn import Turn
 from tests.upstream import Reply, Upstream
 
 Event = dict[str, Any]
@@ -88,9 +88,9 @@ def thinking(deltas: Iterable[Delta]) -> str:
     return "".join(delta.text for delta in deltas if isinstance(delta, ThinkingDelta))
 
 
-def turn(deltas: Sequence[Delta]) -> Turn:
+def turn(deltas: Sequence[Delta]) -> ResponseBuilder:
     """The deltas joined, as the agent joins them."""
-    joined = Turn()
+    joined = ResponseBuilder()
     joined.add(deltas)
     return joined
 

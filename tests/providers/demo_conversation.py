@@ -17,10 +17,10 @@ from streaming.providers.base import (
     Delta,
     ModelRequest,
     ProviderOptions,
+    ResponseEnd,
     TextDelta,
     ThinkingDelta,
     TokenUsage,
-    TurnEnd,
 )
 from streaming.providers.demo import DemoProvider
 from streaming.tools import Toolbox, ToolContext
@@ -35,7 +35,7 @@ class Answer(NamedTuple):
     text: str
     calls: list[ToolCallPart]
     usage: TokenUsage
-    end: TurnEnd
+    end: ResponseEnd
 
     @property
     def message(self) -> Message:
@@ -49,7 +49,7 @@ def sort(deltas: Sequence[Delta]) -> Answer:
     """The deltas of one answer, which must end as an answer has to."""
     *_, usage, end = deltas
     assert isinstance(usage, TokenUsage)
-    assert isinstance(end, TurnEnd)
+    assert isinstance(end, ResponseEnd)
     return Answer(
         "".join(d.text for d in deltas if isinstance(d, ThinkingDelta)),
         "".join(d.text for d in deltas if isinstance(d, TextDelta)),

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from streaming.agent.response import ResponseBuilder
 from streaming.messages import Message, Part, ToolSpec, user_message
 from streaming.providers import make_provider
 from streaming.providers.base import (
@@ -17,7 +18,6 @@ from streaming.providers.base import (
     TextDelta,
     ThinkingDelta,
 )
-from streaming.turn import Turn
 from tests.upstream import Reply, Upstream
 
 Api = Literal["responses", "chat"]
@@ -72,9 +72,9 @@ async def answer(
         return await read(provider, request)
 
 
-def joined(deltas: Sequence[Delta]) -> Turn:
+def joined(deltas: Sequence[Delta]) -> ResponseBuilder:
     """The turn that the deltas make."""
-    turn = Turn()
+    turn = ResponseBuilder()
     turn.add(deltas)
     return turn
 

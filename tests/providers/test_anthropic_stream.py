@@ -8,11 +8,11 @@ from streaming.exceptions import ProviderError, ProviderIncomplete
 from streaming.messages import OpaquePart, Part, TextPart, ThinkingPart, ToolCallPart
 from streaming.providers.base import (
     Delta,
+    ResponseEnd,
+    ResponseStopReason,
     TextDelta,
     ThinkingEnd,
     TokenUsage,
-    TurnEnd,
-    TurnStopReason,
 )
 from tests.providers.anthropic_streams import (
     PING,
@@ -62,7 +62,7 @@ def parts(deltas: list[Delta]) -> list[Part]:
 async def test_blocks_become_parts_in_their_order(upstream: Upstream) -> None:
     deltas = await answer(upstream, Reply(EVERYTHING))
     assert parts(deltas) == EVERYTHING_JOINED
-    assert deltas[-1] == TurnEnd("tool_use")
+    assert deltas[-1] == ResponseEnd("tool_use")
 
 
 @settings(max_examples=30, deadline=None)
@@ -88,10 +88,10 @@ async def test_any_chunking_yields_the_same_deltas(cuts: set[int]) -> None:
     ],
 )
 async def test_stop_reasons_become_ours(
-    upstream: Upstream, told: str | None, expected: TurnStopReason
+    upstream: Upstream, told: str | None, expected: ResponseStopReason
 ) -> None:
     body = message(text_block(0, "Hi"), stop=told)
-    assert (await answer(upstream, Reply(body)))[-1] == TurnEnd(expected)
+    assert (await answer(upstream, Reply(body)))[-1] == ResponseEnd(expected)
 
 
 async def test_a_turn_with_tool_calls_wants_them_run_whatever_it_says(
@@ -100,7 +100,7 @@ async def test_a_turn_with_tool_calls_wants_them_run_whatever_it_says(
     body = message(tool_block(0, "toolu_1", "clock"), stop="end_turn")
     deltas = await answer(upstream, Reply(body))
     assert parts(deltas) == [ToolCallPart("toolu_1", "clock", "{}")]
-    assert deltas[-1] == TurnEnd("tool_use")
+    assert deltas[-1] == ResponseEnd("tool_use")
 
 
 async def test_a_tool_call_that_the_token_limit_cut_never_comes(
@@ -113,7 +113,7 @@ async def test_a_tool_call_that_the_token_limit_cut_never_comes(
     )
     deltas = await answer(upstream, Reply(body))
     assert parts(deltas) == [ToolCallPart("toolu_1", "weather", '{"city": "Bonn"}')]
-    assert deltas[-1] == TurnEnd("max_tokens")
+    assert deltas[-1] == ResponseEnd("max_tokens")
 
 
 @pytest.mark.parametrize("pieces", [(), ('{"city": "K',)])
@@ -166,7 +166,7 @@ async def test_a_pause_keeps_what_server_tools_did(upstream: Upstream) -> None:
         OpaquePart("anthropic", search | {"input": {"query": "asyncio"}}),
         OpaquePart("anthropic", found),
     ]
-    assert deltas[-1] == TurnEnd("pause_turn")
+    assert deltas[-1] == ResponseEnd("pause_turn")
 
 
 async def test_what_is_unknown_is_passed_over(upstream: Upstream) -> None:
@@ -202,7 +202,7 @@ async def test_a_refusal_without_words_is_told_in_those_of_its_explanation(
     why = {"type": "refusal", "category": "cyber", "explanation": "Not that."}
     body = message(stop="refusal", stop_details=why)
     deltas = await answer(upstream, Reply(body))
-    assert deltas[-2:] == [TextDelta("Not that."), TurnEnd("refusal")]
+    assert deltas[-2:] == [TextDelta("Not that."), ResponseEnd("refusal")]
 
 
 async def test_a_refusal_with_words_keeps_them(upstream: Upstream) -> None:
@@ -304,7 +304,7 @@ async def test_nul_and_lone_surrogates_are_replaced(
     assert text(await answer(upstream, Reply(body))) == expected
 
 
-# Ends that are none
+# ClosedLogs that are none
 
 
 @pytest.mark.parametrize("missing", [1, 2, 3, 4])
@@ -315,7 +315,7 @@ async def test_a_stream_without_its_last_event_is_incomplete(
     said: list[Delta] = []
     with pytest.raises(ProviderIncomplete):
         await answer(upstream, Reply(sse(*events[:-missing])), into=said)
-    assert not any(isinstance(delta, TurnEnd) for delta in said)
+    assert not any(isinstance(delta, ResponseEnd) for delta in said)
 
 
 async def test_an_event_cut_in_two_at_the_end_is_incomplete(upstream: Upstream) -> None:
@@ -326,7 +326,7 @@ async def test_an_event_cut_in_two_at_the_end_is_incomplete(upstream: Upstream) 
 
 async def test_a_last_event_without_its_blank_line_counts(upstream: Upstream) -> None:
     body = message(text_block(0, "Hi")).rstrip(b"\n")
-    assert (await answer(upstream, Reply(body)))[-1] == TurnEnd("end_turn")
+    assert (await answer(upstream, Reply(body)))[-1] == ResponseEnd("end_turn")
 
 
 async def test_what_follows_the_end_is_not_read(upstream: Upstream) -> None:
@@ -335,7 +335,7 @@ async def test_what_follows_the_end_is_not_read(upstream: Upstream) -> None:
     )
     deltas = await answer(upstream, Reply(body))
     assert text(deltas) == "Hi"
-    assert deltas[-1] == TurnEnd("end_turn")
+    assert deltas[-1] == ResponseEnd("end_turn")
 
 
 async def test_an_event_that_is_no_json_fails_after_what_was_said(

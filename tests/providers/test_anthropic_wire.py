@@ -6,9 +6,9 @@ from streaming.exceptions import ProviderError
 from streaming.messages import OpaquePart
 from streaming.providers.base import (
     Delta,
+    ResponseEnd,
     ThinkingEnd,
     TokenUsage,
-    TurnEnd,
 )
 from tests.providers import wire_cases
 from tests.providers.anthropic_streams import answer, text, thinking, turn
@@ -49,7 +49,7 @@ def check(case: WireCase, deltas: list[Delta]) -> None:
         if call["closed"]
     ]
     reason = expected["stop_reason"]
-    assert deltas[-1] == TurnEnd(STOP_REASONS.get(reason, reason))
+    assert deltas[-1] == ResponseEnd(STOP_REASONS.get(reason, reason))
     assert [d for d in deltas if isinstance(d, TokenUsage)][-1] == usage_of(case)
 
 

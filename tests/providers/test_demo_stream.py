@@ -14,9 +14,9 @@ from streaming.providers.base import (
     Delta,
     ModelRequest,
     ProviderOptions,
+    ResponseEnd,
     TextDelta,
     TokenUsage,
-    TurnEnd,
 )
 from streaming.providers.demo import DemoProvider
 from streaming.providers.demo.sample import MARKDOWN
@@ -102,14 +102,14 @@ async def test_usage_counts_four_letters_as_a_token() -> None:
 async def test_the_limit_of_tokens_cuts_the_answer() -> None:
     short = ProviderOptions(demo_delay=0, max_tokens=50, thinking="off")
     told = await answer("count to 500", short)
-    assert told.end == TurnEnd("max_tokens")
+    assert told.end == ResponseEnd("max_tokens")
     assert 190 < len(told.text) <= 200
     assert told.usage.output_tokens <= 50
 
 
 async def test_a_call_that_the_limit_of_tokens_cuts_off_never_comes() -> None:
     told = await answer("6 * 7", ProviderOptions(demo_delay=0, max_tokens=5))
-    assert told.end == TurnEnd("max_tokens")
+    assert told.end == ResponseEnd("max_tokens")
     assert told.calls == []
 
 
@@ -119,7 +119,7 @@ async def test_ids_of_calls_are_never_used_twice() -> None:
 
 
 async def test_a_refusal_is_told_as_one() -> None:
-    assert (await answer("refuse")).end == TurnEnd("refusal")
+    assert (await answer("refuse")).end == ResponseEnd("refusal")
 
 
 async def test_markdown_is_shown_as_it_was_written() -> None:

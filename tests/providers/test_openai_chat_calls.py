@@ -5,7 +5,7 @@ import pytest
 from streaming.messages import ToolCallPart
 from streaming.providers.base import (
     Delta,
-    TurnEnd,
+    ResponseEnd,
 )
 from tests.providers.openai_streams import (
     DONE,
@@ -41,7 +41,7 @@ async def test_a_tool_call_is_joined_from_its_fragments(upstream: Upstream) -> N
         fragment(':"Rome"}', index=0),
         chunk("tool_calls"),
     )
-    assert deltas == [ToolCallPart("call_1", "weather", ROME), TurnEnd("tool_use")]
+    assert deltas == [ToolCallPart("call_1", "weather", ROME), ResponseEnd("tool_use")]
 
 
 async def test_parallel_calls_are_told_apart_by_their_index(upstream: Upstream) -> None:
@@ -57,7 +57,7 @@ async def test_parallel_calls_are_told_apart_by_their_index(upstream: Upstream) 
     assert deltas == [
         ToolCallPart("call_1", "weather", ROME),
         ToolCallPart("call_2", "weather", OSLO),
-        TurnEnd("tool_use"),
+        ResponseEnd("tool_use"),
     ]
 
 
@@ -129,7 +129,7 @@ TWO_CALLS: dict[str, list[Payload]] = {
 async def test_two_calls_are_found_in_spite_of(upstream: Upstream, oddity: str) -> None:
     deltas = await chat(upstream, *TWO_CALLS[oddity], chunk("tool_calls"))
     assert calls(deltas) == [("weather", ROME), ("time", OSLO)]
-    assert deltas[-1] == TurnEnd("tool_use")
+    assert deltas[-1] == ResponseEnd("tool_use")
 
 
 @pytest.mark.parametrize("id", [None, "", "same"])
@@ -164,7 +164,7 @@ async def test_the_old_form_of_a_call_is_one(upstream: Upstream) -> None:
         chunk("function_call"),
     )
     assert calls(deltas) == [("weather", ROME)]
-    assert deltas[-1] == TurnEnd("tool_use")
+    assert deltas[-1] == ResponseEnd("tool_use")
 
 
 async def test_a_call_without_arguments_gets_an_empty_object(
@@ -176,7 +176,7 @@ async def test_a_call_without_arguments_gets_an_empty_object(
 
 async def test_a_call_without_a_name_is_none(upstream: Upstream) -> None:
     deltas = await chat(upstream, fragment(ROME, id="a"), chunk("tool_calls"))
-    assert deltas == [TurnEnd("end_turn")]
+    assert deltas == [ResponseEnd("end_turn")]
 
 
 @pytest.mark.parametrize("finish", ["stop", None])
@@ -184,7 +184,7 @@ async def test_calls_count_whatever_the_finish_reason_says(
     upstream: Upstream, finish: str | None
 ) -> None:
     deltas = await chat(upstream, fragment(ROME, id="a", name="w"), chunk(finish))
-    assert deltas == [ToolCallPart("a", "w", ROME), TurnEnd("tool_use")]
+    assert deltas == [ToolCallPart("a", "w", ROME), ResponseEnd("tool_use")]
 
 
 @pytest.mark.parametrize("arguments", ['{"city": "Ro', ""])
@@ -197,4 +197,4 @@ async def test_a_call_cut_by_the_token_limit_never_comes(
         fragment(arguments, index=1, id="b", name="weather"),
         chunk("length"),
     )
-    assert deltas == [ToolCallPart("a", "weather", ROME), TurnEnd("max_tokens")]
+    assert deltas == [ToolCallPart("a", "weather", ROME), ResponseEnd("max_tokens")]

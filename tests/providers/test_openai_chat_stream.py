@@ -10,11 +10,11 @@ from streaming.exceptions import (
 from streaming.messages import ThinkingPart, ToolCallPart
 from streaming.providers.base import (
     Delta,
+    ResponseEnd,
     TextDelta,
     ThinkingDelta,
     ThinkingEnd,
     TokenUsage,
-    TurnEnd,
 )
 from tests.providers.openai_streams import (
     DONE,
@@ -62,7 +62,7 @@ async def test_text_comes_as_it_is_written_and_usage_from_its_own_chunk(
         TextDelta("Hel"),
         TextDelta("lo"),
         TokenUsage(100, 50, 20, 60, 0),
-        TurnEnd("end_turn"),
+        ResponseEnd("end_turn"),
     ]
 
 
@@ -91,7 +91,7 @@ async def test_reasoning_of_other_servers_is_thinking_and_remembers_its_field(
         ThinkingDelta("think."),
         ThinkingEnd("openai", {"field": field}),
         TextDelta("Hi"),
-        TurnEnd("end_turn"),
+        ResponseEnd("end_turn"),
     ]
 
 
@@ -119,7 +119,7 @@ async def test_reasoning_right_before_a_call_is_a_part_of_its_own(
 async def test_a_refusal_is_told_as_such(upstream: Upstream) -> None:
     deltas = await chat(upstream, chunk(refusal="I ca"), chunk(refusal="n't."))
     assert text(deltas) == "I can't."
-    assert deltas[-1] == TurnEnd("refusal")
+    assert deltas[-1] == ResponseEnd("refusal")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ async def test_only_the_first_choice_counts(upstream: Upstream) -> None:
     second = {"index": 1, "delta": {"content": "no"}, "finish_reason": "length"}
     first = {"delta": {"content": "yes"}, "finish_reason": "stop"}
     deltas = await chat(upstream, {"choices": [second, first]})
-    assert deltas == [TextDelta("yes"), TurnEnd("end_turn")]
+    assert deltas == [TextDelta("yes"), ResponseEnd("end_turn")]
 
 
 @pytest.mark.parametrize(
@@ -163,17 +163,17 @@ async def test_chunks_that_say_nothing_are_passed_over(
 
 async def test_a_finish_reason_without_done_is_an_end(upstream: Upstream) -> None:
     deltas = await chat(upstream, chunk(content="Hi"), chunk("stop"), tail=b"")
-    assert deltas[-1] == TurnEnd("end_turn")
+    assert deltas[-1] == ResponseEnd("end_turn")
 
 
 async def test_done_without_a_finish_reason_is_an_end(upstream: Upstream) -> None:
     deltas = await chat(upstream, chunk(content="Hi"), tail=b"data:[DONE]\n\n")
-    assert deltas[-1] == TurnEnd("end_turn")
+    assert deltas[-1] == ResponseEnd("end_turn")
 
 
 async def test_done_may_lack_its_blank_line(upstream: Upstream) -> None:
     deltas = await chat(upstream, chunk(content="Hi"), tail=b"data: [DONE]\n")
-    assert deltas[-1] == TurnEnd("end_turn")
+    assert deltas[-1] == ResponseEnd("end_turn")
 
 
 async def test_neither_of_them_is_incomplete(upstream: Upstream) -> None:

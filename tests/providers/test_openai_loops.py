@@ -3,7 +3,7 @@
 from typing import Any
 
 from streaming.messages import Message, ToolCallPart, ToolResultPart, user_message
-from streaming.providers.base import Delta, ModelRequest, Provider, TurnEnd
+from streaming.providers.base import Delta, ModelRequest, Provider, ResponseEnd
 from tests.providers.openai_streams import (
     DONE,
     WEATHER,
@@ -45,7 +45,7 @@ async def loop(provider: Provider) -> list[Delta]:
     while True:
         request = ModelRequest("Be brief.", messages, [WEATHER])
         deltas = await read(provider, request)
-        if deltas[-1] != TurnEnd("tool_use"):
+        if deltas[-1] != ResponseEnd("tool_use"):
             return deltas
         message = joined(deltas).message
         messages += [message, run_tools(message)]

@@ -11,9 +11,9 @@ from streaming.exceptions import (
 )
 from streaming.providers.base import (
     Delta,
+    ResponseEnd,
     TextDelta,
     TokenUsage,
-    TurnEnd,
 )
 from tests.providers.openai_streams import (
     HELLO,
@@ -46,19 +46,19 @@ async def test_a_refusal_is_told_as_such(upstream: Upstream) -> None:
     deltas = await responses(
         upstream, event("refusal.delta", delta="I can't help with that."), ended()
     )
-    assert deltas == [TextDelta("I can't help with that."), TurnEnd("refusal")]
+    assert deltas == [TextDelta("I can't help with that."), ResponseEnd("refusal")]
 
 
 async def test_a_content_filter_is_a_refusal(upstream: Upstream) -> None:
     details = {"reason": "content_filter"}
     deltas = await responses(upstream, ended("incomplete", incomplete_details=details))
-    assert deltas == [TurnEnd("refusal")]
+    assert deltas == [ResponseEnd("refusal")]
 
 
 async def test_a_policy_that_stops_the_answer_is_a_refusal(upstream: Upstream) -> None:
     error = {"code": "bio_policy", "message": "…"}
     deltas = await responses(upstream, *said("So"), ended("failed", error=error))
-    assert deltas == [TextDelta("So"), TurnEnd("refusal")]
+    assert deltas == [TextDelta("So"), ResponseEnd("refusal")]
 
 
 async def test_an_answer_cut_short_ends_so_whatever_the_event_is_called(
@@ -66,7 +66,7 @@ async def test_an_answer_cut_short_ends_so_whatever_the_event_is_called(
 ) -> None:
     details = {"reason": "max_output_tokens"}
     deltas = await responses(upstream, *said("So"), ended(incomplete_details=details))
-    assert deltas[-1] == TurnEnd("max_tokens")
+    assert deltas[-1] == ResponseEnd("max_tokens")
 
 
 async def test_a_refusal_without_deltas_is_told_too(upstream: Upstream) -> None:
@@ -74,7 +74,7 @@ async def test_a_refusal_without_deltas_is_told_too(upstream: Upstream) -> None:
     deltas = await responses(
         upstream, item_done({"type": "message", "content": [refusal]}), ended()
     )
-    assert deltas == [TextDelta("No."), TurnEnd("refusal")]
+    assert deltas == [TextDelta("No."), ResponseEnd("refusal")]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ async def test_a_stream_without_its_terminal_event_is_incomplete(
 
 async def test_nothing_after_the_terminal_event_matters(upstream: Upstream) -> None:
     body = events(*said("Hi"), ended()) + b"data: [DONE]\n\ndata: garbage\n\n"
-    assert (await answer(upstream, "responses", body))[-1] == TurnEnd("end_turn")
+    assert (await answer(upstream, "responses", body))[-1] == ResponseEnd("end_turn")
 
 
 async def test_an_event_that_is_no_json_is_an_error(upstream: Upstream) -> None:

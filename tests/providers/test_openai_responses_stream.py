@@ -5,11 +5,11 @@ import pytest
 from streaming.messages import OpaquePart, ThinkingPart, ToolCallPart
 from streaming.providers.base import (
     Delta,
+    ResponseEnd,
     TextDelta,
     ThinkingDelta,
     ThinkingEnd,
     TokenUsage,
-    TurnEnd,
 )
 from tests.providers.openai_streams import (
     Payload,
@@ -56,7 +56,7 @@ async def test_text_comes_as_it_is_written_and_usage_before_the_end(
         TextDelta("Hel"),
         TextDelta("lo 🌍"),
         TokenUsage(100, 50, 20, 60, 30),
-        TurnEnd("end_turn"),
+        ResponseEnd("end_turn"),
     ]
 
 
@@ -83,7 +83,7 @@ async def test_a_reasoning_item_is_kept_whole_behind_its_summary(
 async def test_reasoning_that_is_not_shown_is_kept_too(upstream: Upstream) -> None:
     item = reasoning_item()
     deltas = await responses(upstream, item_done(item), ended())
-    assert deltas == [ThinkingEnd("openai", item), TurnEnd("end_turn")]
+    assert deltas == [ThinkingEnd("openai", item), ResponseEnd("end_turn")]
 
 
 async def test_open_reasoning_of_other_servers_is_thinking(upstream: Upstream) -> None:
@@ -108,7 +108,7 @@ async def test_parallel_tool_calls_come_whole_and_in_order(upstream: Upstream) -
     assert deltas == [
         ToolCallPart("call_1", "weather", '{"city":"Rome"}'),
         ToolCallPart("call_2", "weather", '{"city":"Oslo"}'),
-        TurnEnd("tool_use"),
+        ResponseEnd("tool_use"),
     ]
 
 
@@ -133,7 +133,7 @@ async def test_a_call_without_arguments_gets_an_empty_object(
     upstream: Upstream,
 ) -> None:
     deltas = await responses(upstream, item_done(call_item("")), ended())
-    assert deltas == [ToolCallPart("call_1", "weather", "{}"), TurnEnd("tool_use")]
+    assert deltas == [ToolCallPart("call_1", "weather", "{}"), ResponseEnd("tool_use")]
 
 
 @pytest.mark.parametrize("status", ["incomplete", "in_progress", None])
@@ -147,7 +147,7 @@ async def test_a_call_cut_by_the_token_limit_never_comes(
         item_done(call_item('{"city": "Ro', status=status), 1),
         ended("incomplete", incomplete_details={"reason": "max_output_tokens"}),
     )
-    assert deltas == [TextDelta("Let me look."), TurnEnd("max_tokens")]
+    assert deltas == [TextDelta("Let me look."), ResponseEnd("max_tokens")]
 
 
 async def test_finished_items_are_told_where_a_server_sends_no_deltas(
@@ -170,7 +170,7 @@ async def test_the_output_of_the_last_event_is_told_when_nothing_else_was(
     assert deltas == [
         TextDelta("Hi"),
         ToolCallPart("call_1", "weather", "{}"),
-        TurnEnd("tool_use"),
+        ResponseEnd("tool_use"),
     ]
 
 
@@ -202,7 +202,7 @@ async def test_messages_keep_the_label_of_their_phase(upstream: Upstream) -> Non
         TextDelta("Looking."),
         OpaquePart("openai", {"phase": "final_answer"}),
         TextDelta("Found."),
-        TurnEnd("end_turn"),
+        ResponseEnd("end_turn"),
     ]
 
 
@@ -218,4 +218,4 @@ async def test_events_and_items_that_are_not_known_are_passed_over(
         *said("Hi", index=1),
         ended(),
     )
-    assert deltas == [TextDelta("Hi"), TurnEnd("end_turn")]
+    assert deltas == [TextDelta("Hi"), ResponseEnd("end_turn")]

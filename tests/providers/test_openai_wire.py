@@ -7,7 +7,7 @@ import pytest
 
 from streaming.exceptions import ProviderError, ProviderRateLimited, ProviderRefusedKey
 from streaming.messages import ToolCallPart
-from streaming.providers.base import Delta, ThinkingEnd, TokenUsage, TurnEnd
+from streaming.providers.base import Delta, ResponseEnd, ThinkingEnd, TokenUsage
 from tests.providers import wire_cases
 from tests.providers.openai_streams import Api, answer, joined, text, thinking
 from tests.providers.wire_cases import FORMS, Form, WireCase
@@ -64,7 +64,7 @@ def check(deltas: Sequence[Delta], expected: Mapping[str, Any]) -> None:
         for call in expected["tool_calls"]
     ]
     assert joined(deltas).usage == usage(expected["usage"])
-    assert isinstance(deltas[-1], TurnEnd)
+    assert isinstance(deltas[-1], ResponseEnd)
     assert deltas[-1].stop_reason == stop_reason(expected)
 
 

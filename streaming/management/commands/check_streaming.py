@@ -19,7 +19,7 @@ class Command(BaseCommand):
     help = (
         "Streams from a running server through whatever stands between: proxies, load "
         "balancers, caches. Says whether frames arrive as they are sent, whether "
-        "silence is survived and Last-Event-ID gets through, and which directive mends "
+        "silence is survived and Last-Event-ID gets through, and which directive fixes "
         "what does not. Asks no model. Needs the server's SECRET_KEY, so run it where "
         "the server runs. Exits with 1 when something is wrong."
     )
@@ -94,7 +94,7 @@ class Command(BaseCommand):
     def _tell(self, finding: Finding) -> None:
         mark = self.style.SUCCESS("ok   ") if finding.ok else self.style.ERROR("WRONG")
         self.stdout.write(f"{mark}  {finding.what} {finding.said}")
-        for where, directive in finding.mends.items():
+        for where, directive in finding.fixes.items():
             self.stdout.write(f"         {where + ':':<11} {directive}")
 
 

@@ -6,12 +6,13 @@ from argparse import ArgumentParser
 
 from django.core.management.base import BaseCommand, CommandError
 
-from streaming import conf, db
+from streaming import conf
 from streaming.runs import retention
-from streaming.runs.upkeep import days_ago, prune
+from streaming.runs.maintenance import days_ago, prune
+from streaming.storage import database
 
 #: What is done with each: before, and after.
-DEEDS = {
+VERBS = {
     "idempotency_keys": ("to free", "freed"),
     "conversations": ("to forget", "forgotten"),
     "event_logs": ("to remove", "removed"),
@@ -63,7 +64,7 @@ class Command(BaseCommand):
     def _tell(self, counts: dict[str, int], done: int) -> None:
         for name, count in counts.items():
             what = name.replace("_", " ").capitalize()
-            self.stdout.write(f"{what} {DEEDS[name][done]}: {count:,}")
+            self.stdout.write(f"{what} {VERBS[name][done]}: {count:,}")
         if not {"event_logs", "conversations"} & counts.keys():
             self.stdout.write(
                 "Event logs and conversations are kept for ever: see --days and "
@@ -75,7 +76,7 @@ async def _prune(days: int, conversations: int) -> dict[str, int]:
     try:
         return await prune(days, conversations)
     finally:
-        db.close()
+        database.close()
 
 
 def _count(days: int, conversations: int) -> dict[str, int]:

@@ -22,8 +22,8 @@ from django.db import connections
 from django.utils import autoreload
 
 from streaming import conf
-from streaming.asgi import make_application
 from streaming.providers import make_provider
+from streaming.server.asgi import make_application
 
 STOP_SECONDS = 3
 #: The exit code by which Django's reloader asks to be started anew.

@@ -9,8 +9,8 @@ from streaming.providers.anthropic.models import DEFAULT_MODEL
 from streaming.providers.anthropic.request import build
 from streaming.providers.anthropic.stream import MessageParser
 from streaming.providers.base import Delta, ModelRequest, ProviderOptions
-from streaming.providers.connections import http_client
-from streaming.providers.transport import ask, read_answer
+from streaming.providers.http_transport import http_client
+from streaming.providers.streaming_response import read_deltas, send_request
 
 
 class AnthropicProvider:
@@ -29,11 +29,11 @@ class AnthropicProvider:
         )
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
-        """Call the model and yield batches of deltas, ending with `TurnEnd`."""
+        """Call the model and yield batches of deltas, ending with `ResponseEnd`."""
         body = build(request, model=self.model, options=self._options)
         headers = body.pop("extra_headers", None)
-        opening = partial(ask, self._client, "/v1/messages", body, headers)
-        return read_answer(opening, MessageParser(), AnthropicError)
+        opening = partial(send_request, self._client, "/v1/messages", body, headers)
+        return read_deltas(opening, MessageParser(), AnthropicError)
 
     async def aclose(self) -> None:
         """Close the connections that are kept for reuse."""

@@ -22,7 +22,7 @@ from streaming.messages import (
 )
 from streaming.providers.anthropic.models import thinking_fields
 from streaming.providers.base import ModelRequest, ProviderOptions
-from streaming.providers.transport import json_object
+from streaming.providers.streaming_response import json_object
 
 Block = dict[str, Any]
 

@@ -10,15 +10,15 @@ from streaming.exceptions import ProviderIncomplete
 from streaming.messages import OpaquePart, ToolCallPart
 from streaming.providers.base import (
     Delta,
+    ResponseEnd,
+    ResponseStopReason,
     TextDelta,
     ThinkingDelta,
     ThinkingEnd,
     TokenUsage,
-    TurnEnd,
-    TurnStopReason,
 )
-from streaming.providers.failures import error_fields, status_error
-from streaming.providers.transport import decode, json_object
+from streaming.providers.errors import error_fields, status_error
+from streaming.providers.streaming_response import decode, json_object
 
 Index = int | None
 
@@ -73,7 +73,7 @@ class _Block(msgspec.Struct):
 
 _EVENT = msgspec.json.Decoder(_Event)
 
-_STOP_REASONS: dict[str, TurnStopReason] = {
+_STOP_REASONS: dict[str, ResponseStopReason] = {
     "tool_use": "tool_use",
     "max_tokens": "max_tokens",
     "model_context_window_exceeded": "max_tokens",
@@ -85,7 +85,7 @@ _STOP_REASONS: dict[str, TurnStopReason] = {
 class MessageParser:
     """Reads the events of one message.
 
-    Text and thinking are told as they come, the other blocks when they are whole. A
+    Text and thinking are out as they come, the other blocks when they are whole. A
     tool call waits for what follows it, which tells whether it was cut off. Blocks of
     unknown types are passed over.
     """
@@ -94,27 +94,27 @@ class MessageParser:
         self.done = False
         self._blocks: dict[Index, _Block] = {}
         self._calls: list[ToolCallPart] = []
-        self._stop_reason: TurnStopReason | None = None
+        self._stop_reason: ResponseStopReason | None = None
         self._explanation = ""
         self._has_text = False
         self._has_called = False
         self._usage = _Usage()
 
-    def feed(self, data: bytes, told: list[Delta]) -> None:
-        """Add to `told` what one event tells."""
+    def feed(self, data: bytes, out: list[Delta]) -> None:
+        """Add to `out` what one event tells."""
         event = decode(_EVENT, data)
         match event.type:
             case "content_block_delta" if event.delta:
-                self._continue(event.index, event.delta, told)
+                self._continue(event.index, event.delta, out)
             case "content_block_start" if event.content_block:
-                told.extend(self._release_calls())
-                told.extend(self._start(event.index, event.content_block))
+                out.extend(self._release_calls())
+                out.extend(self._start(event.index, event.content_block))
             case "content_block_stop":
-                told.extend(self._stop(event.index))
+                out.extend(self._stop(event.index))
             case "message_start" if event.message:
-                told.extend(self._count(event.message.usage))
+                out.extend(self._count(event.message.usage))
             case "message_delta":
-                told.extend(self._count(event.usage))
+                out.extend(self._count(event.usage))
                 self._note_end(event.delta or _Delta())
             case "message_stop":
                 self.done = True
@@ -130,8 +130,8 @@ class MessageParser:
             left.append(TextDelta(self._explanation))
         if self._stop_reason not in ("max_tokens", "refusal"):
             left.extend(self._release_calls())
-        usual: TurnStopReason = "tool_use" if self._has_called else "end_turn"
-        left.append(TurnEnd(self._stop_reason or usual))
+        usual: ResponseStopReason = "tool_use" if self._has_called else "end_turn"
+        left.append(ResponseEnd(self._stop_reason or usual))
         return left
 
     def _start(self, index: Index, block: dict[str, Any]) -> Iterator[Delta]:
@@ -144,13 +144,13 @@ class MessageParser:
         if kind.endswith(("thinking", "tool_use", "tool_result")):
             self._blocks[index] = _Block(block, str(block.get("signature") or ""))
 
-    def _continue(self, index: Index, delta: _Delta, told: list[Delta]) -> None:
+    def _continue(self, index: Index, delta: _Delta, out: list[Delta]) -> None:
         match delta.type:
             case "text_delta" if delta.text:
                 self._has_text = True
-                told.append(TextDelta(delta.text))
+                out.append(TextDelta(delta.text))
             case "thinking_delta" if delta.thinking:
-                told.append(ThinkingDelta(delta.thinking))
+                out.append(ThinkingDelta(delta.thinking))
             case "signature_delta" if index in self._blocks:
                 self._blocks[index].signature = delta.signature or ""
             case "input_json_delta" if index in self._blocks:
@@ -182,11 +182,11 @@ class MessageParser:
         if delta.stop_details:
             self._explanation = delta.stop_details.explanation or ""
 
-    def _count(self, told: _Usage | None) -> Iterator[Delta]:
-        """The counts are cumulative; one that is not told stays as it was."""
-        if told is None:
+    def _count(self, out: _Usage | None) -> Iterator[Delta]:
+        """The counts are cumulative; one that is not out stays as it was."""
+        if out is None:
             return
-        fields = msgspec.structs.asdict(told)
+        fields = msgspec.structs.asdict(out)
         known = {name: count for name, count in fields.items() if count is not None}
         self._usage = usage = msgspec.structs.replace(self._usage, **known)
         details = usage.output_tokens_details or _TokenDetails()

@@ -141,8 +141,8 @@ def _clause(text: str) -> str:
     text = _TRAIL.sub("", " ".join(text.split()))
     if lead := _LEAD.match(text):
         text = text[lead.end() :]
-    goes_on = re.match(r"[*/^%+]|-\s", text)
-    return f"{PREVIOUS} {text}" if goes_on else text
+    needs_another_call = re.match(r"[*/^%+]|-\s", text)
+    return f"{PREVIOUS} {text}" if needs_another_call else text
 
 
 def _is_expression(clause: str) -> bool:

@@ -12,7 +12,7 @@ from uuid import uuid4
 import msgspec
 
 from streaming.messages import Message, ToolCallPart, ToolResultPart
-from streaming.providers.base import ModelRequest, TurnStopReason
+from streaming.providers.base import ModelRequest, ResponseStopReason
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class Reply(msgspec.Struct, frozen=True):
 
     text: str
     thought: str = ""
-    stop_reason: TurnStopReason = "end_turn"
+    stop_reason: ResponseStopReason = "end_turn"
     #: Seconds of silence before it.
     pause: float = 0.0
     #: Whether the call breaks off after it.

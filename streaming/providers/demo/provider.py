@@ -14,10 +14,10 @@ from streaming.providers.base import (
     Delta,
     ModelRequest,
     ProviderOptions,
+    ResponseEnd,
     TextDelta,
     ThinkingDelta,
     TokenUsage,
-    TurnEnd,
 )
 from streaming.providers.demo.plans import Turn, next_turn
 from streaming.providers.demo.rules import RULES
@@ -56,10 +56,10 @@ class DemoProvider:
         if turn.reply.fails:
             raise ProviderError("The demo model failed, as it was asked to.")
         if len(words) < len(wanted):
-            yield [_usage(asked, words), TurnEnd("max_tokens")]
+            yield [_usage(asked, words), ResponseEnd("max_tokens")]
         else:
             usage = _usage(asked, words, turn.calls)
-            yield [*turn.calls, usage, TurnEnd(turn.reply.stop_reason)]
+            yield [*turn.calls, usage, ResponseEnd(turn.reply.stop_reason)]
 
     async def aclose(self) -> None:
         """Nothing is open."""

@@ -12,16 +12,16 @@ import msgspec
 from streaming.exceptions import ProviderIncomplete
 from streaming.providers.base import (
     Delta,
+    ResponseEnd,
+    ResponseStopReason,
     TextDelta,
     ThinkingDelta,
     ThinkingEnd,
-    TurnEnd,
-    TurnStopReason,
 )
-from streaming.providers.failures import error_fields, status_error
+from streaming.providers.errors import error_fields, status_error
 from streaming.providers.openai.tool_calls import OpenCalls
 from streaming.providers.openai.usage import Count, TokenDetails, token_usage
-from streaming.providers.transport import decode
+from streaming.providers.streaming_response import decode
 
 
 class _Function(msgspec.Struct, gc=False):
@@ -71,7 +71,7 @@ _FAILED = frozenset({"abort", "error", "insufficient_system_resource"})
 
 
 class ChatParser:
-    """Reads the chunks of one completion. Tool calls are told at its end."""
+    """Reads the chunks of one completion. Tool calls are out at its end."""
 
     def __init__(self) -> None:
         self.done = False
@@ -80,8 +80,8 @@ class ChatParser:
         self._thinking_field = ""
         self._calls = OpenCalls()
 
-    def feed(self, data: bytes, told: list[Delta]) -> None:
-        """Add to `told` what one chunk tells."""
+    def feed(self, data: bytes, out: list[Delta]) -> None:
+        """Add to `out` what one chunk tells."""
         if data.startswith(b"[DONE]"):
             self.done = True
             return
@@ -90,7 +90,7 @@ class ChatParser:
             raise status_error(None, error_fields(chunk.error))
         for choice in chunk.choices or ():
             if not choice.index:
-                self._choice(choice, told)
+                self._choice(choice, out)
         if usage := chunk.usage:
             self.done = bool(self._finish_reason)
             count = token_usage(
@@ -99,7 +99,7 @@ class ChatParser:
                 usage.prompt_tokens_details,
                 usage.completion_tokens_details,
             )
-            told.append(count)
+            out.append(count)
 
     def finish(self) -> list[Delta]:
         """What is left to tell once the stream has ended."""
@@ -111,48 +111,48 @@ class ChatParser:
         left: list[Delta] = []
         self._end_thinking(left)
         calls = list(self._calls.parts(whole_only=reason in _CUT | _FILTERED))
-        end = TurnEnd(self._stop_reason(reason, called=bool(calls)))
+        end = ResponseEnd(self._stop_reason(reason, called=bool(calls)))
         return [*left, *calls, end]
 
-    def _choice(self, choice: _Choice, told: list[Delta]) -> None:
+    def _choice(self, choice: _Choice, out: list[Delta]) -> None:
         if delta := choice.delta:
             if delta.reasoning_content or delta.reasoning:
-                self._thinking(delta, told)
+                self._thinking(delta, out)
             if delta.content or delta.refusal:
-                self._text(delta, told)
+                self._text(delta, out)
             for fragment in delta.tool_calls or ():
                 self._call(fragment.index, fragment.id, fragment.function)
             if delta.function_call:
                 self._call(None, None, delta.function_call)
         self._finish_reason = choice.finish_reason or self._finish_reason
 
-    def _thinking(self, delta: _Delta, told: list[Delta]) -> None:
+    def _thinking(self, delta: _Delta, out: list[Delta]) -> None:
         for field in ("reasoning_content", "reasoning"):
             text = getattr(delta, field)
             if text and isinstance(text, str):
                 self._thinking_field = field
-                told.append(ThinkingDelta(text))
+                out.append(ThinkingDelta(text))
                 return  # servers that send both send the same in both
 
-    def _text(self, delta: _Delta, told: list[Delta]) -> None:
+    def _text(self, delta: _Delta, out: list[Delta]) -> None:
         text = delta.content
         if delta.refusal or not isinstance(text, str):
             self._refused |= bool(delta.refusal)
             text = _plain(text) + _plain(delta.refusal)
         if text:
-            self._end_thinking(told)
-            told.append(TextDelta(text))
+            self._end_thinking(out)
+            out.append(TextDelta(text))
 
-    def _end_thinking(self, told: list[Delta]) -> None:
+    def _end_thinking(self, out: list[Delta]) -> None:
         if self._thinking_field:
-            told.append(ThinkingEnd("openai", {"field": self._thinking_field}))
+            out.append(ThinkingEnd("openai", {"field": self._thinking_field}))
             self._thinking_field = ""
 
     def _call(self, index: int | None, id: object, function: _Function | None) -> None:
         function = function or _Function()
         self._calls.add(index, id, function.name, function.arguments)
 
-    def _stop_reason(self, reason: str, *, called: bool) -> TurnStopReason:
+    def _stop_reason(self, reason: str, *, called: bool) -> ResponseStopReason:
         if self._refused or reason in _FILTERED:
             return "refusal"
         if reason in _CUT:

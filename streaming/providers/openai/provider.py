@@ -6,12 +6,12 @@ from functools import partial
 from openai import AsyncOpenAI, OpenAIError
 
 from streaming.providers.base import Delta, ModelRequest, ProviderOptions
-from streaming.providers.connections import http_client
+from streaming.providers.http_transport import http_client
 from streaming.providers.openai import chat_request, responses_request
 from streaming.providers.openai.chat_stream import ChatParser
 from streaming.providers.openai.models import DEFAULT_MODEL
 from streaming.providers.openai.responses_stream import ResponseParser
-from streaming.providers.transport import ask, read_answer
+from streaming.providers.streaming_response import read_deltas, send_request
 
 # The SDK insists on a key; a server of one's own needs none.
 _NO_KEY = "none"
@@ -37,7 +37,7 @@ class OpenAIProvider:
         self.api = options.openai_api or usual
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
-        """Call the model and yield batches of deltas, ending with `TurnEnd`."""
+        """Call the model and yield batches of deltas, ending with `ResponseEnd`."""
         is_responses = self.api == "responses"
         build = responses_request.body if is_responses else chat_request.body
         body = build(
@@ -49,8 +49,8 @@ class OpenAIProvider:
         )
         path = "/responses" if is_responses else "/chat/completions"
         parser = ResponseParser() if is_responses else ChatParser()
-        opening = partial(ask, self._client, path, body)
-        return read_answer(opening, parser, OpenAIError)
+        opening = partial(send_request, self._client, path, body)
+        return read_deltas(opening, parser, OpenAIError)
 
     async def aclose(self) -> None:
         """Close the connections that are kept for reuse."""

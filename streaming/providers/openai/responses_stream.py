@@ -10,17 +10,17 @@ from streaming.exceptions import ProviderIncomplete
 from streaming.messages import OpaquePart
 from streaming.providers.base import (
     Delta,
+    ResponseEnd,
+    ResponseStopReason,
     TextDelta,
     ThinkingDelta,
     ThinkingEnd,
     TokenUsage,
-    TurnEnd,
-    TurnStopReason,
 )
-from streaming.providers.failures import error_fields, status_error
+from streaming.providers.errors import error_fields, status_error
 from streaming.providers.openai.tool_calls import OpenCall
 from streaming.providers.openai.usage import Count, TokenDetails, token_usage
-from streaming.providers.transport import decode
+from streaming.providers.streaming_response import decode
 
 Item = dict[str, Any]
 Index = int | None
@@ -66,7 +66,7 @@ class ResponseParser:
     """
 
     def __init__(self) -> None:
-        self._stop_reason: TurnStopReason | None = None
+        self._stop_reason: ResponseStopReason | None = None
         self._refused = False
         self._called = False
         self._items_ended = False
@@ -78,34 +78,34 @@ class ResponseParser:
         """Whether nothing more can follow."""
         return self._stop_reason is not None
 
-    def feed(self, data: bytes, told: list[Delta]) -> None:
-        """Add to `told` what one event tells."""
+    def feed(self, data: bytes, out: list[Delta]) -> None:
+        """Add to `out` what one event tells."""
         if data.startswith(b"[DONE]"):
             return  # not OpenAI's, and no terminal event
         event = decode(_EVENT, data)
         index = event.output_index
         match event.type:
             case "response.output_text.delta":
-                self._tell(index, TextDelta, event.delta, told)
+                self._tell(index, TextDelta, event.delta, out)
             case (
                 "response.reasoning_summary_text.delta"
                 | "response.reasoning_text.delta"
             ):
-                self._tell(index, ThinkingDelta, event.delta, told)
+                self._tell(index, ThinkingDelta, event.delta, out)
             case "response.refusal.delta":
                 self._refused = True
-                self._tell(index, TextDelta, event.delta, told)
+                self._tell(index, TextDelta, event.delta, out)
             case "response.function_call_arguments.delta":
                 self._arguments[index].append(str(event.delta))
             case "response.function_call_arguments.done" if event.arguments:
                 self._arguments[index] = [str(event.arguments)]
             case "response.output_item.added" if event.item:
-                told.extend(_phase(event.item))
+                out.extend(_phase(event.item))
             case "response.output_item.done" if event.item:
                 self._items_ended = True
-                self._end_item(index, event.item, told)
+                self._end_item(index, event.item, out)
             case "response.completed" | "response.incomplete" | "response.failed":
-                self._end(event.type, event.response or _Response(), told)
+                self._end(event.type, event.response or _Response(), out)
             case _ if event.type == "error" or event.error:
                 fields = {"code": event.code, "message": event.message}
                 raise status_error(None, error_fields(event.error) or fields)
@@ -114,34 +114,34 @@ class ResponseParser:
         """What is left to tell once the stream has ended."""
         if self._stop_reason is None:
             raise ProviderIncomplete
-        return [TurnEnd(self._stop_reason)]
+        return [ResponseEnd(self._stop_reason)]
 
     def _tell(
         self,
         index: Index,
         kind: type[TextDelta | ThinkingDelta],
         text: object,
-        told: list[Delta],
+        out: list[Delta],
     ) -> None:
         if isinstance(text, str) and text:
             self._told.add(index)
-            told.append(kind(text))
+            out.append(kind(text))
 
-    def _end_item(self, index: Index, item: Item, told: list[Delta]) -> None:
+    def _end_item(self, index: Index, item: Item, out: list[Delta]) -> None:
         untold = index not in self._told
         match item.get("type"):
             case "message" if untold:
                 for part in _parts(item, "content"):
                     self._refused |= part.get("type") == "refusal"
                     text = part.get("text") or part.get("refusal")
-                    self._tell(index, TextDelta, text, told)
+                    self._tell(index, TextDelta, text, out)
             case "reasoning":
                 thoughts = _parts(item, "summary", "content") if untold else ()
                 for part in thoughts:
-                    self._tell(index, ThinkingDelta, part.get("text"), told)
-                told.append(ThinkingEnd("openai", item))
+                    self._tell(index, ThinkingDelta, part.get("text"), out)
+                out.append(ThinkingEnd("openai", item))
             case "function_call":
-                told.extend(self._call(index, item))
+                out.extend(self._call(index, item))
 
     def _call(self, index: Index, item: Item) -> Iterator[Delta]:
         call = OpenCall()
@@ -153,12 +153,12 @@ class ResponseParser:
             self._called = True
             yield call.part()
 
-    def _end(self, kind: str, response: _Response, told: list[Delta]) -> None:
+    def _end(self, kind: str, response: _Response, out: list[Delta]) -> None:
         if not self._items_ended:
             for index, item in enumerate(response.output or ()):
-                self._end_item(index, item, told)
+                self._end_item(index, item, out)
         if response.usage:
-            told.append(_usage(response.usage))
+            out.append(_usage(response.usage))
         fields = error_fields(response.error)
         if "policy" in str(fields.get("code")):
             self._stop_reason = "refusal"
@@ -167,7 +167,7 @@ class ResponseParser:
         else:
             self._stop_reason = self._why(response.incomplete_details)
 
-    def _why(self, incomplete: _IncompleteDetails | None) -> TurnStopReason:
+    def _why(self, incomplete: _IncompleteDetails | None) -> ResponseStopReason:
         if incomplete:
             filtered = incomplete.reason == "content_filter"
             return "refusal" if filtered else "max_tokens"

@@ -66,7 +66,7 @@ class OpenCall:
 
 
 class OpenCalls:
-    """The tool calls of one answer, told apart by index, id or name."""
+    """The tool calls of one answer, out apart by index, id or name."""
 
     def __init__(self) -> None:
         self._calls: list[OpenCall] = []

@@ -1,7 +1,7 @@
 """Tools of an app: one of its own, one that it imports."""
 
 from streaming.tools import tool
-from streaming.tools.calculator import calculator
+from streaming.tools.builtin.calculator import calculator
 
 __all__ = ["calculator", "shout", "whisper"]
 

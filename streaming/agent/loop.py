@@ -1,0 +1,257 @@
+"""The agent: call the model, run the tools it asks for, call it again.
+
+`Agent.run` yields events in batches; what it has done so far stands in a `Progress`,
+so that also a run that is cut short knows its usage and its messages.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+
+from streaming.agent.response import ResponseBuilder
+from streaming.events import (
+    Event,
+    ExecutionSummary,
+    StopReason,
+    ToolCallEvent,
+    ToolCallInfo,
+    ToolResultEvent,
+    Usage,
+)
+from streaming.messages import (
+    Message,
+    Part,
+    ToolCallPart,
+    ToolResultPart,
+)
+from streaming.providers.base import (
+    ModelRequest,
+    Provider,
+    TokenUsage,
+)
+from streaming.tools.base import ToolContext
+from streaming.tools.toolbox import Toolbox
+
+logger = logging.getLogger(__name__)
+
+#: What a token is taken for where the provider did not count.
+CHARS_PER_TOKEN = 4
+
+Checkpoint = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a run has done so far."""
+
+    started: float = field(default_factory=time.monotonic)
+    messages: list[Message] = field(default_factory=list)
+    usage: TokenUsage = TokenUsage()
+    llm_calls: int = 0
+    tool_calls: int = 0
+    used_tools: list[str] = field(default_factory=list)
+    stop_reason: StopReason = "end_turn"
+
+    @property
+    def output(self) -> str:
+        """The text of the newest answer."""
+        answers = [m for m in self.messages if m.role == "assistant"]
+        return answers[-1].text if answers else ""
+
+    def wire_usage(self) -> Usage:
+        """The tokens as clients see them."""
+        used = self.usage
+        total = used.input_tokens + used.output_tokens
+        return Usage(
+            used.input_tokens, used.output_tokens, total, used.reasoning_tokens
+        )
+
+    def summary(self) -> ExecutionSummary:
+        """The run in numbers."""
+        return ExecutionSummary(
+            llm_calls=self.llm_calls,
+            tool_calls=self.tool_calls,
+            execution_time_ms=round((time.monotonic() - self.started) * 1000),
+            used_tools=self.used_tools,
+            stop_reason=self.stop_reason,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agent:
+    """A model with its instructions and its tools."""
+
+    provider: Provider
+    toolbox: Toolbox
+    system_prompt: str = ""
+    tool_timeout: float = 30.0
+    max_tool_result_chars: int = 100_000
+
+    async def run(
+        self,
+        history: Sequence[Message],
+        context: ToolContext,
+        *,
+        max_iterations: int,
+        progress: Progress,
+        checkpoint: Checkpoint,
+    ) -> AsyncGenerator[list[Event]]:
+        """Answer the last message of `history`; yield the events as they happen.
+
+        `checkpoint` is awaited when there is a new message in `progress`, before
+        anything that follows from it is done; the last answer has none.
+        Raises `ProviderError`.
+        """
+        for iteration in range(1, max_iterations + 1):
+            is_last = iteration == max_iterations
+            response = ResponseBuilder()
+            request = ModelRequest(
+                system=self.system_prompt,
+                messages=[*history, *progress.messages],
+                tools=self.toolbox.specs,
+                allow_tools=not is_last,
+            )
+            with self._model_call(request, response, progress):
+                async with aclosing(self.provider.stream(request)) as batches:
+                    async for batch in batches:
+                        if events := response.add(batch):
+                            yield events
+            if is_last or not response.needs_another_call:
+                progress.stop_reason = _stop_reason(response, is_last)
+                return
+            await checkpoint()
+            if calls := response.message.tool_calls:
+                async with aclosing(self._call_tools(calls, context, progress)) as done:
+                    async for events in done:
+                        yield events
+                await checkpoint()
+
+    @contextmanager
+    def _model_call(
+        self, request: ModelRequest, response: ResponseBuilder, progress: Progress
+    ) -> Iterator[None]:
+        """Around one model call: whatever ends it, what was said and used is kept."""
+        progress.llm_calls += 1
+        logger.debug(
+            "model call: %d messages, %d tools to %s %s",
+            len(request.messages),
+            len(request.tools) if request.allow_tools else 0,
+            self.provider.name,
+            self.provider.model,
+        )
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            message = response.message
+            if not request.allow_tools or response.stop_reason != "tool_use":
+                message = _without_calls(message)
+            if message.parts:
+                progress.messages.append(message)
+            used = (
+                response.usage if response.stop_reason else _estimate(request, response)
+            )
+            progress.usage = _sum(progress.usage, used)
+            logger.debug(
+                "model call ended: %s in %.0f ms, %s",
+                response.stop_reason or "cut short",
+                (time.monotonic() - started) * 1000,
+                used,
+            )
+
+    async def _call_tools(
+        self, calls: Sequence[ToolCallPart], context: ToolContext, progress: Progress
+    ) -> AsyncGenerator[list[Event]]:
+        """Run the tools at the same time; tell of each result as it comes."""
+        progress.tool_calls += len(calls)
+        for call in calls:
+            if call.name not in progress.used_tools:
+                progress.used_tools.append(call.name)
+        yield [ToolCallEvent(tool_call=_executing(call)) for call in calls]
+        running = {
+            asyncio.create_task(self._call_tool(call, context)): call for call in calls
+        }
+        try:
+            pending = set(running)
+            while pending:
+                done, pending = await asyncio.wait(
+                    pending, return_when=asyncio.FIRST_COMPLETED
+                )
+                yield [_result_event(running[task], task.result()) for task in done]
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            results: list[Part] = [
+                task.result()
+                for task in running
+                if not task.cancelled() and not task.exception()
+            ]
+            if results:
+                progress.messages.append(Message("tool", results))
+
+    async def _call_tool(
+        self, call: ToolCallPart, context: ToolContext
+    ) -> ToolResultPart:
+        return await self.toolbox.call(
+            call,
+            context,
+            timeout=self.tool_timeout,
+            max_chars=self.max_tool_result_chars,
+        )
+
+
+def _stop_reason(response: ResponseBuilder, is_last: bool) -> StopReason:
+    """Why a run ended with this response, the last that it may have or not."""
+    match response.stop_reason:
+        case "max_tokens" | "refusal" as reason:
+            return reason
+        case "tool_use" | "pause_turn" if is_last:
+            return "max_iterations"
+        case _:
+            return "end_turn"
+
+
+def _without_calls(message: Message) -> Message:
+    """The message without tool calls: one that is never run has no result."""
+    parts: list[Part] = [p for p in message.parts if not isinstance(p, ToolCallPart)]
+    return Message(message.role, parts)
+
+
+def _executing(call: ToolCallPart) -> ToolCallInfo:
+    return ToolCallInfo(call.id, call.name, call.arguments, "executing")
+
+
+def _result_event(call: ToolCallPart, result: ToolResultPart) -> ToolResultEvent:
+    info = ToolCallInfo(
+        call.id,
+        call.name,
+        call.arguments,
+        "error" if result.is_error else "completed",
+        result.result,
+    )
+    return ToolResultEvent(tool_call=info)
+
+
+def _sum(one: TokenUsage, other: TokenUsage) -> TokenUsage:
+    pairs = zip(
+        msgspec.structs.astuple(one), msgspec.structs.astuple(other), strict=True
+    )
+    return TokenUsage(*(a + b for a, b in pairs))
+
+
+def _estimate(request: ModelRequest, response: ResponseBuilder) -> TokenUsage:
+    """The usage of a call that was cut short before the provider counted it."""
+    said = len(msgspec.json.encode(response.message.parts)) // CHARS_PER_TOKEN
+    asked = len(msgspec.json.encode(request.messages)) // CHARS_PER_TOKEN
+    told = response.usage
+    return msgspec.structs.replace(
+        told,
+        input_tokens=told.input_tokens or asked,
+        output_tokens=max(told.output_tokens, said),
+    )

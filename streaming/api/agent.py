@@ -1,0 +1,113 @@
+"""What the agent is, and asking it: for one answer, or for a stream."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from streaming import __version__, conf, runs
+from streaming.api import payloads
+from streaming.api.endpoint import (
+    endpoint,
+    error_response,
+    json_response,
+    read_json_body,
+)
+from streaming.api.follow import follow
+from streaming.api.schemas import (
+    MAX_ITERATIONS,
+    RunBody,
+    parse_body,
+    parse_idempotency_key,
+    parse_last_event_id,
+)
+from streaming.events import EVENT_TYPES
+from streaming.exceptions import InternalError, ShuttingDown, from_code
+from streaming.models import Run, RunStatus
+from streaming.runs import store
+from streaming.server.clients import acquire_stream_slot
+from streaming.server.event_stream import EventStream
+from streaming.storage import database
+
+API = "/api/v1/agent"
+
+
+@endpoint("GET")
+async def metadata(request: HttpRequest) -> HttpResponseBase:
+    """What this agent is and can do."""
+    return json_response(_metadata())
+
+
+@endpoint("POST")
+async def run(request: HttpRequest) -> HttpResponseBase:
+    """Run to the end; one JSON answer."""
+    started = await _start(request, parse_body(read_json_body(request)))
+    await runs.wait_for_end(started)
+    ended, output = await database.execute_read(_load_ended, started)
+    if ended.status == RunStatus.RUNNING:
+        # Let go before the end: by our own shutdown, or by a database that is away.
+        raise ShuttingDown if runs.executor().draining else InternalError
+    if ended.error_code:
+        response = error_response(from_code(ended.error_code, ended.error_message))
+    else:
+        response = json_response(payloads.run_answer(ended, output))
+    response["X-Run-Id"] = ended.id
+    return response
+
+
+@endpoint("POST")
+async def stream(request: HttpRequest) -> HttpResponseBase:
+    """Run, streamed; or, with a Last-Event-ID, go on with the stream of a run."""
+    body = parse_body(read_json_body(request))
+    acquire_stream_slot(request)
+    if last_event_id := request.headers.get("Last-Event-ID"):
+        run_id, after = parse_last_event_id(last_event_id)
+        resumed = await database.execute_read(store.get_run, run_id, body.org_id)
+        frames = follow(resumed, after, body.events, resumed=True)
+        return EventStream(frames, resumed.id)
+    started = await _start(request, body)
+    return EventStream(follow(started, 0, body.events), started.id)
+
+
+async def _start(request: HttpRequest, body: RunBody) -> Run:
+    key = parse_idempotency_key(request.headers.get("Idempotency-Key", ""))
+    return await runs.start(body.to_request(key))
+
+
+def _load_ended(run: Run) -> tuple[Run, str]:
+    run = store.get_run(run.id, run.organization.org_id)
+    return run, store.load_output(run)
+
+
+def _metadata() -> dict[str, Any]:
+    options = conf.get()
+    agent = runs.executor().agent
+    return {
+        "name": options.name,
+        "description": options.description,
+        "version": __version__,
+        "supports_streaming": True,
+        "capabilities": ["run", "stream", "metadata", "resume", "cancel"],
+        "endpoints": {
+            "run": f"{API}/run",
+            "stream": f"{API}/stream",
+            "metadata": f"{API}/metadata",
+            "health": "/health",
+            "ready": "/ready",
+            "runs": f"{API}/runs/{{run_id}}",
+            "events": f"{API}/runs/{{run_id}}/events",
+            "cancel": f"{API}/runs/{{run_id}}/cancel",
+            "conversations": f"{API}/conversations",
+        },
+        "provider": agent.provider.name,
+        "model": agent.provider.model,
+        "tools": agent.toolbox.specs,
+        "event_types": EVENT_TYPES,
+        "limits": {
+            "max_input_chars": options.max_input_chars,
+            "max_body_bytes": options.max_body_bytes,
+            "max_iterations": MAX_ITERATIONS,
+            "max_open_streams": options.max_open_streams or None,
+            "max_runs_per_org": options.max_runs_per_org or None,
+        },
+    }

@@ -1,0 +1,179 @@
+"""OpenAI's HTTP edge failing: error answers, cut and silent streams, a client gone."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from streaming.exceptions import (
+    ProviderError,
+    ProviderIncomplete,
+    ProviderRateLimited,
+    ProviderRefusedKey,
+    ProviderTimeout,
+)
+from streaming.providers.base import Delta, ResponseEnd, TextDelta
+from tests.providers.openai_streams import (
+    DONE,
+    HELLO,
+    Api,
+    answer,
+    chunk,
+    chunks,
+    ended,
+    events,
+    openai_at,
+    read,
+    said,
+    text,
+)
+from tests.upstream import Reply, Upstream
+
+APIS: list[Api] = ["responses", "chat"]
+BEGUN = {"responses": events(*said("Hel")), "chat": chunks(chunk(content="Hel"))}
+REST = {
+    "responses": events(*said("lo"), ended()),
+    "chat": chunks(chunk("stop", content="lo")) + DONE,
+}
+
+
+def error_reply(
+    status: int, error: object, headers: Mapping[str, str] | None = None
+) -> Reply:
+    body = json.dumps({"error": error}).encode()
+    return Reply(body, status, "application/json", headers or {})
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "retryable"),
+    [
+        (400, "context_length_exceeded", ProviderError, False),
+        (401, "invalid_api_key", ProviderRefusedKey, False),
+        (404, "model_not_found", ProviderError, False),
+        (429, "rate_limit_exceeded", ProviderRateLimited, True),
+        (429, "insufficient_quota", ProviderRateLimited, False),
+        (500, "server_error", ProviderError, True),
+        (503, None, ProviderError, True),
+    ],
+)
+async def test_an_error_answer_is_our_error_without_its_words(
+    upstream: Upstream,
+    api: Api,
+    status: int,
+    code: str | None,
+    kind: type[ProviderError],
+    retryable: bool,
+) -> None:
+    reply = error_reply(status, {"code": code, "message": "secret sk-123"})
+    with pytest.raises(kind) as caught:
+        await answer(upstream, api, reply)
+    assert caught.value.retryable is retryable
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>Bad gateway</html>", b"[]", b"null"])
+async def test_an_error_answer_need_not_be_json(
+    upstream: Upstream, body: bytes
+) -> None:
+    with pytest.raises(ProviderError) as caught:
+        await answer(upstream, "chat", Reply(body, 502, "text/html"))
+    assert caught.value.retryable
+
+
+async def test_the_sdk_itself_does_not_retry(upstream: Upstream) -> None:
+    reply = error_reply(429, {"message": "m"}, {"retry-after": "7"})
+    with pytest.raises(ProviderRateLimited) as caught:
+        await answer(upstream, "chat", reply)
+    assert caught.value.retry_after == 7
+    assert len(upstream.requests) == 1
+
+
+async def test_a_server_that_is_not_there_is_our_error(upstream: Upstream) -> None:
+    async with openai_at(upstream, "chat", base_url="http://127.0.0.1:9/v1") as gone:
+        with pytest.raises(ProviderError) as caught:
+            await read(gone)
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize(
+    ("end", "kind"),
+    [
+        ("close", ProviderIncomplete),
+        ("cut", ProviderIncomplete),
+        ("reset", ProviderIncomplete),
+        ("hang", ProviderTimeout),
+    ],
+)
+async def test_a_stream_that_breaks_off_is_an_error_after_what_it_told(
+    upstream: Upstream, api: Api, end: str, kind: type[ProviderError]
+) -> None:
+    upstream.reply(Reply(BEGUN[api], end=end))  # type: ignore[arg-type]
+    told: list[Delta] = []
+    patience = {"first_token_timeout": 0.3, "silence_timeout": 0.3}
+    async with openai_at(upstream, api, **patience) as provider:
+        with pytest.raises(kind) as caught:
+            async for batch in provider.stream(HELLO):
+                told.extend(batch)
+    assert told == [TextDelta("Hel")]
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("end", ["cut", "reset", "hang"])
+async def test_what_happens_after_the_end_is_of_no_matter(
+    upstream: Upstream, api: Api, end: str
+) -> None:
+    reply = Reply(BEGUN[api] + REST[api], end=end)  # type: ignore[arg-type]
+    deltas = await answer(upstream, api, reply)
+    assert deltas[-1] == ResponseEnd("end_turn")
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_closing_the_stream_closes_the_connection_within_a_second(
+    upstream: Upstream, api: Api
+) -> None:
+    upstream.reply(Reply(BEGUN[api], end="hang"))
+    async with openai_at(upstream, api) as provider:
+        batches = provider.stream(HELLO)
+        assert await anext(batches) == [TextDelta("Hel")]
+        await batches.aclose()
+        await asyncio.wait_for(upstream.gone.wait(), 1)
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("begun", [True, False])
+async def test_cancelling_the_reader_closes_the_connection_within_a_second(
+    upstream: Upstream, api: Api, begun: bool
+) -> None:
+    upstream.reply(Reply(BEGUN[api] if begun else b"", end="hang"))
+    async with openai_at(upstream, api) as provider:
+        reader = asyncio.create_task(read(provider))
+        while not upstream.requests:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        reader.cancel()
+        await asyncio.wait_for(upstream.gone.wait(), 1)
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_the_calls_of_a_loop_share_a_connection(
+    upstream: Upstream, api: Api
+) -> None:
+    upstream.reply(Reply(BEGUN[api] + REST[api]), Reply(BEGUN[api] + REST[api]))
+    async with openai_at(upstream, api) as provider:
+        assert [text(await read(provider)) for _ in range(2)] == ["Hello", "Hello"]
+    assert upstream.connections == 1
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_many_runs_use_one_provider_at_once(upstream: Upstream, api: Api) -> None:
+    reply = Reply(BEGUN[api] + REST[api], chunk_size=20, delay=0.005)
+    upstream.reply(*[reply] * 20)
+    async with openai_at(upstream, api) as provider:
+        answers = await asyncio.gather(*(read(provider) for _ in range(20)))
+    assert {text(deltas) for deltas in answers} == {"Hello"}

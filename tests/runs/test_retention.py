@@ -1,0 +1,189 @@
+"""What is kept, and for how long."""
+
+import asyncio
+from datetime import datetime, timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+
+from streaming.models import (
+    Conversation,
+    EventSegment,
+    LogState,
+    Message,
+    Organization,
+    Run,
+    RunStatus,
+)
+from streaming.runs import maintenance, retention
+from streaming.storage import database
+from tests.admin.conftest import page_url
+from tests.client import API, SECONDS, Api
+from tests.conftest import ChangeSettings
+
+
+def days_ago(days: float) -> datetime:
+    return timezone.now() - timedelta(days=days)
+
+
+def make_run(age: float, **values: object) -> Run:
+    """A run that ended so many days ago, with a message and two rows of its log."""
+    organization, _ = Organization.objects.get_or_create(org_id="acme")
+    conversation = Conversation.objects.create(
+        organization=organization, updated_at=days_ago(age)
+    )
+    usual = {
+        "status": RunStatus.COMPLETED,
+        "created_at": days_ago(age),
+        "ended_at": days_ago(age),
+    }
+    run = Run.objects.create(
+        organization=organization, conversation=conversation, **usual | values
+    )
+    Message.objects.create(conversation=conversation, run=run, role="user")
+    EventSegment.objects.create(run=run, first_id=1, last_id=1, events="{}")
+    EventSegment.objects.create(run=run, first_id=2, last_id=2, events="{}")
+    return run
+
+
+def running(age: float) -> Run:
+    return make_run(age, status=RunStatus.RUNNING, ended_at=None)
+
+
+@pytest.mark.django_db
+def test_old_logs_go_and_what_was_said_stays() -> None:
+    old, young, under_way = make_run(31), make_run(29), running(40)
+    assert retention.remove_logs(maintenance.days_ago(30)) == 1
+    assert retention.remove_logs(maintenance.days_ago(30)) == 0
+    left = set(EventSegment.objects.values_list("run", flat=True))
+    assert left == {young.id, under_way.id}
+    assert Run.objects.count() == Message.objects.count() == 3
+    old.refresh_from_db()
+    assert old.log_state == LogState.REMOVED
+
+
+@pytest.mark.django_db
+def test_the_oldest_go_first_and_a_few_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 2)
+    runs = [make_run(40 + age) for age in range(5)]
+    assert retention.remove_logs(maintenance.days_ago(30)) == 2
+    left = set(EventSegment.objects.values_list("run", flat=True))
+    assert left == {run.id for run in runs[:3]}
+
+
+@pytest.mark.django_db
+def test_conversations_are_forgotten_unless_something_runs_there() -> None:
+    old, young, under_way = make_run(91), make_run(89), running(100)
+    assert retention.forget_conversations(maintenance.days_ago(90)) == 1
+    assert retention.forget_conversations(maintenance.days_ago(90)) == 0
+    kept = {young.conversation_id, under_way.conversation_id}
+    assert set(Conversation.objects.values_list("pk", flat=True)) == kept
+    assert not Run.objects.filter(pk=old.pk).exists()
+
+
+@pytest.mark.django_db
+def test_idempotency_keys_older_than_a_day_are_free() -> None:
+    old, young = make_run(1.1), make_run(0.9)
+    for key, run in (("a", old), ("b", young)):
+        Run.objects.filter(pk=run.pk).update(idempotency_key=key)
+    assert retention.free_idempotency_keys() == 1
+    assert set(Run.objects.values_list("idempotency_key", flat=True)) == {None, "b"}
+
+
+@pytest.mark.django_db
+def test_nothing_is_later_than_a_century() -> None:
+    assert timezone.now() - maintenance.days_ago(10**12) < timedelta(days=36_600)
+
+
+async def test_a_run_without_its_log_answers_but_has_nothing_to_stream(
+    api: Api,
+) -> None:
+    whole = await api.stream("What is 2 + 2?")
+    run_id = whole.headers["x-run-id"]
+    await Run.objects.aupdate(ended_at=days_ago(8))
+    assert await maintenance.prune(7, 0) == {"idempotency_keys": 0, "event_logs": 1}
+    assert not await EventSegment.objects.aexists()
+    url = f"{API}/runs/{run_id}"
+    for query in ("", "?after=3"):
+        assert (await api.get(f"{url}/events{query}")).status == 204
+    resumed = await api.post(
+        f"{API}/stream", {"input": "x"}, last_event_id=f"{run_id}:3"
+    )
+    assert resumed.events == ["connected"]
+    state = (await api.get(url)).json
+    assert state["status"] == "completed"
+    assert state["output"] == whole.text
+
+
+async def test_a_process_does_it_by_itself(
+    api: Api, agent_settings: ChangeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "COMPACTION_SECONDS", 0.05)
+    monkeypatch.setattr(maintenance, "RETENTION_SECONDS", 0.05)
+    monkeypatch.setattr(maintenance, "COMPACT_AFTER_SECONDS", 0.0)
+    agent_settings(
+        run_retention_days=30, conversation_retention_days=90, event_flush_ms=5
+    )
+    old = await database.execute_write(make_run, 31)
+    older = await database.execute_write(make_run, 91)
+    run_id = (await api.stream("count to 50")).headers["x-run-id"]
+    async with asyncio.timeout(SECONDS):
+        while True:
+            states = dict([r async for r in Run.objects.values_list("id", "log_state")])
+            if states == {run_id: LogState.COMPACTED, old.id: LogState.REMOVED}:
+                break
+            await asyncio.sleep(0.05)
+    assert await EventSegment.objects.acount() == 1
+    assert not await Conversation.objects.filter(pk=older.conversation_id).aexists()
+
+
+def prune_runs(*arguments: str) -> str:
+    output = StringIO()
+    call_command("prune_runs", *arguments, stdout=output)
+    return output.getvalue()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_command_says_what_it_removes() -> None:
+    for age in (10, 40, 400):
+        make_run(age)
+    Run.objects.filter(created_at__lt=days_ago(20)).update(idempotency_key=None)
+    Run.objects.filter(created_at__gt=days_ago(20)).update(idempotency_key="k")
+    options = ("--days", "30", "--conversations", "90")
+    assert prune_runs(*options, "--dry-run").splitlines() == [
+        "Idempotency keys to free: 1",
+        "Conversations to forget: 1",
+        "Event logs to remove: 2",
+    ]
+    assert Conversation.objects.count() == 3
+    assert prune_runs(*options).splitlines() == [
+        "Idempotency keys freed: 1",
+        "Conversations forgotten: 1",
+        "Event logs removed: 1",
+    ]
+    assert EventSegment.objects.count() == 2
+    assert Conversation.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_command_goes_by_the_settings(agent_settings: ChangeSettings) -> None:
+    make_run(40)
+    assert "kept for ever" in prune_runs()
+    assert EventSegment.objects.count() == 2
+    agent_settings(run_retention_days=30)
+    assert "Event logs removed: 1" in prune_runs()
+    with pytest.raises(CommandError, match="negative"):
+        prune_runs("--days=-1")
+
+
+@pytest.mark.django_db
+def test_the_admin_says_that_a_log_was_removed(admin_client: Client) -> None:
+    run = make_run(40)
+    retention.remove_logs(maintenance.days_ago(30))
+    page = admin_client.get(page_url(run)).content.decode()
+    assert "event log was removed" in page
