@@ -231,32 +231,38 @@ def _provider() -> dict[str, Any]:
 
 
 AGENT: dict[str, Any] = {
-    "name": env.text("AGENT_NAME", "Agent"),
-    "description": env.text(
+    "agent_name": env.text("AGENT_NAME", "Agent"),
+    "agent_description": env.text(
         "AGENT_DESCRIPTION",
         "A general-purpose agent that thinks, calls tools and streams its answer.",
     ),
-    "system_prompt": env.text(
+    "agent_system_prompt": env.text(
         "AGENT_SYSTEM_PROMPT",
         "You are a helpful assistant. Use the tools when they give a surer answer "
         "than you could, the calculator for every calculation.",
     ),
     "provider": _provider(),
-    "max_input_chars": env.integer("AGENT_MAX_INPUT_CHARS", 100_000, minimum=1),
-    "max_body_bytes": env.integer("AGENT_MAX_BODY_BYTES", 2_097_152, minimum=1024),
-    "history_chars": env.integer("AGENT_HISTORY_CHARS", 400_000, minimum=1),
-    "tool_timeout": env.seconds("AGENT_TOOL_TIMEOUT_SECONDS", 30),
-    "max_tool_result_chars": env.integer("AGENT_MAX_TOOL_RESULT_CHARS", 100_000),
-    "heartbeat": env.seconds("STREAM_HEARTBEAT_SECONDS", 15, minimum=0.05),
-    "send_timeout": env.seconds("STREAM_SEND_TIMEOUT_SECONDS", 30, minimum=0.1),
-    "max_open_streams": env.integer("STREAM_MAX_OPEN", 2_000),
-    "max_runs_per_org": env.integer("RUN_MAX_PER_ORG", 0),
-    "read_threads": READ_THREADS,
+    "agent_max_input_chars": env.integer("AGENT_MAX_INPUT_CHARS", 100_000, minimum=1),
+    "agent_max_body_bytes": env.integer(
+        "AGENT_MAX_BODY_BYTES", 2_097_152, minimum=1024
+    ),
+    "agent_history_chars": env.integer("AGENT_HISTORY_CHARS", 400_000, minimum=1),
+    "agent_tool_timeout_seconds": env.seconds("AGENT_TOOL_TIMEOUT_SECONDS", 30),
+    "agent_max_tool_result_chars": env.integer("AGENT_MAX_TOOL_RESULT_CHARS", 100_000),
+    "stream_heartbeat_seconds": env.seconds(
+        "STREAM_HEARTBEAT_SECONDS", 15, minimum=0.05
+    ),
+    "stream_send_timeout_seconds": env.seconds(
+        "STREAM_SEND_TIMEOUT_SECONDS", 30, minimum=0.1
+    ),
+    "stream_max_open": env.integer("STREAM_MAX_OPEN", 2_000),
+    "run_max_per_org": env.integer("RUN_MAX_PER_ORG", 0),
+    "database_read_threads": READ_THREADS,
     "request_threads": REQUEST_THREADS,
     "event_flush_ms": env.integer("EVENT_FLUSH_MS", 200, minimum=1),
-    "run_abandon": env.seconds("RUN_ABANDON_SECONDS", 60),
-    "run_lease": env.seconds("RUN_LEASE_SECONDS", 15, minimum=1),
-    "drain": env.seconds("DRAIN_SECONDS", 10),
+    "run_abandon_seconds": env.seconds("RUN_ABANDON_SECONDS", 60),
+    "run_lease_seconds": env.seconds("RUN_LEASE_SECONDS", 15, minimum=1),
+    "drain_seconds": env.seconds("DRAIN_SECONDS", 10),
     "run_retention_days": env.integer("RUN_RETENTION_DAYS", 0),
     "conversation_retention_days": env.integer("CONVERSATION_RETENTION_DAYS", 0),
 }
@@ -277,7 +283,7 @@ LOGGING = {
             "rename_fields": {
                 "asctime": "time",
                 "levelname": "level",
-                "name": "logger",
+                "agent_name": "logger",
             },
         },
     },

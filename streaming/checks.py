@@ -70,7 +70,7 @@ def _atomic_requests() -> Iterator[CheckMessage]:
 
 def _pool() -> Iterator[CheckMessage]:
     options = conf.get()
-    threads = options.read_threads + options.request_threads + 1
+    threads = options.database_read_threads + options.request_threads + 1
     pool = settings.DATABASES["default"].get("OPTIONS", {}).get("pool")
     if isinstance(pool, dict) and pool.get("max_size", threads) < threads:
         message = (
@@ -91,17 +91,17 @@ def _sync_middleware() -> Iterator[CheckMessage]:
 
 def _times() -> Iterator[CheckMessage]:
     options = conf.get()
-    if options.drain >= USUAL_GRACE_SECONDS:
+    if options.drain_seconds >= USUAL_GRACE_SECONDS:
         message = (
-            f"DRAIN_SECONDS is {options.drain:g}: what starts the server may kill it"
-            " before runs are ended and kept."
+            f"DRAIN_SECONDS is {options.drain_seconds:g}: a process manager may kill the"
+            " server before its runs have ended and are saved."
         )
         hint = "Let its grace period be longer, and silence this check."
         yield Warning(message, hint=hint, id="streaming.W002")
-    if options.heartbeat >= USUAL_READ_TIMEOUT_SECONDS:
+    if options.stream_heartbeat_seconds >= USUAL_READ_TIMEOUT_SECONDS:
         message = (
-            f"STREAM_HEARTBEAT_SECONDS is {options.heartbeat:g}: most proxies cut a"
-            f" stream that is silent for {USUAL_READ_TIMEOUT_SECONDS} seconds."
+            f"STREAM_HEARTBEAT_SECONDS is {options.stream_heartbeat_seconds:g}: most"
+            f" proxies cut a stream after {USUAL_READ_TIMEOUT_SECONDS} s of silence."
         )
         hint = "`manage.py check_streaming URL` says whether yours does."
         yield Warning(message, hint=hint, id="streaming.W003")

@@ -4,7 +4,7 @@ providers."""
 import json
 from collections.abc import Sequence
 
-from tests.upstream import Reply
+from streaming.testing.provider import Reply
 
 
 def _chunk(delta: dict[str, object], finish: str | None = None) -> bytes:

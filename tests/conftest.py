@@ -17,8 +17,8 @@ from django.test import override_settings
 from streaming import conf, runs
 from streaming.runs.executors.in_process import InProcessExecutor
 from streaming.storage import database
+from streaming.testing.provider import StandInProvider
 from tests.client import Api
-from tests.upstream import Upstream
 
 # A slow machine is no fault of the code.
 hypothesis.settings.register_profile(
@@ -37,9 +37,9 @@ class ChangeSettings(Protocol):
 
 
 @pytest_asyncio.fixture
-async def upstream() -> AsyncIterator[Upstream]:
+async def upstream() -> AsyncIterator[StandInProvider]:
     """A provider that answers what the test scripts."""
-    async with Upstream() as server:
+    async with StandInProvider() as server:
         yield server
 
 
@@ -54,7 +54,7 @@ def _close_database_threads(django_db_setup: None) -> Iterator[None]:
 
 @pytest.fixture
 def agent_settings() -> Iterator[ChangeSettings]:
-    """Change settings of the agent: `agent_settings(history_chars=10)`."""
+    """Change settings of the agent: `agent_settings(agent_history_chars=10)`."""
     changed: list[override_settings] = []
 
     def change(**values: object) -> None:
@@ -68,7 +68,7 @@ def agent_settings() -> Iterator[ChangeSettings]:
 
 
 @pytest.fixture
-def model(upstream: Upstream, agent_settings: ChangeSettings) -> None:
+def model(upstream: StandInProvider, agent_settings: ChangeSettings) -> None:
     """The agent's model is an OpenAI-compatible server: the stand-in."""
     provider = {
         "name": "openai",
@@ -80,7 +80,7 @@ def model(upstream: Upstream, agent_settings: ChangeSettings) -> None:
         "first_token_timeout": 2.0,
         "silence_timeout": 2.0,
     }
-    agent_settings(provider=provider, drain=0.2, event_flush_ms=20)
+    agent_settings(provider=provider, drain_seconds=0.2, event_flush_ms=20)
 
 
 @pytest_asyncio.fixture

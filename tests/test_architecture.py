@@ -190,16 +190,16 @@ TABLE = """
 | modules | what | Django |
 |---|---|---|
 | `agentsite` | the site | yes |
-| `views`, `admin` | HTTP | yes |
+| `api`, `admin` | HTTP | yes |
 | `providers` | models | no |
 """
 SOUND = {
-    "agentsite/urls.py": "from streaming import views, admin",
+    "agentsite/urls.py": "from streaming import api, admin",
     "streaming/__init__.py": "",
-    "streaming/views/__init__.py": "import django\nimport streaming.providers.base",
-    "streaming/views/run.py": "from streaming.api import shared",
-    "streaming/views/shared.py": "from django.http import HttpRequest",
-    "streaming/views/child.py": "import os\nENV = {**os.environ, 'A': 'b'}",
+    "streaming/api/__init__.py": "import django\nimport streaming.providers.base",
+    "streaming/api/run.py": "from streaming.api import shared",
+    "streaming/api/shared.py": "from django.http import HttpRequest",
+    "streaming/api/child.py": "import os\nENV = {**os.environ, 'A': 'b'}",
     "streaming/admin.py": "from streaming.providers import base",
     "streaming/providers/base.py": "import json",
     "streaming/providers/anthropic.py": "import anthropic",
@@ -244,32 +244,32 @@ def test_a_sound_house_has_no_faults(tmp_path: Path) -> None:
             "streaming.providers.base imports Django",
         ),
         (
-            "streaming/views/run.py",
+            "streaming/api/run.py",
             "from openai.types import Chat",
             "streaming.api.run imports openai's SDK",
         ),
         (
-            "streaming/views/shared.py",
+            "streaming/api/shared.py",
             "from streaming.api.run import run",
             "a cycle: streaming.api.run < streaming.api.shared < streaming.api.run",
         ),
         (
-            "streaming/views/run.py",
+            "streaming/api/run.py",
             "from . import shared",
             "streaming.api.run has a relative import",
         ),
         (
-            "streaming/views/run.py",
+            "streaming/api/run.py",
             "import os\nDEBUG = os.environ['DEBUG']",
             "streaming.api.run reads the environment",
         ),
         (
-            "streaming/views/run.py",
+            "streaming/api/run.py",
             "async def run():\n" + "    x = 1\n" * LONGEST_FUNCTION,
             "streaming.api.run.run has 61 lines",
         ),
         (
-            "streaming/views/run.py",
+            "streaming/api/run.py",
             "x = 1\n" * (LONGEST_MODULE + 1),
             "streaming.api.run has 351 lines",
         ),

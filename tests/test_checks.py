@@ -44,7 +44,10 @@ def test_a_middleware_that_is_sync_only_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("changed", "id"),
-    [({"drain": 30.0}, "streaming.W002"), ({"heartbeat": 60.0}, "streaming.W003")],
+    [
+        ({"drain_seconds": 30.0}, "streaming.W002"),
+        ({"stream_heartbeat_seconds": 60.0}, "streaming.W003"),
+    ],
 )
 def test_times_that_do_not_go_with_the_world_around_are_told(
     agent_settings: ChangeSettings, changed: dict[str, float], id: str
@@ -57,7 +60,7 @@ def test_times_that_do_not_go_with_the_world_around_are_told(
 def test_a_pool_with_fewer_connections_than_threads_is_told(
     agent_settings: ChangeSettings, size: int, ids: list[str]
 ) -> None:
-    agent_settings(read_threads=2, request_threads=2)
+    agent_settings(database_read_threads=2, request_threads=2)
     options = {"OPTIONS": {"pool": {"max_size": size}}}
     databases = {"default": {**settings.DATABASES["default"], **options}}
     settings_of_tests = override_settings(DATABASES=databases)

@@ -9,8 +9,8 @@ from streaming.admin.organizations import OrganizationAdmin
 from streaming.admin.runs import RunAdmin
 from streaming.models import Conversation, Organization, Run
 
-admin.site.site_header = f"{conf.get().name} administration"
-admin.site.site_title = conf.get().name
+admin.site.site_header = f"{conf.get().agent_name} administration"
+admin.site.site_title = conf.get().agent_name
 admin.site.index_title = "What was asked, and what came of it"
 
 admin.site.register(Organization, OrganizationAdmin)

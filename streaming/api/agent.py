@@ -83,8 +83,8 @@ def _metadata() -> dict[str, Any]:
     options = conf.get()
     agent = runs.executor().agent
     return {
-        "name": options.name,
-        "description": options.description,
+        "name": options.agent_name,
+        "description": options.agent_description,
         "version": __version__,
         "supports_streaming": True,
         "capabilities": ["run", "stream", "metadata", "resume", "cancel"],
@@ -104,10 +104,10 @@ def _metadata() -> dict[str, Any]:
         "tools": agent.toolbox.specs,
         "event_types": EVENT_TYPES,
         "limits": {
-            "max_input_chars": options.max_input_chars,
-            "max_body_bytes": options.max_body_bytes,
+            "max_input_chars": options.agent_max_input_chars,
+            "max_body_bytes": options.agent_max_body_bytes,
             "max_iterations": MAX_ITERATIONS,
-            "max_open_streams": options.max_open_streams or None,
-            "max_runs_per_org": options.max_runs_per_org or None,
+            "max_open_streams": options.stream_max_open or None,
+            "max_runs_per_org": options.run_max_per_org or None,
         },
     }

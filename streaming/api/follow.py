@@ -26,7 +26,7 @@ async def follow(
     run_id = run.id
     del run  # nothing needs its row for as long as the stream is open
     types = None if only is None else ALWAYS_SENT | set(only)
-    heartbeat, sent_at = conf.get().heartbeat, time.monotonic()
+    heartbeat, sent_at = conf.get().stream_heartbeat_seconds, time.monotonic()
     async with runs.executor().following(run_id, after) as batches:
         async for batch in batches:
             if frames := [e.frame for e in batch if not types or e.type in types]:
@@ -41,7 +41,7 @@ async def follow(
 
 def _connected(run: Run, resumed_after: int | None) -> bytes:
     info = ConnectedInfo(
-        agent=conf.get().name,
+        agent=conf.get().agent_name,
         run_id=run.id,
         org_id=run.organization.org_id,
         conversation_id=run.conversation.conversation_id,

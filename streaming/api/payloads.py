@@ -12,7 +12,7 @@ def run_answer(run: Run, output: str) -> dict[str, Any]:
     """A run that ended well, as `POST /run` answers it."""
     return {
         "output": output,
-        "agent": conf.get().name,
+        "agent": conf.get().agent_name,
         "execution_summary": execution_summary(run),
         "usage": usage(run),
         "run_id": run.id,

@@ -33,7 +33,7 @@ def _without_nul(value: str) -> str:
 
 
 def _prompt(value: str) -> str:
-    limit = conf.get().max_input_chars
+    limit = conf.get().agent_max_input_chars
     if not value.strip():
         raise PydanticCustomError("blank", "must not be blank")
     if len(value) > limit:

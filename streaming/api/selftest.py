@@ -31,4 +31,6 @@ async def selftest(request: HttpRequest) -> HttpResponseBase:
         "http_version": getattr(request, "scope", {}).get("http_version", ""),
         "last_event_id": last_event_id,
     }
-    return EventStream(frames(plan, number, conf.get().heartbeat, seen), plan.id)
+    return EventStream(
+        frames(plan, number, conf.get().stream_heartbeat_seconds, seen), plan.id
+    )

@@ -23,7 +23,9 @@ READY_SECONDS = 2.0
 async def health(request: HttpRequest) -> HttpResponseBase:
     """Liveness: no database, no provider."""
     now = int(time.time())
-    return json_response({"status": "healthy", "agent": conf.get().name, "time": now})
+    return json_response(
+        {"status": "healthy", "agent": conf.get().agent_name, "time": now}
+    )
 
 
 @endpoint("GET", any_host=True)

@@ -88,8 +88,8 @@ def _terms(here: InProcessExecutor) -> RunDefaults:
         worker=here.worker,
         provider=here.agent.provider.name,
         model=here.agent.provider.model,
-        history_chars=options.history_chars,
-        max_runs_per_org=options.max_runs_per_org,
+        history_chars=options.agent_history_chars,
+        max_runs_per_org=options.run_max_per_org,
     )
 
 
@@ -125,9 +125,9 @@ def _make_executor() -> InProcessExecutor:
     agent = Agent(
         provider=make_provider(options.provider),
         toolbox=app.toolbox,
-        system_prompt=options.system_prompt,
-        tool_timeout=options.tool_timeout,
-        max_tool_result_chars=options.max_tool_result_chars,
+        system_prompt=options.agent_system_prompt,
+        tool_timeout=options.agent_tool_timeout_seconds,
+        max_tool_result_chars=options.agent_max_tool_result_chars,
     )
     worker = f"{socket.gethostname()[:32]}:{os.getpid()}:{secrets.token_hex(4)}"
     return InProcessExecutor(agent, options, worker)

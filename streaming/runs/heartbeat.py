@@ -45,10 +45,10 @@ class Heartbeat:
         self._listening: Counter[str] = Counter()
         #: Runs whose last listener here left since we last told.
         self._left: set[str] = set()
-        self._stale = StaleRuns(conf.run_lease / 2)
-        self._last_renewal = _Timer(conf.run_lease / 4)
-        self._last_report = _Timer(min(10.0, conf.run_abandon / 4))
-        self._last_recovery = _Timer(conf.run_lease / 8)
+        self._stale = StaleRuns(conf.run_lease_seconds / 2)
+        self._last_renewal = _Timer(conf.run_lease_seconds / 4)
+        self._last_report = _Timer(min(10.0, conf.run_abandon_seconds / 4))
+        self._last_recovery = _Timer(conf.run_lease_seconds / 8)
         self._tasks = [_start(self._renew_forever()), _start(self._watch_forever())]
 
     @contextmanager
@@ -128,14 +128,16 @@ class Heartbeat:
             seconds_since_reader = min(
                 time.monotonic() - execution.last_reader_at, sign.seconds_since_reader
             )
-            grace = min(READER_REPORT_SECONDS, self._conf.run_abandon / 4)
-            given_up = seconds_since_reader > self._conf.run_abandon + grace
+            grace = min(READER_REPORT_SECONDS, self._conf.run_abandon_seconds / 4)
+            given_up = seconds_since_reader > self._conf.run_abandon_seconds + grace
             if sign.cancel_requested or (alone and given_up):
                 execution.stop()
 
     async def _recover(self) -> None:
         """End the runs of processes that died."""
-        late = await database.execute_read(leases.find_stale, self._conf.run_lease / 2)
+        late = await database.execute_read(
+            leases.find_stale, self._conf.run_lease_seconds / 2
+        )
         for run_id, heartbeat_at in self._stale.confirmed(late).items():
             before = time.monotonic() + self._patience
             if await database.execute_write(
@@ -145,7 +147,7 @@ class Heartbeat:
 
     @property
     def _patience(self) -> float:
-        return max(self._conf.run_lease / 4, 5 * HEARTBEAT_SECONDS)
+        return max(self._conf.run_lease_seconds / 4, 5 * HEARTBEAT_SECONDS)
 
 
 class StaleRuns:

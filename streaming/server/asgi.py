@@ -39,7 +39,7 @@ def make_application(*, development: bool = False) -> "Lifecycle":
     """
     django = Handler(conf.get().request_threads)
     app = ClientConnections(with_static_files(django, autorefresh=development))
-    return Lifecycle(app, 0.0 if development else conf.get().drain)
+    return Lifecycle(app, 0.0 if development else conf.get().drain_seconds)
 
 
 def with_static_files(app: App, *, autorefresh: bool) -> App:

@@ -68,7 +68,7 @@ class ClientConnection:
     async def send(self, message: Mapping[str, Any]) -> None:
         """Send, and let a client go that takes nothing for `send_timeout` seconds."""
         try:
-            with self._deadline.within(conf.get().send_timeout):
+            with self._deadline.within(conf.get().stream_send_timeout_seconds):
                 await self._send(message)
         except TimeoutError:
             logger.info("a client that does not read is let go")
@@ -77,7 +77,7 @@ class ClientConnection:
 
     def acquire_stream_slot(self) -> None:
         """Count as an open stream until the end. Raises `TooManyStreams`."""
-        limit = conf.get().max_open_streams
+        limit = conf.get().stream_max_open
         if limit and self._connections.streams >= limit:
             raise TooManyStreams
         self._connections.streams += 1
@@ -115,7 +115,7 @@ class ClientConnection:
             return
         connection = self._transport.get_extra_info("socket")
         if connection and connection.family in (socket.AF_INET, socket.AF_INET6):
-            milliseconds = round(conf.get().send_timeout * 1000)
+            milliseconds = round(conf.get().stream_send_timeout_seconds * 1000)
             connection.setsockopt(socket.IPPROTO_TCP, option, milliseconds)
 
 
@@ -130,7 +130,7 @@ async def read_body(scope: Scope, receive: Receive) -> bytes | None:
 
     Raises `BodyTooLarge` as soon as it is known to be.
     """
-    limit = conf.get().max_body_bytes
+    limit = conf.get().agent_max_body_bytes
     body = bytearray()
     size, more = _announced(scope), True
     while more and size <= limit:

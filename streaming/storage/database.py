@@ -249,7 +249,9 @@ def _close_connections() -> None:
 
 @cache
 def _readers() -> DaemonThreads:
-    return DaemonThreads(conf.get().read_threads, "db-read", _close_connections)
+    return DaemonThreads(
+        conf.get().database_read_threads, "db-read", _close_connections
+    )
 
 
 @cache

@@ -11,11 +11,11 @@ from django.utils import timezone
 
 from streaming.models import Run
 from streaming.storage import database
+from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.admin.conftest import Page, list_url, notices, page_url
 from tests.admin.history import after, make_run
 from tests.client import API, Api
-from tests.upstream import Reply, Upstream
 
 pytestmark = pytest.mark.django_db
 
@@ -108,7 +108,7 @@ def test_who_told_a_run_to_stop_stands_in_its_history(
 
 @pytest.mark.usefixtures("model")
 async def test_runs_under_way_elsewhere_are_stopped_at_the_provider(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(*[Reply(chat.pieces("Hal", "lo"), end="hang")] * 3)
 

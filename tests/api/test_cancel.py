@@ -18,10 +18,10 @@ from streaming.models import Message as MessageRow
 from streaming.models import Run
 from streaming.runs import leases, store
 from streaming.runs.executors.in_process import InProcessExecutor
+from streaming.testing.provider import Reply, StandInProvider
 from streaming.tools import Toolbox, tool
 from tests import chat
 from tests.client import API, SECONDS, Api
-from tests.upstream import Reply, Upstream
 
 pytestmark = pytest.mark.usefixtures("model")
 
@@ -35,7 +35,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def ask_again(api: Api, upstream: Upstream) -> list[tuple[str, object]]:
+async def ask_again(api: Api, upstream: StandInProvider) -> list[tuple[str, object]]:
     """Ask in the same conversation; the roles, and whom each tool result answers."""
     upstream.reply(chat.answer("next"))
     assert (await api.post(f"{API}/run", BODY)).json["output"] == "next"
@@ -46,7 +46,7 @@ async def ask_again(api: Api, upstream: Upstream) -> list[tuple[str, object]]:
 
 
 async def test_a_tool_that_heeds_no_cancel_does_not_hold_up_the_end(
-    api: Api, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    api: Api, upstream: StandInProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("streaming.runs.execution.AGENT_STOP_SECONDS", 0.1)
     go_on, ended = asyncio.Event(), asyncio.Event()
@@ -84,7 +84,10 @@ async def test_a_tool_that_heeds_no_cancel_does_not_hold_up_the_end(
 
 @pytest.mark.parametrize("has_begun", [True, False])
 async def test_a_cancel_in_mid_checkpoint_keeps_each_message_once(
-    api: Api, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, has_begun: bool
+    api: Api,
+    upstream: StandInProvider,
+    monkeypatch: pytest.MonkeyPatch,
+    has_begun: bool,
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
     checkpoint = store.checkpoint
@@ -113,7 +116,7 @@ async def test_a_cancel_in_mid_checkpoint_keeps_each_message_once(
 
 async def test_a_reader_who_returns_in_another_process_keeps_the_run(
     api: Api,
-    upstream: Upstream,
+    upstream: StandInProvider,
     other_process: InProcessExecutor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

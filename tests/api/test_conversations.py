@@ -14,14 +14,16 @@ from streaming.api.schemas import PageQuery
 from streaming.event_log import segments
 from streaming.models import Conversation, EventSegment, Message, Run
 from streaming.storage import database
+from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.client import API, SECONDS, Api
-from tests.upstream import Reply, Upstream
 
 pytestmark = pytest.mark.usefixtures("model")
 
 
-async def test_a_conversation_is_read_as_it_went(api: Api, upstream: Upstream) -> None:
+async def test_a_conversation_is_read_as_it_went(
+    api: Api, upstream: StandInProvider
+) -> None:
     upstream.reply(
         Reply(
             chat.thoughts("hm")
@@ -52,7 +54,7 @@ async def test_a_conversation_is_read_as_it_went(api: Api, upstream: Upstream) -
 
 
 async def test_a_conversation_tells_what_came_of_its_runs(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(chat.answer("4"), Reply(status=400))
     first = (await api.run("2+2?", conversation_id="c")).json
@@ -69,7 +71,9 @@ async def test_a_conversation_tells_what_came_of_its_runs(
     assert badly["error"]["code"] == "provider_error"
 
 
-async def test_pages_hold_each_conversation_once(api: Api, upstream: Upstream) -> None:
+async def test_pages_hold_each_conversation_once(
+    api: Api, upstream: StandInProvider
+) -> None:
     upstream.reply(*[chat.answer("x") for _ in range(5)])
     for number in range(5):
         await api.run("Hi", org_id="acme", conversation_id=f"c{number}")
@@ -100,7 +104,7 @@ async def test_pages_hold_each_conversation_once(api: Api, upstream: Upstream) -
     ],
 )
 async def test_search_finds_what_was_first_asked_in_whatever_case(
-    api: Api, upstream: Upstream, search: str, found: list[str]
+    api: Api, upstream: StandInProvider, search: str, found: list[str]
 ) -> None:
     prompts = {
         "green": "Why is a Leaf grün?",
@@ -125,7 +129,7 @@ async def test_an_impossible_search_is_explained(api: Api, search: str) -> None:
 
 
 async def test_the_run_under_way_is_told_until_it_ends(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(chat.answer("x"), Reply(chat.pieces("x"), end="hang"))
     await api.run("Hi", conversation_id="idle")
@@ -149,7 +153,7 @@ async def test_the_run_under_way_is_told_until_it_ends(
 
 @pytest.mark.parametrize("search", ["", "hi"])
 async def test_a_longer_list_takes_no_more_queries(
-    api: Api, upstream: Upstream, search: str
+    api: Api, upstream: StandInProvider, search: str
 ) -> None:
     upstream.reply(*[chat.answer("x") for _ in range(6)])
 
@@ -166,7 +170,7 @@ async def test_a_longer_list_takes_no_more_queries(
 
 
 async def test_forgetting_stops_the_run_and_leaves_nothing(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     body = {"input": "Hi", "conversation_id": "c"}
@@ -183,7 +187,7 @@ async def test_forgetting_stops_the_run_and_leaves_nothing(
 
 
 async def test_deleting_waits_for_a_process_that_writes(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     body = {"input": "Hi", "conversation_id": "c"}
@@ -215,7 +219,9 @@ async def test_deleting_waits_for_a_process_that_writes(
     assert not await EventSegment.objects.aexists()
 
 
-async def test_charlie_sees_nothing_of_alice(api: Api, upstream: Upstream) -> None:
+async def test_charlie_sees_nothing_of_alice(
+    api: Api, upstream: StandInProvider
+) -> None:
     upstream.reply(chat.answer("secret"))
     answer = (await api.run("Hi", org_id="acme", conversation_id="c")).json
     run = f"{API}/runs/{answer['run_id']}"

@@ -3,14 +3,16 @@
 import pytest
 
 from streaming.models import Run
+from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.client import Api
-from tests.upstream import Reply, Upstream
 
 pytestmark = pytest.mark.usefixtures("model")
 
 
-async def test_the_answer_is_as_the_contract_says(api: Api, upstream: Upstream) -> None:
+async def test_the_answer_is_as_the_contract_says(
+    api: Api, upstream: StandInProvider
+) -> None:
     upstream.reply(
         chat.tool_calls(("a", "calculator", {"expression": "6*7"}), text="Well, "),
         chat.answer("42"),
@@ -38,7 +40,7 @@ async def test_the_answer_is_as_the_contract_says(api: Api, upstream: Upstream) 
 
 
 async def test_a_failing_provider_is_an_http_error(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(Reply(b"{}", 401, "application/json"))
     response = await api.run("Hi")
@@ -47,7 +49,9 @@ async def test_a_failing_provider_is_an_http_error(
     assert response.headers["x-run-id"]
 
 
-async def test_a_provider_that_hangs_is_a_timeout(api: Api, upstream: Upstream) -> None:
+async def test_a_provider_that_hangs_is_a_timeout(
+    api: Api, upstream: StandInProvider
+) -> None:
     upstream.reply(Reply(end="hang"))
     response = await api.run("Hi")
     assert (response.status, response.json["code"]) == (504, "provider_timeout")

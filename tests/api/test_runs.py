@@ -16,10 +16,10 @@ from streaming.runs import RunRequest, leases
 from streaming.runs.executors.in_process import InProcessExecutor
 from streaming.runs.start import start_runs
 from streaming.storage import database
+from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.client import API, SECONDS, Api, Response, all_runs_end
 from tests.conftest import ChangeSettings
-from tests.upstream import Reply, Upstream
 from tests.writer import busy_writer
 
 pytestmark = pytest.mark.usefixtures("model")
@@ -38,7 +38,7 @@ def logged(response: Response) -> list[bytes]:
 
 
 async def test_resume_at_every_point_is_the_unbroken_stream(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(
         chat.tool_calls(("c", "calculator", {"expression": "1+1"})),
@@ -67,7 +67,7 @@ async def test_resume_at_every_point_is_the_unbroken_stream(
 
 
 async def test_readers_that_join_a_run_under_way_miss_nothing(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(slow_answer())
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as first:
@@ -80,7 +80,7 @@ async def test_readers_that_join_a_run_under_way_miss_nothing(
 
 
 async def test_a_reader_in_another_process_misses_nothing(
-    api: Api, upstream: Upstream, other_process: InProcessExecutor
+    api: Api, upstream: StandInProvider, other_process: InProcessExecutor
 ) -> None:
     upstream.reply(slow_answer())
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as first:
@@ -97,7 +97,7 @@ async def test_a_reader_in_another_process_misses_nothing(
 
 
 async def test_filters_make_no_holes_in_what_an_id_means(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     body = chat.thoughts("a", "b") + chat.pieces("c", "d") + chat.ending()
     upstream.reply(Reply(body))
@@ -108,7 +108,7 @@ async def test_filters_make_no_holes_in_what_an_id_means(
 
 
 async def test_cancel_reaches_the_provider_and_keeps_what_came(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(Reply(chat.pieces("Hal", "lo"), end="hang"))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
@@ -132,7 +132,7 @@ async def test_cancel_reaches_the_provider_and_keeps_what_came(
 
 
 async def test_cancel_from_another_process_is_noticed_within_a_second(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
@@ -147,7 +147,7 @@ async def test_cancel_from_another_process_is_noticed_within_a_second(
 
 
 async def test_a_conversation_has_one_run_at_a_time(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(slow_answer(), chat.answer("next"))
     body = {"input": "Hi", "conversation_id": "c"}
@@ -162,7 +162,7 @@ async def test_a_conversation_has_one_run_at_a_time(
 
 
 async def test_runs_that_race_for_a_conversation_leave_one_winner(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(*[slow_answer() for _ in range(8)])
     body = {"input": "Hi", "conversation_id": "c"}
@@ -172,7 +172,9 @@ async def test_runs_that_race_for_a_conversation_leave_one_winner(
     assert sorted(r.status for r in responses) == [200, *[409] * 7]
 
 
-async def test_one_idempotency_key_is_one_run(api: Api, upstream: Upstream) -> None:
+async def test_one_idempotency_key_is_one_run(
+    api: Api, upstream: StandInProvider
+) -> None:
     upstream.reply(slow_answer())
     body = {"input": "Hi"}
     responses = await asyncio.gather(
@@ -189,9 +191,9 @@ async def test_one_idempotency_key_is_one_run(api: Api, upstream: Upstream) -> N
 
 
 async def test_an_abandoned_run_is_cancelled_at_the_provider(
-    api: Api, upstream: Upstream, agent_settings: ChangeSettings
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
 ) -> None:
-    agent_settings(run_abandon=0.5)
+    agent_settings(run_abandon_seconds=0.5)
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content")
@@ -203,18 +205,18 @@ async def test_an_abandoned_run_is_cancelled_at_the_provider(
 
 
 async def test_heartbeats_fill_the_silence(
-    api: Api, upstream: Upstream, agent_settings: ChangeSettings
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
 ) -> None:
-    agent_settings(heartbeat=0.1)
+    agent_settings(stream_heartbeat_seconds=0.1)
     upstream.reply(slow_answer(2, delay=0.5))
     response = await api.stream("Hi")
     assert response.body.count(b": keep-alive\n\n") >= 3
 
 
 async def test_an_orphan_is_ended_and_its_readers_are_told(
-    api: Api, upstream: Upstream, agent_settings: ChangeSettings
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
 ) -> None:
-    agent_settings(run_lease=1)
+    agent_settings(run_lease_seconds=1)
     upstream.reply(Reply(chat.pieces("Hal", "lo"), end="hang"), chat.answer("again"))
     body = {"input": "Hi", "conversation_id": "c"}
     async with api.open("POST", f"{API}/stream", body) as stream:
@@ -238,7 +240,7 @@ async def test_an_orphan_is_ended_and_its_readers_are_told(
 
 
 async def test_the_model_is_told_nothing_that_the_log_does_not_know(
-    api: Api, upstream: Upstream, agent_settings: ChangeSettings
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
 ) -> None:
     agent_settings(event_flush_ms=60_000)
     call = chat.tool_calls(("c", "calculator", {"expression": "1+1"}), text="I count.")
@@ -253,7 +255,9 @@ async def test_the_model_is_told_nothing_that_the_log_does_not_know(
     assert [e.frame.removesuffix(b"\n\n") for e in durable] == logged(whole)[:3]
 
 
-async def test_while_draining_nothing_new_starts(api: Api, upstream: Upstream) -> None:
+async def test_while_draining_nothing_new_starts(
+    api: Api, upstream: StandInProvider
+) -> None:
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content")
@@ -271,7 +275,7 @@ async def test_while_draining_nothing_new_starts(api: Api, upstream: Upstream) -
 
 
 async def test_a_run_under_way_tells_what_it_has_said(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(Reply(chat.pieces("Hal", "lo"), end="hang"))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
@@ -283,7 +287,7 @@ async def test_a_run_under_way_tells_what_it_has_said(
     assert state["ended_at"] is None
 
 
-async def test_a_run_tells_its_state(api: Api, upstream: Upstream) -> None:
+async def test_a_run_tells_its_state(api: Api, upstream: StandInProvider) -> None:
     upstream.reply(chat.answer("Hallo"))
     run_id = (await api.stream("Hi", context={"a": "b"})).headers["x-run-id"]
     state = (await api.get(f"{API}/runs/{run_id}")).json
@@ -295,9 +299,9 @@ async def test_a_run_tells_its_state(api: Api, upstream: Upstream) -> None:
 
 
 async def test_a_filtered_stream_is_not_silent_either(
-    api: Api, upstream: Upstream, agent_settings: ChangeSettings
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
 ) -> None:
-    agent_settings(heartbeat=0.1)
+    agent_settings(stream_heartbeat_seconds=0.1)
     body = chat.thoughts(*chat.many(20)) + chat.pieces("x") + chat.ending()
     upstream.reply(Reply(body, chunk_size=len(body) // 20, delay=0.05))
     response = await api.stream("Hi", events=["content"])
@@ -306,7 +310,7 @@ async def test_a_filtered_stream_is_not_silent_either(
 
 
 async def test_a_deleted_conversation_ends_its_readers_everywhere(
-    api: Api, upstream: Upstream, other_process: InProcessExecutor
+    api: Api, upstream: StandInProvider, other_process: InProcessExecutor
 ) -> None:
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     body = {"input": "Hi", "conversation_id": "c"}
@@ -329,7 +333,7 @@ async def test_a_deleted_conversation_ends_its_readers_everywhere(
 
 
 async def test_a_client_that_hangs_up_at_once_has_started_its_run(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(chat.answer("Hallo"), chat.answer("Hallo"))
     runs.executor()
@@ -347,7 +351,7 @@ async def test_a_client_that_hangs_up_at_once_has_started_its_run(
 
 
 async def test_a_run_holds_on_to_nothing_of_its_request(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     class Known:
         """What a request's context holds."""
@@ -380,7 +384,7 @@ async def test_a_run_holds_on_to_nothing_of_its_request(
 
 
 async def test_an_answer_cut_by_our_shutdown_is_no_answer(
-    api: Api, upstream: Upstream, other_process: InProcessExecutor
+    api: Api, upstream: StandInProvider, other_process: InProcessExecutor
 ) -> None:
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     body = {"input": "Hi"}

@@ -39,7 +39,7 @@ async def test_ready_does_not_wait_for_a_database_that_stalls(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(status, "READY_SECONDS", 0.2)
-    readers = conf.get().read_threads
+    readers = conf.get().database_read_threads
     begun, answer = threading.Barrier(readers + 1), threading.Event()
 
     def stall() -> None:

@@ -7,14 +7,16 @@ from django.conf import settings
 from django.test import override_settings
 
 from streaming.models import Conversation, Message, Run
+from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.client import API, Api, all_runs_end
-from tests.upstream import Reply, Upstream
 
 pytestmark = pytest.mark.usefixtures("model")
 
 
-async def test_a_stream_is_as_the_contract_says(api: Api, upstream: Upstream) -> None:
+async def test_a_stream_is_as_the_contract_says(
+    api: Api, upstream: StandInProvider
+) -> None:
     upstream.reply(chat.answer("Hello", " world"))
     response = await api.stream("Hi", org_id="acme", conversation_id="c1")
     assert response.status == 200
@@ -57,7 +59,7 @@ async def test_a_stream_is_as_the_contract_says(api: Api, upstream: Upstream) ->
     }
 
 
-async def test_tools_run_and_are_told(api: Api, upstream: Upstream) -> None:
+async def test_tools_run_and_are_told(api: Api, upstream: StandInProvider) -> None:
     expressions = ("1 + 1", "1 / 0")
     upstream.reply(
         chat.tool_calls(
@@ -94,7 +96,9 @@ async def test_tools_run_and_are_told(api: Api, upstream: Upstream) -> None:
     assert sent_back[0]["content"] == "2"
 
 
-async def test_the_last_iteration_must_answer(api: Api, upstream: Upstream) -> None:
+async def test_the_last_iteration_must_answer(
+    api: Api, upstream: StandInProvider
+) -> None:
     asks = chat.tool_calls(("c", "calculator", {"expression": "1"}))
     upstream.reply(asks, asks)
     response = await api.stream("loop", max_iterations=2)
@@ -125,7 +129,7 @@ async def test_the_last_iteration_must_answer(api: Api, upstream: Upstream) -> N
     ids=["key", "limit", "down", "short", "reset", "hang"],
 )
 async def test_a_failing_provider_is_told_and_what_came_is_kept(
-    api: Api, upstream: Upstream, reply: Reply, code: str, retryable: bool
+    api: Api, upstream: StandInProvider, reply: Reply, code: str, retryable: bool
 ) -> None:
     upstream.reply(reply)
     response = await api.stream("Hi")
@@ -143,7 +147,9 @@ async def test_a_failing_provider_is_told_and_what_came_is_kept(
     assert run.input_tokens > 0 or not said
 
 
-async def test_a_cut_tool_call_is_never_run(api: Api, upstream: Upstream) -> None:
+async def test_a_cut_tool_call_is_never_run(
+    api: Api, upstream: StandInProvider
+) -> None:
     reply = chat.tool_calls(("c", "calculator", '{"expression": "1'))
     cut = reply.body.replace(b'"tool_calls"}', b'"length"}')
     upstream.reply(Reply(cut))
@@ -152,7 +158,9 @@ async def test_a_cut_tool_call_is_never_run(api: Api, upstream: Upstream) -> Non
     assert response.frames[-2].data["metadata"]["stop_reason"] == "max_tokens"
 
 
-async def test_the_history_goes_to_the_model(api: Api, upstream: Upstream) -> None:
+async def test_the_history_goes_to_the_model(
+    api: Api, upstream: StandInProvider
+) -> None:
     upstream.reply(chat.answer("I am fine."), chat.answer("Indeed."))
     await api.stream("How are you?", conversation_id="c")
     await api.stream("Good.", conversation_id="c")
@@ -165,7 +173,7 @@ async def test_the_history_goes_to_the_model(api: Api, upstream: Upstream) -> No
 
 
 async def test_a_history_that_cannot_be_read_fails_the_run(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(chat.answer("I am fine."))
     await api.stream("How are you?", conversation_id="c")
@@ -176,14 +184,18 @@ async def test_a_history_that_cannot_be_read_fails_the_run(
     assert response.frames[-2].data["metadata"]["code"] == "internal_error"
 
 
-async def test_only_the_events_asked_for_come(api: Api, upstream: Upstream) -> None:
+async def test_only_the_events_asked_for_come(
+    api: Api, upstream: StandInProvider
+) -> None:
     body = chat.thoughts("hm") + chat.pieces("yes") + chat.ending()
     upstream.reply(Reply(body))
     response = await api.stream("Hi", events=["thinking"])
     assert response.events == ["connected", "thinking", "complete", "done"]
 
 
-async def test_each_delta_leaves_as_it_comes(api: Api, upstream: Upstream) -> None:
+async def test_each_delta_leaves_as_it_comes(
+    api: Api, upstream: StandInProvider
+) -> None:
     body = chat.pieces(*chat.many(3)) + chat.ending()
     upstream.reply(Reply(body, chunk_size=len(body) // 4, delay=0.2))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
@@ -194,7 +206,7 @@ async def test_each_delta_leaves_as_it_comes(api: Api, upstream: Upstream) -> No
 
 
 async def test_a_client_that_leaves_does_not_end_the_run(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     body = chat.pieces(*chat.many(4)) + chat.ending()
     upstream.reply(Reply(body, chunk_size=len(body) // 4, delay=0.1))
@@ -208,7 +220,9 @@ async def test_a_client_that_leaves_does_not_end_the_run(
     assert message.parts == [{"type": "text", "text": "".join(chat.many(4))}]
 
 
-async def test_separators_do_not_break_lines(api: Api, upstream: Upstream) -> None:
+async def test_separators_do_not_break_lines(
+    api: Api, upstream: StandInProvider
+) -> None:
     upstream.reply(chat.answer("a\u2028b\u2029c"))
     response = await api.stream("Hi")
     assert response.text == "a\u2028b\u2029c"
@@ -216,7 +230,7 @@ async def test_separators_do_not_break_lines(api: Api, upstream: Upstream) -> No
 
 
 async def test_a_nul_from_the_model_is_kept_as_a_sign(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(chat.answer("a\0b"))
     response = await api.stream("Hi")
@@ -226,7 +240,7 @@ async def test_a_nul_from_the_model_is_kept_as_a_sign(
 
 
 async def test_conversations_are_named_when_the_client_does_not(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(chat.answer("x"))
     response = await api.stream("  What   is it?  ")
@@ -236,7 +250,7 @@ async def test_conversations_are_named_when_the_client_does_not(
 
 
 async def test_a_site_that_compresses_does_not_compress_streams(
-    api: Api, upstream: Upstream
+    api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(chat.answer("Hello", " world"))
     gzip = ["django.middleware.gzip.GZipMiddleware", *settings.MIDDLEWARE]

@@ -3,8 +3,8 @@
 import asyncio
 from itertools import accumulate
 
+from streaming.testing.provider import Reply
 from tests.providers.openai_streams import chunk, chunks
-from tests.upstream import Reply
 
 END = b"\n\n"
 

@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
+from streaming.testing.provider import StandInProvider
 from tests import available
 from tests.browser.demo_page import DemoPage, organization_of_its_own, tab
 from tests.browser.server import Server, serve, to
-from tests.upstream import Upstream
 
 NEEDED_BY = {"chromium": "test_page_*.py", "node": "test_modules.py"}
 MISSING = [name for name in NEEDED_BY if not available.FINDERS[name]()]
@@ -70,14 +70,14 @@ def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared_model() -> AsyncIterator[Upstream]:
+async def shared_model() -> AsyncIterator[StandInProvider]:
     """The model of the servers below."""
-    async with Upstream() as upstream:
+    async with StandInProvider() as upstream:
         yield upstream
 
 
 @pytest.fixture
-def model(shared_model: Upstream) -> Upstream:
+def model(shared_model: StandInProvider) -> StandInProvider:
     """The same, for a test to script what it answers."""
     shared_model.reset()
     return shared_model
@@ -85,7 +85,7 @@ def model(shared_model: Upstream) -> Upstream:
 
 @pytest.fixture(scope="session")
 def scripted_server(
-    shared_model: Upstream, tmp_path_factory: pytest.TempPathFactory
+    shared_model: StandInProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """A server whose model answers what the test scripts."""
     directory = tmp_path_factory.mktemp("scripted-server")
@@ -95,7 +95,7 @@ def scripted_server(
 
 @pytest.fixture(scope="session")
 def brittle_server(
-    shared_model: Upstream, tmp_path_factory: pytest.TempPathFactory
+    shared_model: StandInProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """The same, which is soon given up when it dies."""
     directory = tmp_path_factory.mktemp("brittle-server")
@@ -104,7 +104,7 @@ def brittle_server(
 
 
 @pytest.fixture
-def own_server(brittle_server: Server, model: Upstream) -> Server:
+def own_server(brittle_server: Server, model: StandInProvider) -> Server:
     """The same, for a test to do it harm, whatever others did."""
     brittle_server.ensure()
     return brittle_server

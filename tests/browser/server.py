@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from bench.processes import free_port
-from tests.upstream import Upstream
+from streaming.testing.provider import StandInProvider
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
@@ -90,7 +90,7 @@ def serve(directory: Path, **environment: str) -> Iterator[Server]:
         server.kill()
 
 
-def to(upstream: Upstream) -> dict[str, str]:
+def to(upstream: StandInProvider) -> dict[str, str]:
     """The environment in which a server's model is `upstream`."""
     return {
         "LLM_PROVIDER": "openai",

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from playwright.async_api import BrowserContext, Page, Route
 
+from streaming.testing.provider import Reply, StandInProvider
 from tests.browser.answers import counted, held, numbers, words
 from tests.browser.server import Server
 from tests.browser.wire import Wire
 from tests.providers.openai_streams import chunk, chunks
-from tests.upstream import Reply, Upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -106,7 +106,7 @@ def counting(rest: asyncio.Event) -> Reply:
 
 
 async def test_a_server_is_killed_in_mid_stream_and_started_again(
-    context: BrowserContext, own_server: Server, model: Upstream
+    context: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
     model.reply(counting(asyncio.Event()))
     tab = await open_tab(context, own_server.url)
@@ -128,7 +128,7 @@ async def test_a_server_is_killed_in_mid_stream_and_started_again(
 
 
 async def test_a_stream_begins_while_the_server_is_away(
-    context: BrowserContext, own_server: Server, model: Upstream
+    context: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(words(*numbers(COUNT))))
     tab = await open_tab(context, own_server.url)
@@ -149,7 +149,7 @@ async def lose_the_answer(route: Route) -> None:
 
 
 async def test_a_request_whose_answer_is_lost_starts_one_run(
-    context: BrowserContext, scripted_server: Server, model: Upstream
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(words(*numbers(COUNT))))
     tab = await open_tab(context, scripted_server.url)
@@ -161,7 +161,7 @@ async def test_a_request_whose_answer_is_lost_starts_one_run(
 
 
 async def test_the_network_goes_and_comes_back(
-    context: BrowserContext, scripted_server: Server, model: Upstream
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
     model.reply(counting(rest))
@@ -184,7 +184,7 @@ async def test_the_network_goes_and_comes_back(
 
 
 async def test_the_connection_breaks_again_and_again(
-    context: BrowserContext, scripted_server: Server, model: Upstream
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(words(*numbers(COUNT))))
     cuts = (20, 21, 60, 200)
@@ -200,7 +200,7 @@ async def test_the_connection_breaks_again_and_again(
 
 
 async def test_a_stream_is_paused_and_resumed_while_its_run_goes_on(
-    context: BrowserContext, scripted_server: Server, model: Upstream
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
     model.reply(counting(rest))
@@ -220,7 +220,7 @@ async def test_a_stream_is_paused_and_resumed_while_its_run_goes_on(
 
 
 async def test_a_cancel_reaches_the_model(
-    context: BrowserContext, scripted_server: Server, model: Upstream
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(chunks(chunk(content="So far")), end="hang"))
     tab = await open_tab(context, scripted_server.url)
@@ -237,7 +237,7 @@ async def test_a_cancel_reaches_the_model(
 
 
 async def test_a_run_is_cancelled_that_is_not_known_yet(
-    context: BrowserContext, scripted_server: Server, model: Upstream
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(chunks(chunk(content="So far")), end="hang"))
     tab = await open_tab(context, scripted_server.url)
@@ -248,7 +248,7 @@ async def test_a_run_is_cancelled_that_is_not_known_yet(
 
 
 async def test_leaving_the_loop_leaves_the_run_alone(
-    context: BrowserContext, scripted_server: Server, model: Upstream
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
     model.reply(counting(rest))
@@ -276,7 +276,7 @@ async def test_leaving_the_loop_leaves_the_run_alone(
 
 
 async def test_a_page_of_another_origin_resumes_as_well(
-    context: BrowserContext, scripted_server: Server, model: Upstream
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
     model.reply(counting(rest))
@@ -293,7 +293,7 @@ async def test_a_page_of_another_origin_resumes_as_well(
 
 
 async def test_the_readme_tells_the_truth(
-    context: BrowserContext, scripted_server: Server, model: Upstream
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     readme = Path(__file__).parents[2] / "README.md"
     stream, event_source = re.findall(r"```js\n(.*?)```", readme.read_text(), re.DOTALL)

@@ -10,11 +10,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import BrowserContext, Page, Route
 
+from streaming.testing.provider import Reply, StandInProvider
 from tests import available
 from tests.browser.answers import counted, held, numbers, words
 from tests.browser.server import Server
 from tests.browser.wire import Wire
-from tests.upstream import Reply, Upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -110,7 +110,7 @@ async def start_run(server: Server) -> str:
 
 
 async def test_eventsource_resumes_by_itself_and_stops_by_itself(
-    context: BrowserContext, scripted_server: Server, model: Upstream
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(words(*numbers(COUNT))))
     url = await start_run(scripted_server)
@@ -130,7 +130,7 @@ async def test_eventsource_resumes_by_itself_and_stops_by_itself(
 
 
 async def test_eventsource_finds_a_server_that_was_killed_and_started_again(
-    context: BrowserContext, own_server: Server, model: Upstream
+    context: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
     model.reply(held(asyncio.Event(), *numbers(COUNT), begun=BEGUN))
     url = await start_run(own_server)
@@ -149,7 +149,7 @@ async def test_eventsource_finds_a_server_that_was_killed_and_started_again(
 
 
 async def test_eventsource_stops_at_once_when_nothing_is_left(
-    context: BrowserContext, scripted_server: Server, model: Upstream
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(words(*numbers(COUNT))))
     url = await start_run(scripted_server)
@@ -179,7 +179,7 @@ async def fetching(context: BrowserContext) -> BrowserContext:
 
 
 async def test_fetch_event_source_sends_its_request_again_and_resumes(
-    fetching: BrowserContext, scripted_server: Server, model: Upstream
+    fetching: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(words(*numbers(COUNT))))
     request = prompt()
@@ -198,7 +198,7 @@ async def test_fetch_event_source_sends_its_request_again_and_resumes(
 
 
 async def test_fetch_event_source_finds_a_server_that_was_killed(
-    fetching: BrowserContext, own_server: Server, model: Upstream
+    fetching: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
     model.reply(held(asyncio.Event(), *numbers(COUNT), begun=BEGUN))
     request = prompt()
@@ -223,7 +223,7 @@ async def lose_the_answer(route: Route) -> None:
 
 
 async def test_fetch_event_source_with_a_key_starts_one_run(
-    fetching: BrowserContext, scripted_server: Server, model: Upstream
+    fetching: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(words(*numbers(COUNT))))
     request = prompt()

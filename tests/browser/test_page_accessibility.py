@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from playwright.async_api import ViewportSize, expect
 
+from streaming.testing.provider import Reply, StandInProvider
 from tests import available
 from tests.browser.answers import words
 from tests.browser.demo_page import DemoPage
 from tests.providers.openai_streams import chunk, chunks, fragment
-from tests.upstream import Reply, Upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -49,7 +49,7 @@ async def test_axe_finds_no_fault_in_an_empty_page(
 
 @sizes
 async def test_axe_finds_no_fault_in_answers_of_all_kinds(
-    scripted: DemoPage, model: Upstream, size: ViewportSize
+    scripted: DemoPage, model: StandInProvider, size: ViewportSize
 ) -> None:
     good = fragment('{"expression":"6*7"}', id="call-1", name="calculator", index=0)
     bad = fragment('{"expression":"1/0"}', id="call-2", name="calculator", index=1)
@@ -122,7 +122,7 @@ async def test_a_drawer_takes_the_focus_and_gives_it_back(demo: DemoPage) -> Non
 
 
 async def test_a_conversation_is_found_opened_and_deleted_by_keyboard(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("A.")), Reply(words("B.")))
     await scripted.set(Organization="keyboard")

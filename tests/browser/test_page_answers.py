@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pytest
 from playwright.async_api import BrowserContext, expect
 
+from streaming.testing.provider import Reply, StandInProvider
 from tests.browser.answers import held, words
 from tests.browser.demo_page import DemoPage, tab
 from tests.browser.server import Server
 from tests.browser.wire import Wire
 from tests.providers.openai_streams import chunk, chunks, fragment
-from tests.upstream import Reply, Upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -75,7 +75,9 @@ async def test_the_offline_model_is_told_from_a_real_one(
     await expect(scripted.page.get_by_role("note")).to_be_hidden()
 
 
-async def test_text_appears_as_it_comes(scripted: DemoPage, model: Upstream) -> None:
+async def test_text_appears_as_it_comes(
+    scripted: DemoPage, model: StandInProvider
+) -> None:
     rest = asyncio.Event()
     model.reply(held(rest, "One, ", "two, ", "three."))
     await scripted.start("Count.")
@@ -87,7 +89,7 @@ async def test_text_appears_as_it_comes(scripted: DemoPage, model: Upstream) -> 
 
 
 async def test_thinking_tools_and_text_stand_in_the_order_they_came(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     call = fragment(SUM, id="call-1", name="calculator", index=0)
     looking = chunks(chunk(content="Let me see. "), call, chunk("tool_calls"))
@@ -114,7 +116,7 @@ async def test_what_is_asked_for_again_is_done_once_and_following_last(
 
 
 async def test_thinking_is_folded_until_someone_opens_it(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     thought = chunks(chunk(reasoning_content="Deeply."))
     model.reply(Reply(thought + words("Yes.")))
@@ -126,7 +128,7 @@ async def test_thinking_is_folded_until_someone_opens_it(
 
 
 async def test_what_goes_on_tells_how_long_already(
-    context: BrowserContext, scripted_server: Server, model: Upstream
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
     thought = chunks(chunk(reasoning_content="Deeply."))
@@ -149,7 +151,7 @@ async def test_what_goes_on_tells_how_long_already(
 
 
 async def test_whatever_the_model_or_a_person_writes_stays_text(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     call = fragment(HOSTILE, id="call-1", name=HOSTILE, index=0)
     thought = chunk(reasoning_content=HOSTILE)
@@ -168,7 +170,7 @@ async def test_whatever_the_model_or_a_person_writes_stays_text(
 
 
 async def test_a_broken_model_is_told_and_what_came_is_kept(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(chunks(chunk(content="Half an ans")), end="cut"))
     await scripted.start("Go on.")
@@ -178,7 +180,7 @@ async def test_a_broken_model_is_told_and_what_came_is_kept(
 
 
 async def test_only_beginning_and_end_are_announced(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
     model.reply(held(rest, *(f"{i} " for i in range(5))))

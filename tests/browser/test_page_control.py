@@ -10,11 +10,11 @@ import httpx
 import pytest
 from playwright.async_api import BrowserContext, expect
 
+from streaming.testing.provider import Reply, StandInProvider
 from tests.browser.answers import held, words
 from tests.browser.demo_page import DemoPage, organization_of_its_own, tab
 from tests.browser.server import Server, serve, to
 from tests.providers.openai_streams import chunk, chunks
-from tests.upstream import Reply, Upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -23,7 +23,7 @@ UNENDED = Reply(chunks(chunk(content="So far")), end="hang")
 
 
 async def test_stop_keeps_what_came_and_reaches_the_model(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(UNENDED)
     await scripted.start("Talk for ever.")
@@ -53,7 +53,7 @@ async def test_stop_before_the_server_answered_gives_the_prompt_back(
 
 
 async def test_a_run_stopped_before_it_was_known_is_stopped_all_the_same(
-    context: BrowserContext, own_server: Server, model: Upstream
+    context: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
     model.reply(UNENDED)
     address = organization_of_its_own(own_server)
@@ -70,7 +70,7 @@ async def test_a_run_stopped_before_it_was_known_is_stopped_all_the_same(
 
 
 async def test_pause_stops_listening_and_resume_misses_nothing(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
     model.reply(held(rest, *(f"{number} " for number in range(50))))
@@ -88,7 +88,9 @@ async def test_pause_stops_listening_and_resume_misses_nothing(
     assert len(model.requests) == 1
 
 
-async def test_a_paused_run_can_be_stopped(scripted: DemoPage, model: Upstream) -> None:
+async def test_a_paused_run_can_be_stopped(
+    scripted: DemoPage, model: StandInProvider
+) -> None:
     model.reply(UNENDED)
     await scripted.start("Talk for ever.")
     await expect(scripted.text).to_have_text("So far")
@@ -101,7 +103,7 @@ async def test_a_paused_run_can_be_stopped(scripted: DemoPage, model: Upstream) 
 
 
 async def test_a_server_that_died_is_looked_for_with_a_countdown(
-    context: BrowserContext, own_server: Server, model: Upstream
+    context: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
     model.reply(UNENDED)
     async with tab(context, own_server) as page:
@@ -142,7 +144,7 @@ async def is_going(server: Server) -> None:
 
 
 async def test_a_server_that_shuts_down_is_told(
-    context: BrowserContext, own_server: Server, model: Upstream
+    context: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
     model.reply(UNENDED)
     async with (
@@ -161,7 +163,7 @@ async def test_a_server_that_shuts_down_is_told(
 
 
 async def test_a_busy_conversation_is_joined(
-    context: BrowserContext, scripted_server: Server, model: Upstream
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     model.reply(UNENDED)
     other = await context.browser.new_context() if context.browser else context
@@ -196,7 +198,7 @@ async def test_a_busy_conversation_is_joined(
 
 
 async def test_too_many_runs_wait_for_their_turn(
-    context: BrowserContext, model: Upstream, tmp_path: Path
+    context: BrowserContext, model: StandInProvider, tmp_path: Path
 ) -> None:
     model.reply(UNENDED, Reply(words("Now I can.")))
     with serve(tmp_path, RUN_MAX_PER_ORG="1", **to(model)) as server:
@@ -215,7 +217,7 @@ async def test_too_many_runs_wait_for_their_turn(
 
 
 async def test_the_next_prompt_goes_on_with_the_conversation(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Hello, Alice.")), Reply(words("Alice.")))
     await scripted.run("I am Alice.")
@@ -228,7 +230,7 @@ async def test_the_next_prompt_goes_on_with_the_conversation(
 
 
 async def test_clear_empties_the_page_and_begins_a_new_conversation(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Hello, Alice.")), Reply(words("I do not know.")))
     await scripted.run("I am Alice.")
@@ -243,7 +245,7 @@ async def test_clear_empties_the_page_and_begins_a_new_conversation(
 
 
 async def test_clear_ends_the_run_under_way(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(UNENDED)
     await scripted.start("Talk for ever.")
@@ -257,7 +259,7 @@ async def test_clear_ends_the_run_under_way(
 
 
 async def test_the_settings_go_with_the_prompt(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Yes.")))
     await scripted.set(Organization="acme", Conversation="plans", Max_iterations="1")
@@ -288,7 +290,9 @@ async def test_a_blank_prompt_starts_nothing(scripted: DemoPage, prompt: str) ->
     await expect(scripted.turns).to_have_count(0)
 
 
-async def test_the_keyboard_is_enough(scripted: DemoPage, model: Upstream) -> None:
+async def test_the_keyboard_is_enough(
+    scripted: DemoPage, model: StandInProvider
+) -> None:
     model.reply(UNENDED)
     keyboard = scripted.page.keyboard
     await expect(scripted.prompt).to_be_focused()
@@ -314,7 +318,7 @@ async def test_the_keyboard_is_enough(scripted: DemoPage, model: Upstream) -> No
 
 
 async def test_one_run_at_a_time_is_started(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(UNENDED)
     await scripted.start("First.")
@@ -328,7 +332,7 @@ async def test_one_run_at_a_time_is_started(
 
 
 async def test_regenerate_asks_the_last_prompt_again(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(*[Reply(words(f"Answer {number}.")) for number in range(3)])
     await scripted.run("Once.")

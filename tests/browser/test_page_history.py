@@ -3,11 +3,11 @@
 import pytest
 from playwright.async_api import expect
 
+from streaming.testing.provider import Reply, StandInProvider
 from tests.browser.answers import words
 from tests.browser.demo_page import DemoPage
 from tests.browser.test_page_answers import HOSTILE
 from tests.providers.openai_streams import chunk, chunks, fragment
-from tests.upstream import Reply, Upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -29,7 +29,7 @@ async def load(page: DemoPage) -> None:
 
 
 async def test_a_conversation_looks_as_it_did_when_it_came(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     thought = chunk(reasoning_content="Both.")
     first = fragment('{"expression":"6*7"}', id="call-1", name="calculator", index=0)
@@ -58,7 +58,7 @@ async def test_a_conversation_looks_as_it_did_when_it_came(
 
 
 async def test_how_an_answer_ended_is_told_again(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(
         Reply(chunks(chunk(content="So far")), end="hang"),
@@ -82,7 +82,9 @@ async def test_how_an_answer_ended_is_told_again(
     await expect(answers.nth(1).locator(".failure")).to_contain_text("provider_")
 
 
-async def test_what_is_kept_stays_text(scripted: DemoPage, model: Upstream) -> None:
+async def test_what_is_kept_stays_text(
+    scripted: DemoPage, model: StandInProvider
+) -> None:
     model.reply(Reply(words(HOSTILE)))
     await scripted.run(HOSTILE)
     await load(scripted)

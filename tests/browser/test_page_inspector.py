@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.async_api import BrowserContext, Locator, expect
 
+from streaming.testing.provider import Reply, StandInProvider
 from tests.browser.answers import held, words
 from tests.browser.demo_page import DemoPage
 from tests.providers.openai_streams import chunk, chunks, fragment
-from tests.upstream import Reply, Upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -20,7 +20,7 @@ TYPES = ["connected", "content", "complete", "done"]
 
 
 async def test_each_event_is_listed_with_id_time_and_json(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Hi.")))
     await scripted.run("Say hi.")
@@ -45,7 +45,7 @@ def meter(page: DemoPage, name: str) -> Locator:
 
 
 async def test_types_of_events_can_be_hidden_and_shown_again(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Hi ", "there.")), Reply(words("Bye.")))
     await scripted.run("Say hi.")
@@ -61,7 +61,7 @@ async def test_types_of_events_can_be_hidden_and_shown_again(
 
 
 async def test_the_list_can_be_held_while_events_come(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Hi.")), Reply(words("Bye.")))
     await scripted.run("Say hi.")
@@ -76,7 +76,7 @@ async def test_the_list_can_be_held_while_events_come(
 
 
 async def test_all_events_can_be_copied_and_downloaded(
-    context: BrowserContext, scripted: DemoPage, model: Upstream, tmp_path: Path
+    context: BrowserContext, scripted: DemoPage, model: StandInProvider, tmp_path: Path
 ) -> None:
     await context.grant_permissions(["clipboard-read", "clipboard-write"])
     model.reply(Reply(words("Hi.")))
@@ -97,7 +97,7 @@ async def test_all_events_can_be_copied_and_downloaded(
 
 
 async def test_the_meters_tell_what_the_server_counted(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
     model.reply(held(rest, "One, ", "two, ", "three."))
@@ -115,7 +115,7 @@ async def test_the_meters_tell_what_the_server_counted(
 
 
 async def test_the_run_is_drawn_and_told_in_words(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     thought = chunk(reasoning_content="Both.")
     first = fragment('{"expression":"6*7"}', id="call-1", name="calculator", index=0)
@@ -143,7 +143,7 @@ def told() -> re.Pattern[str]:
 
 
 async def test_clear_empties_the_meters_too(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Hi.")))
     await scripted.run("Say hi.")

@@ -3,10 +3,10 @@
 import pytest
 from playwright.async_api import BrowserContext, ViewportSize, expect
 
+from streaming.testing.provider import Reply, StandInProvider
 from tests.browser.answers import words
 from tests.browser.demo_page import DemoPage
 from tests.providers.openai_streams import chunk, chunks, fragment
-from tests.upstream import Reply, Upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -25,7 +25,7 @@ ENDLESS_ANSWER = [f"Line {number}\n" for number in range(10_000)]
     "size", [PHONE, LAPTOP, WIDE, ZOOMED], ids=["phone", "laptop", "wide", "zoomed"]
 )
 async def test_nothing_is_wider_than_the_window(
-    scripted: DemoPage, model: Upstream, size: ViewportSize
+    scripted: DemoPage, model: StandInProvider, size: ViewportSize
 ) -> None:
     call = fragment(f'"{LONG_WORD}"', id="call-1", name=LONG_WORD[:60], index=0)
     model.reply(
@@ -39,7 +39,7 @@ async def test_nothing_is_wider_than_the_window(
 
 @pytest.mark.parametrize("size", [PHONE, LAPTOP, WIDE], ids=["phone", "laptop", "wide"])
 async def test_the_answer_is_as_wide_as_the_prompt_below_it(
-    scripted: DemoPage, model: Upstream, size: ViewportSize
+    scripted: DemoPage, model: StandInProvider, size: ViewportSize
 ) -> None:
     model.reply(Reply(words(*LONG_ANSWER)))
     await scripted.page.set_viewport_size(size)
@@ -53,7 +53,7 @@ async def test_the_answer_is_as_wide_as_the_prompt_below_it(
 
 @pytest.mark.parametrize("size", [PHONE, WIDE], ids=["phone", "wide"])
 async def test_the_end_of_the_answer_and_the_prompt_stay_in_view(
-    scripted: DemoPage, model: Upstream, size: ViewportSize
+    scripted: DemoPage, model: StandInProvider, size: ViewportSize
 ) -> None:
     model.reply(Reply(words(*LONG_ANSWER)))
     await scripted.page.set_viewport_size(size)
@@ -64,7 +64,7 @@ async def test_the_end_of_the_answer_and_the_prompt_stay_in_view(
 
 @pytest.mark.parametrize("size", [PHONE, WIDE], ids=["phone", "wide"])
 async def test_a_reader_who_scrolled_up_is_left_alone(
-    scripted: DemoPage, model: Upstream, size: ViewportSize
+    scripted: DemoPage, model: StandInProvider, size: ViewportSize
 ) -> None:
     body = words(*ENDLESS_ANSWER)
     model.reply(Reply(body, chunk_size=len(body) // len(ENDLESS_ANSWER), delay=0.01))
@@ -132,7 +132,7 @@ async def test_panes_stand_beside_the_chat_where_there_is_room(
 
 
 async def test_a_drawer_goes_when_its_use_is_over(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Yes.")))
     await scripted.page.set_viewport_size(PHONE)
@@ -149,7 +149,7 @@ async def test_a_drawer_goes_when_its_use_is_over(
 
 
 async def test_nothing_moves_for_those_who_asked_for_stillness(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     await scripted.page.emulate_media(reduced_motion="reduce")
     model.reply(Reply(chunks(chunk(content="So far")), end="hang"))

@@ -6,13 +6,13 @@ import pytest
 from playwright.async_api import BrowserContext, Route, expect
 
 from streaming.providers.demo.sample import MARKDOWN
+from streaming.testing.provider import Reply, StandInProvider
 from tests.available import need
 from tests.browser.answers import held, words
 from tests.browser.demo_page import DemoPage, tab
 from tests.browser.server import Server
 from tests.browser.test_page_answers import HOSTILE
 from tests.providers.openai_streams import chunk, chunks
-from tests.upstream import Reply, Upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -231,7 +231,7 @@ async def test_finished_blocks_are_never_touched_again(demo: DemoPage) -> None:
 
 
 async def test_a_selection_survives_what_comes(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
     model.reply(held(rest, "First.\n\nSecond.\n\nThird ", "goes ", "on ", "and on."))
@@ -247,7 +247,7 @@ async def test_a_selection_survives_what_comes(
 
 
 async def test_code_and_answers_can_be_copied(
-    context: BrowserContext, scripted: DemoPage, model: Upstream
+    context: BrowserContext, scripted: DemoPage, model: StandInProvider
 ) -> None:
     await context.grant_permissions(["clipboard-read", "clipboard-write"])
     source = "Use **this**:\n\n```py\nx = 1\n\ny = 2\n```\n"
@@ -268,7 +268,7 @@ async def clipboard(page: DemoPage) -> str:
 
 
 async def test_without_the_libraries_plain_text_reads_well(
-    context: BrowserContext, scripted_server: Server, model: Upstream
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     async def without(route: Route) -> None:
         response = await route.fetch()

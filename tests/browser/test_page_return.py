@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from playwright.async_api import BrowserContext, expect
 
+from streaming.testing.provider import Reply, StandInProvider
 from tests.browser.answers import held, words
 from tests.browser.demo_page import DemoPage, tab
 from tests.browser.server import Server
 from tests.providers.openai_streams import chunk, chunks, fragment
-from tests.upstream import Reply, Upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -25,7 +25,7 @@ def counting(rest: asyncio.Event) -> Reply:
 
 
 async def test_a_page_that_is_reloaded_streams_on(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     thought = chunk(reasoning_content="Six times seven.")
     rest = asyncio.Event()
@@ -47,7 +47,7 @@ async def test_a_page_that_is_reloaded_streams_on(
 
 
 async def test_a_page_that_is_reloaded_later_looks_as_it_did(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     thought = chunk(reasoning_content="Hm.")
     model.reply(
@@ -72,7 +72,7 @@ async def test_the_link_opened_in_a_second_tab_streams_in_both(
     context: BrowserContext,
     scripted_server: Server,
     scripted: DemoPage,
-    model: Upstream,
+    model: StandInProvider,
 ) -> None:
     rest = asyncio.Event()
     model.reply(counting(rest))
@@ -95,7 +95,7 @@ async def test_what_one_tab_starts_the_other_shows(
     context: BrowserContext,
     scripted_server: Server,
     scripted: DemoPage,
-    model: Upstream,
+    model: StandInProvider,
 ) -> None:
     rest = asyncio.Event()
     model.reply(Reply(words("Hello.")), counting(rest))
@@ -115,7 +115,7 @@ async def test_what_came_and_went_in_one_tab_the_other_shows(
     context: BrowserContext,
     scripted_server: Server,
     scripted: DemoPage,
-    model: Upstream,
+    model: StandInProvider,
 ) -> None:
     model.reply(Reply(words("Hello.")), Reply(words("Bye.")), Reply(words("Yes.")))
     await scripted.run("Hi.")
@@ -131,7 +131,7 @@ async def test_what_came_and_went_in_one_tab_the_other_shows(
 
 
 async def test_a_paused_page_goes_on_after_the_server_was_killed(
-    context: BrowserContext, own_server: Server, model: Upstream
+    context: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(chunks(chunk(content="So far")), end="hang"))
     async with tab(context, own_server) as page:
@@ -151,7 +151,7 @@ async def test_a_paused_page_goes_on_after_the_server_was_killed(
 
 
 async def test_a_page_that_comes_back_after_a_restart_shows_what_was_kept(
-    context: BrowserContext, own_server: Server, model: Upstream
+    context: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Hello, Alice.")))
     async with tab(context, own_server) as page:
@@ -165,7 +165,7 @@ async def test_a_page_that_comes_back_after_a_restart_shows_what_was_kept(
 
 
 async def test_back_and_forward_go_from_conversation_to_conversation(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("One.")), Reply(words("Two.")))
     await scripted.run("First?")
@@ -181,7 +181,7 @@ async def test_back_and_forward_go_from_conversation_to_conversation(
 
 
 async def test_another_conversation_is_opened_while_one_runs_on(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
     model.reply(counting(rest), Reply(words("Quick.")))
@@ -199,7 +199,7 @@ async def test_another_conversation_is_opened_while_one_runs_on(
 
 
 async def test_a_link_to_what_is_not_there_begins_it(
-    context: BrowserContext, scripted_server: Server, model: Upstream
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Welcome.")))
     address = f"{scripted_server.url}/?org=acme&conversation=not+yet"

@@ -3,13 +3,13 @@
 import pytest
 from playwright.async_api import BrowserContext, expect
 
+from streaming.testing.provider import Reply, StandInProvider
 from tests.browser.answers import words
 from tests.browser.demo_page import DemoPage, tab
 from tests.browser.gate import gate
 from tests.browser.server import Server
 from tests.browser.test_page_answers import HOSTILE
 from tests.providers.openai_streams import chunk, chunks
-from tests.upstream import Reply, Upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -28,7 +28,7 @@ async def ask_each(page: DemoPage, organization: str, *prompts: str) -> None:
 
 
 async def test_conversations_are_listed_newest_first_and_opened(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("A.")), Reply(words("B.")))
     await ask_each(scripted, "listed", "First?", "Second?")
@@ -42,7 +42,7 @@ async def test_conversations_are_listed_newest_first_and_opened(
 
 
 async def test_search_finds_and_says_when_there_is_nothing(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("A.")), Reply(words("B.")))
     await ask_each(scripted, "searched", "Why is grass green?", "Why is the sky blue?")
@@ -56,7 +56,7 @@ async def test_search_finds_and_says_when_there_is_nothing(
 
 
 async def test_more_than_a_page_is_loaded_when_asked_for(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Hi.")))
     await ask_each(scripted, "many", "One of many")
@@ -79,7 +79,7 @@ async def test_more_than_a_page_is_loaded_when_asked_for(
 
 
 async def test_deleting_is_asked_for_first_and_then_done(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("A.")), Reply(words("B.")))
     await ask_each(scripted, "deleted", "Keep me.", "Delete me.")
@@ -101,7 +101,7 @@ async def test_deleting_is_asked_for_first_and_then_done(
 
 
 async def test_a_run_under_way_shows_in_the_list(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(chunks(chunk(content="So far")), end="hang"))
     await scripted.set(Organization="running")
@@ -112,7 +112,9 @@ async def test_a_run_under_way_shows_in_the_list(
     await expect(scripted.conversations).to_contain_text("just now")
 
 
-async def test_hostile_titles_stay_text(scripted: DemoPage, model: Upstream) -> None:
+async def test_hostile_titles_stay_text(
+    scripted: DemoPage, model: StandInProvider
+) -> None:
     model.reply(Reply(words("Hi.")))
     await ask_each(scripted, HOSTILE, HOSTILE)
     await expect(scripted.conversations).to_contain_text(HOSTILE)
@@ -120,7 +122,7 @@ async def test_hostile_titles_stay_text(scripted: DemoPage, model: Upstream) -> 
 
 
 async def test_organizations_do_not_see_each_other(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Secret.")))
     await ask_each(scripted, "alice's", "What is secret?")
@@ -157,7 +159,7 @@ async def test_settings_and_panes_are_remembered(
 
 
 async def test_events_that_are_not_wanted_do_not_come(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(chunks(chunk(reasoning_content="Hm.")) + words("Yes.")))
     await scripted.settings_button.click()
@@ -169,7 +171,7 @@ async def test_events_that_are_not_wanted_do_not_come(
 
 
 async def test_a_browser_that_remembers_nothing_has_a_page_all_the_same(
-    context: BrowserContext, scripted_server: Server, model: Upstream
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     await context.add_init_script(FORBID_STORAGE)
     model.reply(Reply(words("Yes.")))
@@ -181,7 +183,7 @@ async def test_a_browser_that_remembers_nothing_has_a_page_all_the_same(
 
 
 async def test_a_key_is_asked_for_sent_and_kept_in_this_tab_only(
-    context: BrowserContext, scripted_server: Server, model: Upstream
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Come in.")))
     async with gate(scripted_server.url, "sesame") as url:

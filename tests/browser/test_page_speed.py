@@ -10,10 +10,10 @@ import pytest
 from playwright.async_api import BrowserContext, CDPSession, expect
 
 from streaming.providers.demo.sample import MARKDOWN
+from streaming.testing.provider import Reply, StandInProvider
 from tests.available import need
 from tests.browser.answers import numbers, words
 from tests.browser.demo_page import DemoPage
-from tests.upstream import Reply, Upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -90,7 +90,7 @@ async def test_a_long_answer_grows_at_the_cost_of_a_short_one(
 
 
 async def test_of_thousands_of_events_the_newest_are_listed(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words(*numbers(EVENTS))))
     await scripted.run("Count.")
@@ -102,7 +102,7 @@ async def test_of_thousands_of_events_the_newest_are_listed(
 
 
 async def test_nothing_flickers_while_an_answer_grows(
-    scripted: DemoPage, model: Upstream
+    scripted: DemoPage, model: StandInProvider
 ) -> None:
     need("libraries")
     body = words(*re.findall(r"\s*\S+", "\n\n".join([MARKDOWN] * 3)))

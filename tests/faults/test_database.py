@@ -15,13 +15,13 @@ from streaming import runs
 from streaming.event_log import segments
 from streaming.models import EventSegment, Message, Run
 from streaming.storage import database
+from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.api.test_runs import logged, slow_answer
 from tests.available import need
 from tests.client import API, Api, all_runs_end
 from tests.conftest import ChangeSettings
 from tests.faults.conftest import FaultyDatabase
-from tests.upstream import Reply, Upstream
 
 pytestmark = pytest.mark.usefixtures("model")
 
@@ -44,7 +44,7 @@ async def replayed(api: Api, run_id: str) -> list[bytes]:
 @pytest.mark.parametrize("writes", [1, 2, 5])
 async def test_a_database_that_fails_for_a_while_costs_nothing(
     api: Api,
-    upstream: Upstream,
+    upstream: StandInProvider,
     faulty_database: FaultyDatabase,
     fault: str,
     writes: int,
@@ -70,7 +70,7 @@ async def test_a_database_that_fails_for_a_while_costs_nothing(
 
 async def test_an_end_whose_answer_was_lost_is_the_end(
     api: Api,
-    upstream: Upstream,
+    upstream: StandInProvider,
     faulty_database: FaultyDatabase,
     agent_settings: ChangeSettings,
 ) -> None:
@@ -90,7 +90,7 @@ async def test_an_end_whose_answer_was_lost_is_the_end(
 
 async def test_a_database_that_stays_away_is_told(
     api: Api,
-    upstream: Upstream,
+    upstream: StandInProvider,
     faulty_database: FaultyDatabase,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -123,7 +123,7 @@ def newest_number(run_id: str) -> int:
 
 async def test_a_new_run_does_not_pay_for_an_old_trouble(
     api: Api,
-    upstream: Upstream,
+    upstream: StandInProvider,
     faulty_database: FaultyDatabase,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -139,7 +139,7 @@ async def test_a_new_run_does_not_pay_for_an_old_trouble(
 
 
 async def test_a_flush_that_hangs_does_not_hold_up_the_end(
-    api: Api, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    api: Api, upstream: StandInProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "TIMEOUT_SECONDS", 1.0)
     monkeypatch.setattr("streaming.runs.execution.LEAST_PATIENCE_SECONDS", 0.5)
@@ -158,7 +158,7 @@ async def test_a_flush_that_hangs_does_not_hold_up_the_end(
 
 
 async def test_a_run_is_stopped_also_while_the_database_is_away(
-    api: Api, upstream: Upstream, faulty_database: FaultyDatabase
+    api: Api, upstream: StandInProvider, faulty_database: FaultyDatabase
 ) -> None:
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
@@ -193,7 +193,7 @@ def test_a_postgresql_that_vanishes_is_noticed(
 
 async def test_an_end_behind_a_checkpoint_without_an_answer_says_nothing_twice(
     api: Api,
-    upstream: Upstream,
+    upstream: StandInProvider,
     faulty_database: FaultyDatabase,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -18,7 +18,7 @@ from streaming.providers.base import (
     TextDelta,
     ThinkingDelta,
 )
-from tests.upstream import Reply, Upstream
+from streaming.testing.provider import Reply, StandInProvider
 
 Event = dict[str, Any]
 
@@ -30,7 +30,7 @@ WEATHER = ToolSpec(
 )
 
 
-def options(upstream: Upstream, **changed: str | float) -> ProviderOptions:
+def options(upstream: StandInProvider, **changed: str | float) -> ProviderOptions:
     """Options of a provider whose server is the stand-in, and which asks once."""
     given = {
         "name": "anthropic",
@@ -44,7 +44,7 @@ def options(upstream: Upstream, **changed: str | float) -> ProviderOptions:
 
 @asynccontextmanager
 async def anthropic_at(
-    upstream: Upstream, **changed: str | float
+    upstream: StandInProvider, **changed: str | float
 ) -> AsyncIterator[Provider]:
     """Such a provider, as the rest of the application gets it."""
     provider = make_provider(options(upstream, **changed))
@@ -68,7 +68,7 @@ async def read(
 
 
 async def answer(
-    upstream: Upstream,
+    upstream: StandInProvider,
     *replies: Reply,
     request: ModelRequest = HELLO,
     into: list[Delta] | None = None,

@@ -18,7 +18,7 @@ from streaming.providers.base import (
     TextDelta,
     ThinkingDelta,
 )
-from tests.upstream import Reply, Upstream
+from streaming.testing.provider import Reply, StandInProvider
 
 Api = Literal["responses", "chat"]
 Payload = dict[str, Any]
@@ -35,7 +35,7 @@ DONE = b"data: [DONE]\n\n"
 
 @asynccontextmanager
 async def openai_at(
-    upstream: Upstream, api: Api, **options: str | float
+    upstream: StandInProvider, api: Api, **options: str | float
 ) -> AsyncIterator[Provider]:
     """A provider whose server is the stand-in, asked once for each answer."""
     given = {
@@ -60,7 +60,7 @@ async def read(provider: Provider, request: ModelRequest = HELLO) -> list[Delta]
 
 
 async def answer(
-    upstream: Upstream,
+    upstream: StandInProvider,
     api: Api,
     reply: Reply | bytes,
     request: ModelRequest = HELLO,

@@ -15,6 +15,7 @@ from streaming.exceptions import (
     ProviderTimeout,
 )
 from streaming.providers.base import Delta, ProviderOptions
+from streaming.testing.provider import Reply, StandInProvider
 from tests.providers.anthropic_streams import (
     HELLO,
     STOP,
@@ -31,7 +32,6 @@ from tests.providers.anthropic_streams import (
     text_block,
     tool_block,
 )
-from tests.upstream import Reply, Upstream
 
 BEGUN = sse(start(), *text_block(0, "Hel"))
 SECRET = "sk-ant-secret asked about my divorce at https://api.example.com"
@@ -70,7 +70,7 @@ def error_reply(
     ],
 )
 async def test_an_error_answer_becomes_one_of_ours_and_quotes_nothing(
-    upstream: Upstream,
+    upstream: StandInProvider,
     caplog: pytest.LogCaptureFixture,
     status: int,
     kind: str,
@@ -90,7 +90,9 @@ async def test_an_error_answer_becomes_one_of_ours_and_quotes_nothing(
     assert str(status) in caplog.text
 
 
-async def test_a_spend_limit_is_no_rate_limit_to_wait_for(upstream: Upstream) -> None:
+async def test_a_spend_limit_is_no_rate_limit_to_wait_for(
+    upstream: StandInProvider,
+) -> None:
     spent = {"error_code": "enforced_spend_limit_reached"}
     reply = error_reply(429, "rate_limit_error", details=spent)
     with pytest.raises(ProviderRateLimited, match="used up") as failure:
@@ -98,7 +100,9 @@ async def test_a_spend_limit_is_no_rate_limit_to_wait_for(upstream: Upstream) ->
     assert not failure.value.retryable
 
 
-async def test_a_conversation_that_is_too_long_is_called_so(upstream: Upstream) -> None:
+async def test_a_conversation_that_is_too_long_is_called_so(
+    upstream: StandInProvider,
+) -> None:
     said = "prompt is too long: 1000001 tokens > 1000000 maximum"
     with pytest.raises(ProviderError, match="The conversation is too long"):
         await answer(upstream, error_reply(400, "invalid_request_error", said=said))
@@ -106,7 +110,7 @@ async def test_a_conversation_that_is_too_long_is_called_so(upstream: Upstream) 
 
 @pytest.mark.parametrize("body", [b"", b"<html>Bad gateway</html>", b"[1]", b'"x"'])
 async def test_an_error_answer_may_have_any_body(
-    upstream: Upstream, body: bytes
+    upstream: StandInProvider, body: bytes
 ) -> None:
     with pytest.raises(ProviderError) as failure:
         await answer(upstream, Reply(body, 502, "text/html"))
@@ -129,7 +133,7 @@ async def test_an_error_answer_may_have_any_body(
     ],
 )
 async def test_an_error_in_mid_stream_has_its_kind_and_keeps_what_was_said(
-    upstream: Upstream, kind: str, expected: type[ProviderError], retryable: bool
+    upstream: StandInProvider, kind: str, expected: type[ProviderError], retryable: bool
 ) -> None:
     said: list[Delta] = []
     with pytest.raises(ProviderError) as failure:
@@ -142,7 +146,7 @@ async def test_an_error_in_mid_stream_has_its_kind_and_keeps_what_was_said(
 
 @pytest.mark.parametrize("event", [{"type": "error"}, {"type": "error", "error": "?"}])
 async def test_an_error_event_may_lack_its_fields(
-    upstream: Upstream, event: Event
+    upstream: StandInProvider, event: Event
 ) -> None:
     with pytest.raises(ProviderError) as failure:
         await answer(upstream, Reply(sse(start(), event)))
@@ -151,7 +155,7 @@ async def test_an_error_event_may_lack_its_fields(
 
 @pytest.mark.parametrize("end", ["cut", "reset"])
 async def test_a_connection_that_breaks_in_mid_stream_is_incomplete(
-    upstream: Upstream, end: str
+    upstream: StandInProvider, end: str
 ) -> None:
     said: list[Delta] = []
     reply = Reply(BEGUN, end="cut" if end == "cut" else "reset", delay=0.02)
@@ -160,7 +164,9 @@ async def test_a_connection_that_breaks_in_mid_stream_is_incomplete(
     assert text(said) == "Hel"
 
 
-async def test_a_stream_cut_in_a_tool_call_never_yields_it(upstream: Upstream) -> None:
+async def test_a_stream_cut_in_a_tool_call_never_yields_it(
+    upstream: StandInProvider,
+) -> None:
     begun = tool_block(0, "toolu_1", "weather", '{"city": "K', stopped=False)
     said: list[Delta] = []
     with pytest.raises(ProviderIncomplete):
@@ -170,7 +176,7 @@ async def test_a_stream_cut_in_a_tool_call_never_yields_it(upstream: Upstream) -
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/html"])
 async def test_an_answer_that_is_no_stream_is_incomplete(
-    upstream: Upstream, content_type: str
+    upstream: StandInProvider, content_type: str
 ) -> None:
     reply = Reply(b'{"type": "message"}', content_type=content_type)
     with pytest.raises(ProviderIncomplete):
@@ -178,7 +184,7 @@ async def test_an_answer_that_is_no_stream_is_incomplete(
 
 
 async def test_a_broken_compression_is_an_answer_that_cannot_be_read(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     reply = Reply(BEGUN, headers={"content-encoding": "gzip"})
     with pytest.raises(ProviderError, match="cannot be read") as failure:
@@ -187,7 +193,7 @@ async def test_a_broken_compression_is_an_answer_that_cannot_be_read(
 
 
 async def test_nobody_at_the_address_is_told_as_such() -> None:
-    async with Upstream() as gone:
+    async with StandInProvider() as gone:
         pass
     with pytest.raises(ProviderError, match="cannot be reached") as failure:
         await answer(gone)
@@ -196,7 +202,7 @@ async def test_nobody_at_the_address_is_told_as_such() -> None:
 
 
 async def test_cancelling_closes_the_connection_to_the_provider(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     upstream.reply(Reply(BEGUN, end="hang"))
     has_spoken = asyncio.Event()
@@ -215,7 +221,9 @@ async def test_cancelling_closes_the_connection_to_the_provider(
             await listening
 
 
-async def test_leaving_the_stream_closes_the_connection(upstream: Upstream) -> None:
+async def test_leaving_the_stream_closes_the_connection(
+    upstream: StandInProvider,
+) -> None:
     upstream.reply(Reply(BEGUN, end="hang"))
     async with anthropic_at(upstream) as provider:
         stream = provider.stream(HELLO)
@@ -224,7 +232,7 @@ async def test_leaving_the_stream_closes_the_connection(upstream: Upstream) -> N
         await asyncio.wait_for(upstream.gone.wait(), 1.0)
 
 
-async def test_calls_of_a_loop_share_one_connection(upstream: Upstream) -> None:
+async def test_calls_of_a_loop_share_one_connection(upstream: StandInProvider) -> None:
     body = message(text_block(0, "Hi"))
     late_end = Reply(body + b": bye\n\n", cuts=[len(body)], delay=0.05)
     upstream.reply(late_end, late_end, late_end)
@@ -235,7 +243,7 @@ async def test_calls_of_a_loop_share_one_connection(upstream: Upstream) -> None:
 
 
 async def test_a_server_that_never_ends_its_answer_holds_nobody_up(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     body = sse(start(), *text_block(0, "Hi"), message_delta(), STOP)
     async with asyncio.timeout(5):

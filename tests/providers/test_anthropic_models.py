@@ -6,8 +6,8 @@ import pytest
 
 from streaming.providers.anthropic.models import MIN_BUDGET, thinking_fields
 from streaming.providers.base import ProviderOptions
+from streaming.testing.provider import Reply, StandInProvider
 from tests.providers.anthropic_streams import HELLO, anthropic_at, message, read
-from tests.upstream import Reply, Upstream
 
 ADAPTIVE = {"type": "adaptive", "display": "summarized"}
 BOUND = ADAPTIVE | {"block_binding": {"prefix_mismatch_behavior": "drop_block"}}
@@ -138,7 +138,7 @@ def test_an_unknown_setting_is_refused_by_its_name(thinking: str) -> None:
         ProviderOptions(name="anthropic", thinking=thinking)
 
 
-async def test_the_fields_reach_the_server(upstream: Upstream) -> None:
+async def test_the_fields_reach_the_server(upstream: StandInProvider) -> None:
     upstream.reply(Reply(message()))
     async with anthropic_at(
         upstream, thinking="high", model="claude-opus-5-5", max_tokens=999

@@ -18,6 +18,7 @@ from streaming.messages import (
     user_message,
 )
 from streaming.providers.base import ModelRequest
+from streaming.testing.provider import Reply, Request, StandInProvider
 from tests.providers.anthropic_streams import (
     HELLO,
     WEATHER,
@@ -30,14 +31,13 @@ from tests.providers.anthropic_streams import (
     tool_block,
     turn,
 )
-from tests.upstream import Reply, Request, Upstream
 
 CACHED = {"cache_control": {"type": "ephemeral"}}
 REDACTED = {"type": "redacted_thinking", "data": "cmVkYWN0ZWQ="}
 
 
 async def sent(
-    upstream: Upstream, request: ModelRequest, **options: str | float
+    upstream: StandInProvider, request: ModelRequest, **options: str | float
 ) -> Request:
     """The HTTP request that a model request becomes."""
     upstream.reply(Reply(message()))
@@ -46,7 +46,9 @@ async def sent(
     return upstream.requests[-1]
 
 
-async def turns_of(upstream: Upstream, *messages: Message, **options: str) -> Any:  # noqa: ANN401
+async def turns_of(
+    upstream: StandInProvider, *messages: Message, **options: str
+) -> Any:  # noqa: ANN401
     """The turns that a history becomes, without the marks for the cache."""
     request = ModelRequest(system="", messages=messages)
     turns = (await sent(upstream, request, **options)).json["messages"]
@@ -64,7 +66,7 @@ def results(*parts: Part) -> Message:
 
 
 async def test_a_request_is_authorized_streams_and_names_the_default_model(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     request = await sent(upstream, HELLO)
     assert (request.method, request.path) == ("POST", "/v1/messages")
@@ -76,7 +78,7 @@ async def test_a_request_is_authorized_streams_and_names_the_default_model(
 
 
 async def test_system_tools_and_the_end_of_the_history_are_cached(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     clock = ToolSpec("clock", "The time.", {"type": "object"})
     request = ModelRequest("Be brief.", [user_message("Hi")], [clock, WEATHER])
@@ -102,7 +104,7 @@ async def test_system_tools_and_the_end_of_the_history_are_cached(
 
 
 async def test_tools_that_are_not_allowed_are_told_and_forbidden(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     request = ModelRequest("", [user_message("Hi")], [WEATHER], allow_tools=False)
     body = (await sent(upstream, request)).json
@@ -111,7 +113,7 @@ async def test_tools_that_are_not_allowed_are_told_and_forbidden(
 
 
 async def test_without_tools_and_system_nothing_of_them_is_said(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     request = ModelRequest(" ", [user_message("Hi")], allow_tools=False)
     body = (await sent(upstream, request)).json
@@ -119,7 +121,7 @@ async def test_without_tools_and_system_nothing_of_them_is_said(
 
 
 async def test_the_second_call_of_a_loop_carries_exactly_what_the_first_said(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     first = message(
         thinking_block(0, "Two ", "cities.", signature="sig-0"),
@@ -185,7 +187,7 @@ async def test_the_second_call_of_a_loop_carries_exactly_what_the_first_said(
     assert before == after
 
 
-async def test_a_paused_turn_goes_back_as_it_was(upstream: Upstream) -> None:
+async def test_a_paused_turn_goes_back_as_it_was(upstream: StandInProvider) -> None:
     search = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
     found = {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}
     turns = await turns_of(
@@ -198,7 +200,7 @@ async def test_a_paused_turn_goes_back_as_it_was(upstream: Upstream) -> None:
 
 @pytest.mark.parametrize("last", [TextPart("Hi"), OpaquePart("anthropic", REDACTED)])
 async def test_thinking_never_carries_the_mark_for_the_cache(
-    upstream: Upstream, last: Part
+    upstream: StandInProvider, last: Part
 ) -> None:
     server_tool = {"type": "server_tool_use", "id": "s", "name": "x", "input": {}}
     history = [
@@ -215,7 +217,7 @@ async def test_thinking_never_carries_the_mark_for_the_cache(
 # Histories that would make an invalid request
 
 
-async def test_turns_alternate_and_results_share_one(upstream: Upstream) -> None:
+async def test_turns_alternate_and_results_share_one(upstream: StandInProvider) -> None:
     turns = await turns_of(
         upstream,
         user_message("One"),
@@ -229,7 +231,7 @@ async def test_turns_alternate_and_results_share_one(upstream: Upstream) -> None
     assert [block["type"] for block in turns[-1]["content"]] == ["tool_result", "text"]
 
 
-async def test_a_call_without_a_result_gets_one(upstream: Upstream) -> None:
+async def test_a_call_without_a_result_gets_one(upstream: StandInProvider) -> None:
     turns = await turns_of(
         upstream,
         user_message("Hi"),
@@ -264,7 +266,7 @@ async def test_a_call_without_a_result_gets_one(upstream: Upstream) -> None:
     ],
 )
 async def test_an_answer_with_nothing_to_send_back_is_left_out(
-    upstream: Upstream, parts: Sequence[Part]
+    upstream: StandInProvider, parts: Sequence[Part]
 ) -> None:
     turns = await turns_of(
         upstream, user_message("One"), said(*parts), user_message("Two")
@@ -280,7 +282,7 @@ async def test_an_answer_with_nothing_to_send_back_is_left_out(
     ]
 
 
-async def test_a_history_begins_with_the_user(upstream: Upstream) -> None:
+async def test_a_history_begins_with_the_user(upstream: StandInProvider) -> None:
     turns = await turns_of(
         upstream,
         results(ToolResultPart("a", "weather", "rain")),
@@ -303,7 +305,7 @@ async def test_a_history_begins_with_the_user(upstream: Upstream) -> None:
     ],
 )
 async def test_arguments_go_back_as_an_object(
-    upstream: Upstream, arguments: str, expected: object
+    upstream: StandInProvider, arguments: str, expected: object
 ) -> None:
     turns = await turns_of(
         upstream, user_message("Hi"), said(ToolCallPart("a", "weather", arguments))
@@ -311,7 +313,7 @@ async def test_arguments_go_back_as_an_object(
     assert turns[1]["content"][0]["input"] == expected
 
 
-async def test_ids_of_other_vendors_are_made_to_fit(upstream: Upstream) -> None:
+async def test_ids_of_other_vendors_are_made_to_fit(upstream: StandInProvider) -> None:
     turns = await turns_of(
         upstream,
         user_message("Hi"),
@@ -325,7 +327,7 @@ async def test_ids_of_other_vendors_are_made_to_fit(upstream: Upstream) -> None:
 
 
 async def test_with_thinking_off_only_this_answers_thinking_goes_back(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     old = ThinkingPart("old", "anthropic", {"signature": "old"})
     new = ThinkingPart("new", "anthropic", {"signature": "new"})

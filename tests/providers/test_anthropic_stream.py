@@ -14,6 +14,7 @@ from streaming.providers.base import (
     ThinkingEnd,
     TokenUsage,
 )
+from streaming.testing.provider import Reply, StandInProvider
 from tests.providers.anthropic_streams import (
     PING,
     STOP,
@@ -32,7 +33,6 @@ from tests.providers.anthropic_streams import (
     tool_block,
     turn,
 )
-from tests.upstream import Reply, Upstream
 
 EVERYTHING = message(
     [PING],
@@ -59,7 +59,7 @@ def parts(deltas: list[Delta]) -> list[Part]:
     return turn(deltas).message.parts
 
 
-async def test_blocks_become_parts_in_their_order(upstream: Upstream) -> None:
+async def test_blocks_become_parts_in_their_order(upstream: StandInProvider) -> None:
     deltas = await answer(upstream, Reply(EVERYTHING))
     assert parts(deltas) == EVERYTHING_JOINED
     assert deltas[-1] == ResponseEnd("tool_use")
@@ -68,7 +68,7 @@ async def test_blocks_become_parts_in_their_order(upstream: Upstream) -> None:
 @settings(max_examples=30, deadline=None)
 @given(cuts=st.sets(st.integers(1, len(EVERYTHING) - 1), max_size=40))
 async def test_any_chunking_yields_the_same_deltas(cuts: set[int]) -> None:
-    async with Upstream() as upstream:
+    async with StandInProvider() as upstream:
         whole = await answer(upstream, Reply(EVERYTHING))
         cut = Reply(EVERYTHING, cuts=sorted(cuts), delay=1e-6)
         assert await answer(upstream, cut) == whole
@@ -88,14 +88,14 @@ async def test_any_chunking_yields_the_same_deltas(cuts: set[int]) -> None:
     ],
 )
 async def test_stop_reasons_become_ours(
-    upstream: Upstream, told: str | None, expected: ResponseStopReason
+    upstream: StandInProvider, told: str | None, expected: ResponseStopReason
 ) -> None:
     body = message(text_block(0, "Hi"), stop=told)
     assert (await answer(upstream, Reply(body)))[-1] == ResponseEnd(expected)
 
 
 async def test_a_turn_with_tool_calls_wants_them_run_whatever_it_says(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     body = message(tool_block(0, "toolu_1", "clock"), stop="end_turn")
     deltas = await answer(upstream, Reply(body))
@@ -104,7 +104,7 @@ async def test_a_turn_with_tool_calls_wants_them_run_whatever_it_says(
 
 
 async def test_a_tool_call_that_the_token_limit_cut_never_comes(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     body = message(
         tool_block(0, "toolu_1", "weather", '{"city": "Bonn"}'),
@@ -118,21 +118,21 @@ async def test_a_tool_call_that_the_token_limit_cut_never_comes(
 
 @pytest.mark.parametrize("pieces", [(), ('{"city": "K',)])
 async def test_nor_does_one_that_was_cut_and_yet_closed(
-    upstream: Upstream, pieces: tuple[str, ...]
+    upstream: StandInProvider, pieces: tuple[str, ...]
 ) -> None:
     body = message(tool_block(0, "toolu_1", "weather", *pieces), stop="max_tokens")
     assert parts(await answer(upstream, Reply(body))) == []
 
 
 async def test_broken_arguments_of_a_whole_call_come_as_the_model_wrote_them(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     body = message(tool_block(0, "toolu_1", "weather", "{city}"), stop="tool_use")
     deltas = await answer(upstream, Reply(body))
     assert parts(deltas) == [ToolCallPart("toolu_1", "weather", "{city}")]
 
 
-async def test_content_may_stand_in_the_block_itself(upstream: Upstream) -> None:
+async def test_content_may_stand_in_the_block_itself(upstream: StandInProvider) -> None:
     call = {"type": "tool_use", "id": "t", "name": "weather", "input": {"city": "Bonn"}}
     body = message(
         block(0, {"type": "thinking", "thinking": "Hm.", "signature": "s"}),
@@ -147,7 +147,7 @@ async def test_content_may_stand_in_the_block_itself(upstream: Upstream) -> None
     ]
 
 
-async def test_a_pause_keeps_what_server_tools_did(upstream: Upstream) -> None:
+async def test_a_pause_keeps_what_server_tools_did(upstream: StandInProvider) -> None:
     search = {"type": "server_tool_use", "id": "srv_1", "name": "web_search"}
     query = [
         {"type": "input_json_delta", "partial_json": piece}
@@ -169,7 +169,7 @@ async def test_a_pause_keeps_what_server_tools_did(upstream: Upstream) -> None:
     assert deltas[-1] == ResponseEnd("pause_turn")
 
 
-async def test_what_is_unknown_is_passed_over(upstream: Upstream) -> None:
+async def test_what_is_unknown_is_passed_over(upstream: StandInProvider) -> None:
     body = sse(
         start(),
         {"type": "an_event_of_the_future", "beam": {"strength": 9000}},
@@ -186,7 +186,7 @@ async def test_what_is_unknown_is_passed_over(upstream: Upstream) -> None:
     assert parts(await answer(upstream, Reply(body))) == [TextPart("Hi")]
 
 
-async def test_padding_and_null_fields_do_no_harm(upstream: Upstream) -> None:
+async def test_padding_and_null_fields_do_no_harm(upstream: StandInProvider) -> None:
     null = {"type": "text_delta", "text": None}
     nulls = block(0, {"type": "text", "text": None}, null)
     body = message(nulls, text_block(1, "Hi")).replace(b"}\n\n", b"}     \n\n")
@@ -197,7 +197,7 @@ async def test_padding_and_null_fields_do_no_harm(upstream: Upstream) -> None:
 
 
 async def test_a_refusal_without_words_is_told_in_those_of_its_explanation(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     why = {"type": "refusal", "category": "cyber", "explanation": "Not that."}
     body = message(stop="refusal", stop_details=why)
@@ -205,13 +205,15 @@ async def test_a_refusal_without_words_is_told_in_those_of_its_explanation(
     assert deltas[-2:] == [TextDelta("Not that."), ResponseEnd("refusal")]
 
 
-async def test_a_refusal_with_words_keeps_them(upstream: Upstream) -> None:
+async def test_a_refusal_with_words_keeps_them(upstream: StandInProvider) -> None:
     why = {"type": "refusal", "explanation": "Not that."}
     body = message(text_block(0, "I will not."), stop="refusal", stop_details=why)
     assert text(await answer(upstream, Reply(body))) == "I will not."
 
 
-async def test_a_refusal_takes_back_the_call_before_it(upstream: Upstream) -> None:
+async def test_a_refusal_takes_back_the_call_before_it(
+    upstream: StandInProvider,
+) -> None:
     body = message(tool_block(0, "toolu_1", "clock"), stop="refusal")
     assert parts(await answer(upstream, Reply(body))) == []
 
@@ -219,7 +221,9 @@ async def test_a_refusal_takes_back_the_call_before_it(upstream: Upstream) -> No
 # Usage
 
 
-async def test_usage_comes_early_and_its_end_replaces_it(upstream: Upstream) -> None:
+async def test_usage_comes_early_and_its_end_replaces_it(
+    upstream: StandInProvider,
+) -> None:
     begin = start(
         input_tokens=10,
         cache_creation_input_tokens=200,
@@ -250,7 +254,7 @@ async def test_usage_comes_early_and_its_end_replaces_it(upstream: Upstream) -> 
 
 @pytest.mark.parametrize("usage", [None, {}, {"input_tokens": None}])
 async def test_usage_that_is_not_told_stays_as_it_was(
-    upstream: Upstream, usage: dict[str, None] | None
+    upstream: StandInProvider, usage: dict[str, None] | None
 ) -> None:
     end = message_delta() | {"usage": usage}
     body = sse(start(), *text_block(0, "Hi"), end, STOP)
@@ -261,7 +265,9 @@ async def test_usage_that_is_not_told_stays_as_it_was(
 # Thinking
 
 
-async def test_each_thinking_block_ends_with_its_signature(upstream: Upstream) -> None:
+async def test_each_thinking_block_ends_with_its_signature(
+    upstream: StandInProvider,
+) -> None:
     body = message(
         thinking_block(0, "One.", signature="a"),
         thinking_block(1, signature="b"),
@@ -276,7 +282,7 @@ async def test_each_thinking_block_ends_with_its_signature(upstream: Upstream) -
     ]
 
 
-async def test_thinking_that_broke_off_has_no_end(upstream: Upstream) -> None:
+async def test_thinking_that_broke_off_has_no_end(upstream: StandInProvider) -> None:
     begun = thinking_block(0, "Let me", signature="a")[:2]
     said: list[Delta] = []
     with pytest.raises(ProviderIncomplete):
@@ -298,7 +304,7 @@ async def test_thinking_that_broke_off_has_no_end(upstream: Upstream) -> None:
     ],
 )
 async def test_nul_and_lone_surrogates_are_replaced(
-    upstream: Upstream, written: str, expected: str
+    upstream: StandInProvider, written: str, expected: str
 ) -> None:
     body = message(text_block(0, "TEXT")).replace(b"TEXT", written.encode())
     assert text(await answer(upstream, Reply(body))) == expected
@@ -309,7 +315,7 @@ async def test_nul_and_lone_surrogates_are_replaced(
 
 @pytest.mark.parametrize("missing", [1, 2, 3, 4])
 async def test_a_stream_without_its_last_event_is_incomplete(
-    upstream: Upstream, missing: int
+    upstream: StandInProvider, missing: int
 ) -> None:
     events: list[Event] = [start(), *text_block(0, "Hi"), message_delta(), STOP]
     said: list[Delta] = []
@@ -318,18 +324,22 @@ async def test_a_stream_without_its_last_event_is_incomplete(
     assert not any(isinstance(delta, ResponseEnd) for delta in said)
 
 
-async def test_an_event_cut_in_two_at_the_end_is_incomplete(upstream: Upstream) -> None:
+async def test_an_event_cut_in_two_at_the_end_is_incomplete(
+    upstream: StandInProvider,
+) -> None:
     body = message(text_block(0, "Hi"))
     with pytest.raises(ProviderIncomplete):
         await answer(upstream, Reply(body[: body.rindex(b"_stop")]))
 
 
-async def test_a_last_event_without_its_blank_line_counts(upstream: Upstream) -> None:
+async def test_a_last_event_without_its_blank_line_counts(
+    upstream: StandInProvider,
+) -> None:
     body = message(text_block(0, "Hi")).rstrip(b"\n")
     assert (await answer(upstream, Reply(body)))[-1] == ResponseEnd("end_turn")
 
 
-async def test_what_follows_the_end_is_not_read(upstream: Upstream) -> None:
+async def test_what_follows_the_end_is_not_read(upstream: StandInProvider) -> None:
     body = message(text_block(0, "Hi")) + sse(
         *text_block(1, "more"), error("api_error")
     )
@@ -339,7 +349,7 @@ async def test_what_follows_the_end_is_not_read(upstream: Upstream) -> None:
 
 
 async def test_an_event_that_is_no_json_fails_after_what_was_said(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     body = sse(start(), *text_block(0, "Hi")) + b'data: {"type": oops}\n\n'
     said: list[Delta] = []

@@ -10,10 +10,10 @@ from streaming.providers.base import (
     ThinkingEnd,
     TokenUsage,
 )
+from streaming.testing.provider import StandInProvider
 from tests.providers import wire_cases
 from tests.providers.anthropic_streams import answer, text, thinking, turn
 from tests.providers.wire_cases import FORMS, Form, WireCase
-from tests.upstream import Upstream
 
 STREAMS = wire_cases.streams("messages")
 WHOLE = [case for case in STREAMS if not case.expected["error"]]
@@ -68,12 +68,12 @@ def usage_of(case: WireCase) -> TokenUsage:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", WHOLE, ids=str)
 async def test_a_recorded_stream_yields_what_was_said(
-    upstream: Upstream, case: WireCase, form: Form
+    upstream: StandInProvider, case: WireCase, form: Form
 ) -> None:
     check(case, await answer(upstream, case.reply(form)))
 
 
-async def test_a_stream_may_come_one_byte_at_a_time(upstream: Upstream) -> None:
+async def test_a_stream_may_come_one_byte_at_a_time(upstream: StandInProvider) -> None:
     case = next(case for case in WHOLE if case.expected["tool_calls"])
     check(case, await answer(upstream, case.bytewise()))
 
@@ -81,7 +81,7 @@ async def test_a_stream_may_come_one_byte_at_a_time(upstream: Upstream) -> None:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", BROKEN, ids=str)
 async def test_a_recorded_failure_in_mid_stream_comes_after_what_was_said(
-    upstream: Upstream, case: WireCase, form: Form
+    upstream: StandInProvider, case: WireCase, form: Form
 ) -> None:
     said: list[Delta] = []
     with pytest.raises(ProviderError) as failure:
@@ -94,7 +94,7 @@ async def test_a_recorded_failure_in_mid_stream_comes_after_what_was_said(
 
 @pytest.mark.parametrize("case", ERRORS, ids=str)
 async def test_a_recorded_error_body_gets_its_code(
-    upstream: Upstream, case: WireCase
+    upstream: StandInProvider, case: WireCase
 ) -> None:
     with pytest.raises(ProviderError) as failure:
         await answer(upstream, case.error_reply())

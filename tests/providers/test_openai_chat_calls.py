@@ -7,6 +7,7 @@ from streaming.providers.base import (
     Delta,
     ResponseEnd,
 )
+from streaming.testing.provider import StandInProvider
 from tests.providers.openai_streams import (
     DONE,
     Payload,
@@ -15,14 +16,13 @@ from tests.providers.openai_streams import (
     chunks,
     fragment,
 )
-from tests.upstream import Upstream
 
 ROME = '{"city":"Rome"}'
 OSLO = '{"city":"Oslo"}'
 
 
 async def chat(
-    upstream: Upstream, *payloads: Payload, tail: bytes = DONE
+    upstream: StandInProvider, *payloads: Payload, tail: bytes = DONE
 ) -> list[Delta]:
     return await answer(upstream, "chat", chunks(*payloads) + tail)
 
@@ -33,7 +33,9 @@ def calls(deltas: list[Delta]) -> list[tuple[str, str]]:
     return [(part.name, part.arguments) for part in parts]
 
 
-async def test_a_tool_call_is_joined_from_its_fragments(upstream: Upstream) -> None:
+async def test_a_tool_call_is_joined_from_its_fragments(
+    upstream: StandInProvider,
+) -> None:
     deltas = await chat(
         upstream,
         fragment(index=0, id="call_1", name="weather"),
@@ -44,7 +46,9 @@ async def test_a_tool_call_is_joined_from_its_fragments(upstream: Upstream) -> N
     assert deltas == [ToolCallPart("call_1", "weather", ROME), ResponseEnd("tool_use")]
 
 
-async def test_parallel_calls_are_told_apart_by_their_index(upstream: Upstream) -> None:
+async def test_parallel_calls_are_told_apart_by_their_index(
+    upstream: StandInProvider,
+) -> None:
     deltas = await chat(
         upstream,
         fragment(index=0, id="call_1", name="weather"),
@@ -126,7 +130,9 @@ TWO_CALLS: dict[str, list[Payload]] = {
 
 
 @pytest.mark.parametrize("oddity", TWO_CALLS)
-async def test_two_calls_are_found_in_spite_of(upstream: Upstream, oddity: str) -> None:
+async def test_two_calls_are_found_in_spite_of(
+    upstream: StandInProvider, oddity: str
+) -> None:
     deltas = await chat(upstream, *TWO_CALLS[oddity], chunk("tool_calls"))
     assert calls(deltas) == [("weather", ROME), ("time", OSLO)]
     assert deltas[-1] == ResponseEnd("tool_use")
@@ -134,7 +140,7 @@ async def test_two_calls_are_found_in_spite_of(upstream: Upstream, oddity: str) 
 
 @pytest.mark.parametrize("id", [None, "", "same"])
 async def test_every_call_has_an_id_of_its_own(
-    upstream: Upstream, id: str | None
+    upstream: StandInProvider, id: str | None
 ) -> None:
     deltas = await chat(
         upstream,
@@ -148,7 +154,7 @@ async def test_every_call_has_an_id_of_its_own(
 
 
 async def test_a_second_call_of_the_same_tool_needs_neither_id_nor_index(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     deltas = await chat(
         upstream, fragment(ROME, name="weather"), fragment(OSLO, name="weather")
@@ -156,7 +162,7 @@ async def test_a_second_call_of_the_same_tool_needs_neither_id_nor_index(
     assert calls(deltas) == [("weather", ROME), ("weather", OSLO)]
 
 
-async def test_the_old_form_of_a_call_is_one(upstream: Upstream) -> None:
+async def test_the_old_form_of_a_call_is_one(upstream: StandInProvider) -> None:
     deltas = await chat(
         upstream,
         chunk(function_call={"name": "weather", "arguments": '{"city"'}),
@@ -168,20 +174,20 @@ async def test_the_old_form_of_a_call_is_one(upstream: Upstream) -> None:
 
 
 async def test_a_call_without_arguments_gets_an_empty_object(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     deltas = await chat(upstream, fragment(id="a", name="now"), chunk("tool_calls"))
     assert calls(deltas) == [("now", "{}")]
 
 
-async def test_a_call_without_a_name_is_none(upstream: Upstream) -> None:
+async def test_a_call_without_a_name_is_none(upstream: StandInProvider) -> None:
     deltas = await chat(upstream, fragment(ROME, id="a"), chunk("tool_calls"))
     assert deltas == [ResponseEnd("end_turn")]
 
 
 @pytest.mark.parametrize("finish", ["stop", None])
 async def test_calls_count_whatever_the_finish_reason_says(
-    upstream: Upstream, finish: str | None
+    upstream: StandInProvider, finish: str | None
 ) -> None:
     deltas = await chat(upstream, fragment(ROME, id="a", name="w"), chunk(finish))
     assert deltas == [ToolCallPart("a", "w", ROME), ResponseEnd("tool_use")]
@@ -189,7 +195,7 @@ async def test_calls_count_whatever_the_finish_reason_says(
 
 @pytest.mark.parametrize("arguments", ['{"city": "Ro', ""])
 async def test_a_call_cut_by_the_token_limit_never_comes(
-    upstream: Upstream, arguments: str
+    upstream: StandInProvider, arguments: str
 ) -> None:
     deltas = await chat(
         upstream,

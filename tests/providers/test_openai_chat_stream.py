@@ -16,6 +16,7 @@ from streaming.providers.base import (
     ThinkingEnd,
     TokenUsage,
 )
+from streaming.testing.provider import StandInProvider
 from tests.providers.openai_streams import (
     DONE,
     Payload,
@@ -27,7 +28,6 @@ from tests.providers.openai_streams import (
     text,
     thinking,
 )
-from tests.upstream import Upstream
 
 USAGE = {
     "prompt_tokens": 100,
@@ -42,13 +42,13 @@ ROME = '{"city":"Rome"}'
 
 
 async def chat(
-    upstream: Upstream, *payloads: Payload, tail: bytes = DONE
+    upstream: StandInProvider, *payloads: Payload, tail: bytes = DONE
 ) -> list[Delta]:
     return await answer(upstream, "chat", chunks(*payloads) + tail)
 
 
 async def test_text_comes_as_it_is_written_and_usage_from_its_own_chunk(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     deltas = await chat(
         upstream,
@@ -66,7 +66,9 @@ async def test_text_comes_as_it_is_written_and_usage_from_its_own_chunk(
     ]
 
 
-async def test_usage_may_be_counted_up_in_every_chunk(upstream: Upstream) -> None:
+async def test_usage_may_be_counted_up_in_every_chunk(
+    upstream: StandInProvider,
+) -> None:
     deltas = await chat(
         upstream,
         chunk(content="a") | {"usage": {"prompt_tokens": 9, "completion_tokens": 1.0}},
@@ -77,7 +79,7 @@ async def test_usage_may_be_counted_up_in_every_chunk(upstream: Upstream) -> Non
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
 async def test_reasoning_of_other_servers_is_thinking_and_remembers_its_field(
-    upstream: Upstream, field: str
+    upstream: StandInProvider, field: str
 ) -> None:
     deltas = await chat(
         upstream,
@@ -96,7 +98,7 @@ async def test_reasoning_of_other_servers_is_thinking_and_remembers_its_field(
 
 
 async def test_reasoning_that_is_sent_in_two_fields_is_told_once(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     deltas = await chat(
         upstream, chunk(reasoning="Hm.", reasoning_content="Hm."), chunk("stop")
@@ -105,7 +107,7 @@ async def test_reasoning_that_is_sent_in_two_fields_is_told_once(
 
 
 async def test_reasoning_right_before_a_call_is_a_part_of_its_own(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     deltas = await chat(
         upstream, chunk(reasoning="Hm."), fragment(ROME, id="a", name="weather")
@@ -116,7 +118,7 @@ async def test_reasoning_right_before_a_call_is_a_part_of_its_own(
     ]
 
 
-async def test_a_refusal_is_told_as_such(upstream: Upstream) -> None:
+async def test_a_refusal_is_told_as_such(upstream: StandInProvider) -> None:
     deltas = await chat(upstream, chunk(refusal="I ca"), chunk(refusal="n't."))
     assert text(deltas) == "I can't."
     assert deltas[-1] == ResponseEnd("refusal")
@@ -132,18 +134,18 @@ async def test_a_refusal_is_told_as_such(upstream: Upstream) -> None:
     ],
 )
 async def test_finish_reasons(
-    upstream: Upstream, finish: str, stop_reason: str
+    upstream: StandInProvider, finish: str, stop_reason: str
 ) -> None:
     deltas = await chat(upstream, chunk(content="a"), chunk(finish))
     assert deltas[-1].stop_reason == stop_reason  # type: ignore[union-attr]
 
 
-async def test_content_may_be_a_list_of_parts(upstream: Upstream) -> None:
+async def test_content_may_be_a_list_of_parts(upstream: StandInProvider) -> None:
     parts = [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}, "?"]
     assert text(await chat(upstream, chunk(content=parts))) == "Hello"
 
 
-async def test_only_the_first_choice_counts(upstream: Upstream) -> None:
+async def test_only_the_first_choice_counts(upstream: StandInProvider) -> None:
     second = {"index": 1, "delta": {"content": "no"}, "finish_reason": "length"}
     first = {"delta": {"content": "yes"}, "finish_reason": "stop"}
     deltas = await chat(upstream, {"choices": [second, first]})
@@ -155,34 +157,38 @@ async def test_only_the_first_choice_counts(upstream: Upstream) -> None:
     [{}, {"choices": []}, {"choices": None}, {"choices": [{"delta": None}]}],
 )
 async def test_chunks_that_say_nothing_are_passed_over(
-    upstream: Upstream, nothing: Payload
+    upstream: StandInProvider, nothing: Payload
 ) -> None:
     deltas = await chat(upstream, nothing, chunk(content="Hi"), nothing, chunk("stop"))
     assert text(deltas) == "Hi"
 
 
-async def test_a_finish_reason_without_done_is_an_end(upstream: Upstream) -> None:
+async def test_a_finish_reason_without_done_is_an_end(
+    upstream: StandInProvider,
+) -> None:
     deltas = await chat(upstream, chunk(content="Hi"), chunk("stop"), tail=b"")
     assert deltas[-1] == ResponseEnd("end_turn")
 
 
-async def test_done_without_a_finish_reason_is_an_end(upstream: Upstream) -> None:
+async def test_done_without_a_finish_reason_is_an_end(
+    upstream: StandInProvider,
+) -> None:
     deltas = await chat(upstream, chunk(content="Hi"), tail=b"data:[DONE]\n\n")
     assert deltas[-1] == ResponseEnd("end_turn")
 
 
-async def test_done_may_lack_its_blank_line(upstream: Upstream) -> None:
+async def test_done_may_lack_its_blank_line(upstream: StandInProvider) -> None:
     deltas = await chat(upstream, chunk(content="Hi"), tail=b"data: [DONE]\n")
     assert deltas[-1] == ResponseEnd("end_turn")
 
 
-async def test_neither_of_them_is_incomplete(upstream: Upstream) -> None:
+async def test_neither_of_them_is_incomplete(upstream: StandInProvider) -> None:
     call = fragment(ROME, id="a", name="weather")
     with pytest.raises(ProviderIncomplete):
         await chat(upstream, chunk(content="Hi"), call, tail=b"")
 
 
-async def test_blank_data_is_a_sign_of_life(upstream: Upstream) -> None:
+async def test_blank_data_is_a_sign_of_life(upstream: StandInProvider) -> None:
     body = b": ping\n\ndata: \n\n" + chunks(chunk("stop", content="Hi")) + DONE
     assert text(await answer(upstream, "chat", body)) == "Hi"
 
@@ -197,7 +203,7 @@ async def test_blank_data_is_a_sign_of_life(upstream: Upstream) -> None:
     ],
 )
 async def test_an_error_in_a_chunk_is_our_error(
-    upstream: Upstream, error: object, kind: type[ProviderError], retryable: bool
+    upstream: StandInProvider, error: object, kind: type[ProviderError], retryable: bool
 ) -> None:
     with pytest.raises(kind) as caught:
         await chat(upstream, chunk(content="Hi"), {"error": error})
@@ -207,7 +213,7 @@ async def test_an_error_in_a_chunk_is_our_error(
 
 @pytest.mark.parametrize("finish", ["error", "insufficient_system_resource"])
 async def test_a_finish_reason_that_tells_of_a_failure_is_our_error(
-    upstream: Upstream, finish: str
+    upstream: StandInProvider, finish: str
 ) -> None:
     with pytest.raises(ProviderError) as caught:
         await chat(upstream, chunk(content="Hi"), chunk(finish))

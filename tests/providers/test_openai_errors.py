@@ -14,6 +14,7 @@ from streaming.exceptions import (
     ProviderTimeout,
 )
 from streaming.providers.base import Delta, ResponseEnd, TextDelta
+from streaming.testing.provider import Reply, StandInProvider
 from tests.providers.openai_streams import (
     DONE,
     HELLO,
@@ -28,7 +29,6 @@ from tests.providers.openai_streams import (
     said,
     text,
 )
-from tests.upstream import Reply, Upstream
 
 APIS: list[Api] = ["responses", "chat"]
 BEGUN = {"responses": events(*said("Hel")), "chat": chunks(chunk(content="Hel"))}
@@ -59,7 +59,7 @@ def error_reply(
     ],
 )
 async def test_an_error_answer_is_our_error_without_its_words(
-    upstream: Upstream,
+    upstream: StandInProvider,
     api: Api,
     status: int,
     code: str | None,
@@ -75,14 +75,14 @@ async def test_an_error_answer_is_our_error_without_its_words(
 
 @pytest.mark.parametrize("body", [b"", b"<html>Bad gateway</html>", b"[]", b"null"])
 async def test_an_error_answer_need_not_be_json(
-    upstream: Upstream, body: bytes
+    upstream: StandInProvider, body: bytes
 ) -> None:
     with pytest.raises(ProviderError) as caught:
         await answer(upstream, "chat", Reply(body, 502, "text/html"))
     assert caught.value.retryable
 
 
-async def test_the_sdk_itself_does_not_retry(upstream: Upstream) -> None:
+async def test_the_sdk_itself_does_not_retry(upstream: StandInProvider) -> None:
     reply = error_reply(429, {"message": "m"}, {"retry-after": "7"})
     with pytest.raises(ProviderRateLimited) as caught:
         await answer(upstream, "chat", reply)
@@ -90,7 +90,9 @@ async def test_the_sdk_itself_does_not_retry(upstream: Upstream) -> None:
     assert len(upstream.requests) == 1
 
 
-async def test_a_server_that_is_not_there_is_our_error(upstream: Upstream) -> None:
+async def test_a_server_that_is_not_there_is_our_error(
+    upstream: StandInProvider,
+) -> None:
     async with openai_at(upstream, "chat", base_url="http://127.0.0.1:9/v1") as gone:
         with pytest.raises(ProviderError) as caught:
             await read(gone)
@@ -108,7 +110,7 @@ async def test_a_server_that_is_not_there_is_our_error(upstream: Upstream) -> No
     ],
 )
 async def test_a_stream_that_breaks_off_is_an_error_after_what_it_told(
-    upstream: Upstream, api: Api, end: str, kind: type[ProviderError]
+    upstream: StandInProvider, api: Api, end: str, kind: type[ProviderError]
 ) -> None:
     upstream.reply(Reply(BEGUN[api], end=end))  # type: ignore[arg-type]
     told: list[Delta] = []
@@ -124,7 +126,7 @@ async def test_a_stream_that_breaks_off_is_an_error_after_what_it_told(
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("end", ["cut", "reset", "hang"])
 async def test_what_happens_after_the_end_is_of_no_matter(
-    upstream: Upstream, api: Api, end: str
+    upstream: StandInProvider, api: Api, end: str
 ) -> None:
     reply = Reply(BEGUN[api] + REST[api], end=end)  # type: ignore[arg-type]
     deltas = await answer(upstream, api, reply)
@@ -133,7 +135,7 @@ async def test_what_happens_after_the_end_is_of_no_matter(
 
 @pytest.mark.parametrize("api", APIS)
 async def test_closing_the_stream_closes_the_connection_within_a_second(
-    upstream: Upstream, api: Api
+    upstream: StandInProvider, api: Api
 ) -> None:
     upstream.reply(Reply(BEGUN[api], end="hang"))
     async with openai_at(upstream, api) as provider:
@@ -146,7 +148,7 @@ async def test_closing_the_stream_closes_the_connection_within_a_second(
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("begun", [True, False])
 async def test_cancelling_the_reader_closes_the_connection_within_a_second(
-    upstream: Upstream, api: Api, begun: bool
+    upstream: StandInProvider, api: Api, begun: bool
 ) -> None:
     upstream.reply(Reply(BEGUN[api] if begun else b"", end="hang"))
     async with openai_at(upstream, api) as provider:
@@ -162,7 +164,7 @@ async def test_cancelling_the_reader_closes_the_connection_within_a_second(
 
 @pytest.mark.parametrize("api", APIS)
 async def test_the_calls_of_a_loop_share_a_connection(
-    upstream: Upstream, api: Api
+    upstream: StandInProvider, api: Api
 ) -> None:
     upstream.reply(Reply(BEGUN[api] + REST[api]), Reply(BEGUN[api] + REST[api]))
     async with openai_at(upstream, api) as provider:
@@ -171,7 +173,9 @@ async def test_the_calls_of_a_loop_share_a_connection(
 
 
 @pytest.mark.parametrize("api", APIS)
-async def test_many_runs_use_one_provider_at_once(upstream: Upstream, api: Api) -> None:
+async def test_many_runs_use_one_provider_at_once(
+    upstream: StandInProvider, api: Api
+) -> None:
     reply = Reply(BEGUN[api] + REST[api], chunk_size=20, delay=0.005)
     upstream.reply(*[reply] * 20)
     async with openai_at(upstream, api) as provider:

@@ -11,6 +11,7 @@ from streaming.messages import (
     ToolCallPart,
 )
 from streaming.providers.base import TokenUsage
+from streaming.testing.provider import Reply, StandInProvider
 from tests.providers.openai_streams import (
     DONE,
     Api,
@@ -28,7 +29,6 @@ from tests.providers.openai_streams import (
     said,
     thought,
 )
-from tests.upstream import Reply, Upstream
 
 ROME = '{"city":"Rome \\u2600 🌞"}'
 TEXT = "Grüße aus 東京 🗼\r\n\u2028data: [DONE]\n\n"
@@ -74,7 +74,7 @@ PARTS: dict[Api, list[Part]] = {
 }
 
 
-async def check(upstream: Upstream, api: Api, reply: Reply) -> None:
+async def check(upstream: StandInProvider, api: Api, reply: Reply) -> None:
     turn = joined(await answer(upstream, api, reply))
     assert turn.message == Message("assistant", PARTS[api])
     assert turn.usage == TokenUsage(3, 4)
@@ -85,7 +85,7 @@ async def check(upstream: Upstream, api: Api, reply: Reply) -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 61, 997, 0])
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
 async def test_pieces_of_any_size_and_any_line_end(
-    upstream: Upstream, api: Api, size: int, line_end: bytes
+    upstream: StandInProvider, api: Api, size: int, line_end: bytes
 ) -> None:
     body = STREAMS[api].replace(b"\n", line_end)
     await check(upstream, api, Reply(body, chunk_size=size))
@@ -93,14 +93,14 @@ async def test_pieces_of_any_size_and_any_line_end(
 
 @pytest.mark.parametrize("api", STREAMS)
 @pytest.mark.parametrize("size", [1, 50, 0])
-async def test_gzip(upstream: Upstream, api: Api, size: int) -> None:
+async def test_gzip(upstream: StandInProvider, api: Api, size: int) -> None:
     reply = Reply(STREAMS[api], chunk_size=size, gzip=True, delay=1e-6)
     await check(upstream, api, reply)
 
 
 @pytest.mark.parametrize("api", STREAMS)
 async def test_names_of_events_and_a_byte_order_mark_do_not_matter(
-    upstream: Upstream, api: Api
+    upstream: StandInProvider, api: Api
 ) -> None:
     lines = STREAMS[api].split(b"\n")
     bare = [line for line in lines if not line.startswith(b"event:")]

@@ -4,6 +4,7 @@ from typing import Any
 
 from streaming.messages import Message, ToolCallPart, ToolResultPart, user_message
 from streaming.providers.base import Delta, ModelRequest, Provider, ResponseEnd
+from streaming.testing.provider import Reply, StandInProvider
 from tests.providers.openai_streams import (
     DONE,
     WEATHER,
@@ -24,7 +25,6 @@ from tests.providers.openai_streams import (
     text,
     thought,
 )
-from tests.upstream import Reply, Upstream
 
 QUESTION = "Where is it warmer, in Rome or in Oslo?"
 ROME = '{"city":"Rome"}'
@@ -51,7 +51,7 @@ async def loop(provider: Provider) -> list[Delta]:
         messages += [message, run_tools(message)]
 
 
-async def second_request(upstream: Upstream, api: Api, *bodies: bytes) -> Any:  # noqa: ANN401
+async def second_request(upstream: StandInProvider, api: Api, *bodies: bytes) -> Any:  # noqa: ANN401
     """What the second call of a loop sends, and that the loop ends well."""
     upstream.reply(*map(Reply, bodies))
     async with openai_at(upstream, api) as provider:
@@ -66,7 +66,7 @@ async def second_request(upstream: Upstream, api: Api, *bodies: bytes) -> Any:  
 
 
 async def test_responses_get_their_reasoning_their_calls_and_the_results(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     summary = [{"type": "summary_text", "text": "Two cities."}]
     reasoning = reasoning_item(encrypted="gAAAAB-whole", summary=summary)
@@ -102,7 +102,7 @@ async def test_responses_get_their_reasoning_their_calls_and_the_results(
 
 
 async def test_chat_gets_its_calls_and_a_message_for_each_result(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     added = await second_request(
         upstream,
@@ -134,7 +134,7 @@ async def test_chat_gets_its_calls_and_a_message_for_each_result(
 
 
 async def test_chat_gets_its_open_reasoning_and_the_ids_that_we_made(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     assistant, result = await second_request(
         upstream,
@@ -154,7 +154,7 @@ async def test_chat_gets_its_open_reasoning_and_the_ids_that_we_made(
 
 
 async def test_a_call_that_another_provider_made_can_be_answered_here(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     call = ToolCallPart("toolu_01", "weather", ROME)
     messages = [user_message(QUESTION), Message("assistant", [call])]

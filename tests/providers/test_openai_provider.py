@@ -7,6 +7,7 @@ import pytest
 from streaming.providers.base import ModelRequest, ProviderOptions
 from streaming.providers.openai import OpenAIProvider
 from streaming.providers.openai.models import DEFAULT_MODEL
+from streaming.testing.provider import StandInProvider
 from tests.providers.openai_streams import (
     HELLO,
     WEATHER,
@@ -17,12 +18,13 @@ from tests.providers.openai_streams import (
     events,
     said,
 )
-from tests.upstream import Upstream
 
 WITH_TOOLS = ModelRequest(system="", messages=HELLO.messages, tools=[WEATHER])
 
 
-async def test_responses_are_asked_for_as_the_api_wants_it(upstream: Upstream) -> None:
+async def test_responses_are_asked_for_as_the_api_wants_it(
+    upstream: StandInProvider,
+) -> None:
     body = events(*said("Hi"), ended())
     await answer(upstream, "responses", body, WITH_TOOLS, max_tokens=2000)
     [request] = upstream.requests
@@ -55,7 +57,9 @@ async def test_responses_are_asked_for_as_the_api_wants_it(upstream: Upstream) -
     }
 
 
-async def test_chat_is_asked_for_as_other_servers_know_it(upstream: Upstream) -> None:
+async def test_chat_is_asked_for_as_other_servers_know_it(
+    upstream: StandInProvider,
+) -> None:
     body = chunks(chunk("stop", content="Hi"))
     request = ModelRequest(system="Be brief.", messages=HELLO.messages, tools=[WEATHER])
     await answer(upstream, "chat", body, request, model="llama", max_tokens=2000)
@@ -83,7 +87,7 @@ async def test_chat_is_asked_for_as_other_servers_know_it(upstream: Upstream) ->
     }
 
 
-async def test_a_server_of_ones_own_needs_no_key(upstream: Upstream) -> None:
+async def test_a_server_of_ones_own_needs_no_key(upstream: StandInProvider) -> None:
     body = chunks(chunk("stop", content="Hi"))
     await answer(upstream, "chat", body, api_key="")
     assert upstream.requests[0].headers["authorization"]

@@ -15,6 +15,7 @@ from streaming.providers.base import (
     TextDelta,
     TokenUsage,
 )
+from streaming.testing.provider import Reply, StandInProvider
 from tests.providers.openai_streams import (
     HELLO,
     Payload,
@@ -27,7 +28,6 @@ from tests.providers.openai_streams import (
     said,
     text,
 )
-from tests.upstream import Reply, Upstream
 
 USAGE = {
     "input_tokens": 100,
@@ -38,38 +38,40 @@ USAGE = {
 }
 
 
-async def responses(upstream: Upstream, *payloads: Payload) -> list[Delta]:
+async def responses(upstream: StandInProvider, *payloads: Payload) -> list[Delta]:
     return await answer(upstream, "responses", events(*payloads))
 
 
-async def test_a_refusal_is_told_as_such(upstream: Upstream) -> None:
+async def test_a_refusal_is_told_as_such(upstream: StandInProvider) -> None:
     deltas = await responses(
         upstream, event("refusal.delta", delta="I can't help with that."), ended()
     )
     assert deltas == [TextDelta("I can't help with that."), ResponseEnd("refusal")]
 
 
-async def test_a_content_filter_is_a_refusal(upstream: Upstream) -> None:
+async def test_a_content_filter_is_a_refusal(upstream: StandInProvider) -> None:
     details = {"reason": "content_filter"}
     deltas = await responses(upstream, ended("incomplete", incomplete_details=details))
     assert deltas == [ResponseEnd("refusal")]
 
 
-async def test_a_policy_that_stops_the_answer_is_a_refusal(upstream: Upstream) -> None:
+async def test_a_policy_that_stops_the_answer_is_a_refusal(
+    upstream: StandInProvider,
+) -> None:
     error = {"code": "bio_policy", "message": "…"}
     deltas = await responses(upstream, *said("So"), ended("failed", error=error))
     assert deltas == [TextDelta("So"), ResponseEnd("refusal")]
 
 
 async def test_an_answer_cut_short_ends_so_whatever_the_event_is_called(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     details = {"reason": "max_output_tokens"}
     deltas = await responses(upstream, *said("So"), ended(incomplete_details=details))
     assert deltas[-1] == ResponseEnd("max_tokens")
 
 
-async def test_a_refusal_without_deltas_is_told_too(upstream: Upstream) -> None:
+async def test_a_refusal_without_deltas_is_told_too(upstream: StandInProvider) -> None:
     refusal = {"type": "refusal", "refusal": "No."}
     deltas = await responses(
         upstream, item_done({"type": "message", "content": [refusal]}), ended()
@@ -87,7 +89,7 @@ async def test_a_refusal_without_deltas_is_told_too(upstream: Upstream) -> None:
     ],
 )
 async def test_exhausted_quota_is_not_worth_a_retry_in_whatever_form_it_is_told(
-    upstream: Upstream, error: Payload
+    upstream: StandInProvider, error: Payload
 ) -> None:
     with pytest.raises(ProviderRateLimited) as caught:
         await responses(upstream, error)
@@ -99,7 +101,7 @@ async def test_exhausted_quota_is_not_worth_a_retry_in_whatever_form_it_is_told(
     [("server_error", True), ("rate_limit_exceeded", True), ("invalid_prompt", False)],
 )
 async def test_a_failed_response_is_our_error_and_never_its_raw_words(
-    upstream: Upstream, code: str, retryable: bool
+    upstream: StandInProvider, code: str, retryable: bool
 ) -> None:
     error = {"code": code, "message": "secret internals at sk-123"}
     with pytest.raises(ProviderError) as caught:
@@ -109,7 +111,7 @@ async def test_a_failed_response_is_our_error_and_never_its_raw_words(
 
 
 async def test_what_came_before_a_failure_in_the_same_read_is_told(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     upstream.reply(Reply(events(*said("So far"), ended("failed", usage=USAGE))))
     told: list[Delta] = []
@@ -122,24 +124,26 @@ async def test_what_came_before_a_failure_in_the_same_read_is_told(
 
 @pytest.mark.parametrize("tail", [b"", b"data: [DONE]\n\n"])
 async def test_a_stream_without_its_terminal_event_is_incomplete(
-    upstream: Upstream, tail: bytes
+    upstream: StandInProvider, tail: bytes
 ) -> None:
     with pytest.raises(ProviderIncomplete):
         await answer(upstream, "responses", events(*said("Half")) + tail)
 
 
-async def test_nothing_after_the_terminal_event_matters(upstream: Upstream) -> None:
+async def test_nothing_after_the_terminal_event_matters(
+    upstream: StandInProvider,
+) -> None:
     body = events(*said("Hi"), ended()) + b"data: [DONE]\n\ndata: garbage\n\n"
     assert (await answer(upstream, "responses", body))[-1] == ResponseEnd("end_turn")
 
 
-async def test_an_event_that_is_no_json_is_an_error(upstream: Upstream) -> None:
+async def test_an_event_that_is_no_json_is_an_error(upstream: StandInProvider) -> None:
     with pytest.raises(ProviderError, match="cannot be read"):
         await answer(upstream, "responses", b"data: <html>\n\n")
 
 
 async def test_odd_characters_arrive_as_ones_that_can_be_stored(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     delta = json.dumps(event("output_text.delta", delta="a\0b\ud83dc"))
     body = f"data: {delta}\n\n".encode() + events(ended())

@@ -11,6 +11,7 @@ from streaming.providers.base import (
     ThinkingEnd,
     TokenUsage,
 )
+from streaming.testing.provider import StandInProvider
 from tests.providers.openai_streams import (
     Payload,
     answer,
@@ -26,7 +27,6 @@ from tests.providers.openai_streams import (
     thinking,
     thought,
 )
-from tests.upstream import Upstream
 
 USAGE = {
     "input_tokens": 100,
@@ -37,12 +37,12 @@ USAGE = {
 }
 
 
-async def responses(upstream: Upstream, *payloads: Payload) -> list[Delta]:
+async def responses(upstream: StandInProvider, *payloads: Payload) -> list[Delta]:
     return await answer(upstream, "responses", events(*payloads))
 
 
 async def test_text_comes_as_it_is_written_and_usage_before_the_end(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     deltas = await responses(
         upstream,
@@ -61,7 +61,7 @@ async def test_text_comes_as_it_is_written_and_usage_before_the_end(
 
 
 async def test_a_reasoning_item_is_kept_whole_behind_its_summary(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     item = reasoning_item(summary=[{"type": "summary_text", "text": "Think."}])
     deltas = await responses(
@@ -80,20 +80,26 @@ async def test_a_reasoning_item_is_kept_whole_behind_its_summary(
     assert joined(deltas).message.parts[0] == ThinkingPart("Think.", "openai", item)
 
 
-async def test_reasoning_that_is_not_shown_is_kept_too(upstream: Upstream) -> None:
+async def test_reasoning_that_is_not_shown_is_kept_too(
+    upstream: StandInProvider,
+) -> None:
     item = reasoning_item()
     deltas = await responses(upstream, item_done(item), ended())
     assert deltas == [ThinkingEnd("openai", item), ResponseEnd("end_turn")]
 
 
-async def test_open_reasoning_of_other_servers_is_thinking(upstream: Upstream) -> None:
+async def test_open_reasoning_of_other_servers_is_thinking(
+    upstream: StandInProvider,
+) -> None:
     deltas = await responses(
         upstream, event("reasoning_text.delta", delta="Hmm."), ended()
     )
     assert thinking(deltas) == "Hmm."
 
 
-async def test_parallel_tool_calls_come_whole_and_in_order(upstream: Upstream) -> None:
+async def test_parallel_tool_calls_come_whole_and_in_order(
+    upstream: StandInProvider,
+) -> None:
     deltas = await responses(
         upstream,
         event("output_item.added", 0, item=call_item("", status="in_progress")),
@@ -123,14 +129,14 @@ async def test_parallel_tool_calls_come_whole_and_in_order(upstream: Upstream) -
     ],
 )
 async def test_arguments_that_the_finished_item_lacks_are_those_told_before(
-    upstream: Upstream, told: list[Payload]
+    upstream: StandInProvider, told: list[Payload]
 ) -> None:
     deltas = await responses(upstream, *told, item_done(call_item("")), ended())
     assert deltas[0] == ToolCallPart("call_1", "weather", '{"city":"Rome"}')
 
 
 async def test_a_call_without_arguments_gets_an_empty_object(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     deltas = await responses(upstream, item_done(call_item("")), ended())
     assert deltas == [ToolCallPart("call_1", "weather", "{}"), ResponseEnd("tool_use")]
@@ -138,7 +144,7 @@ async def test_a_call_without_arguments_gets_an_empty_object(
 
 @pytest.mark.parametrize("status", ["incomplete", "in_progress", None])
 async def test_a_call_cut_by_the_token_limit_never_comes(
-    upstream: Upstream, status: str | None
+    upstream: StandInProvider, status: str | None
 ) -> None:
     deltas = await responses(
         upstream,
@@ -151,7 +157,7 @@ async def test_a_call_cut_by_the_token_limit_never_comes(
 
 
 async def test_finished_items_are_told_where_a_server_sends_no_deltas(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     deltas = await responses(
         upstream,
@@ -163,7 +169,7 @@ async def test_finished_items_are_told_where_a_server_sends_no_deltas(
 
 
 async def test_the_output_of_the_last_event_is_told_when_nothing_else_was(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     message = {"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}
     deltas = await responses(upstream, ended(output=[message, call_item()]))
@@ -175,7 +181,7 @@ async def test_the_output_of_the_last_event_is_told_when_nothing_else_was(
 
 
 async def test_the_deltas_count_where_the_finished_item_says_more(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     message = {"type": "message", "content": [{"text": "Hello and more"}]}
     deltas = await responses(
@@ -184,7 +190,9 @@ async def test_the_deltas_count_where_the_finished_item_says_more(
     assert text(deltas) == "Hello"
 
 
-async def test_messages_keep_the_label_of_their_phase(upstream: Upstream) -> None:
+async def test_messages_keep_the_label_of_their_phase(
+    upstream: StandInProvider,
+) -> None:
     def begun(phase: str, index: int) -> Payload:
         item = {"type": "message", "phase": phase, "content": []}
         return event("output_item.added", index, item=item)
@@ -207,7 +215,7 @@ async def test_messages_keep_the_label_of_their_phase(upstream: Upstream) -> Non
 
 
 async def test_events_and_items_that_are_not_known_are_passed_over(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     deltas = await responses(
         upstream,

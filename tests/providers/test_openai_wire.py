@@ -8,10 +8,10 @@ import pytest
 from streaming.exceptions import ProviderError, ProviderRateLimited, ProviderRefusedKey
 from streaming.messages import ToolCallPart
 from streaming.providers.base import Delta, ResponseEnd, ThinkingEnd, TokenUsage
+from streaming.testing.provider import Reply, StandInProvider
 from tests.providers import wire_cases
 from tests.providers.openai_streams import Api, answer, joined, text, thinking
 from tests.providers.wire_cases import FORMS, Form, WireCase
-from tests.upstream import Reply, Upstream
 
 APIS: tuple[Api, ...] = ("responses", "chat")
 STREAMS = [case for api in APIS for case in wire_cases.streams(api)]
@@ -51,7 +51,9 @@ def usage(told: Mapping[str, Any] | None) -> TokenUsage:
     )
 
 
-async def recorded(upstream: Upstream, case: WireCase, reply: Reply) -> list[Delta]:
+async def recorded(
+    upstream: StandInProvider, case: WireCase, reply: Reply
+) -> list[Delta]:
     api: Api = "responses" if case.api == "responses" else "chat"
     return await answer(upstream, api, reply)
 
@@ -71,19 +73,21 @@ def check(deltas: Sequence[Delta], expected: Mapping[str, Any]) -> None:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", ANSWERS, ids=str)
 async def test_a_recorded_answer_is_what_is_expected(
-    upstream: Upstream, case: WireCase, form: Form
+    upstream: StandInProvider, case: WireCase, form: Form
 ) -> None:
     check(await recorded(upstream, case, case.reply(form)), case.expected)
 
 
-async def test_a_recorded_answer_may_come_byte_by_byte(upstream: Upstream) -> None:
+async def test_a_recorded_answer_may_come_byte_by_byte(
+    upstream: StandInProvider,
+) -> None:
     case = next(case for case in ANSWERS if "🌍" in case.expected["text"])
     check(await recorded(upstream, case, case.bytewise()), case.expected)
 
 
 @pytest.mark.parametrize("case", ENCRYPTED, ids=str)
 async def test_encrypted_reasoning_is_kept_as_it_was_when_whole(
-    upstream: Upstream, case: WireCase
+    upstream: StandInProvider, case: WireCase
 ) -> None:
     deltas = await recorded(upstream, case, case.reply())
     [item] = [d.opaque for d in deltas if isinstance(d, ThinkingEnd)]
@@ -97,7 +101,7 @@ async def test_encrypted_reasoning_is_kept_as_it_was_when_whole(
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", FAILURES, ids=str)
 async def test_a_recorded_failure_in_a_stream_is_our_error(
-    upstream: Upstream, case: WireCase, form: Form
+    upstream: StandInProvider, case: WireCase, form: Form
 ) -> None:
     with pytest.raises(ProviderRateLimited) as caught:
         await recorded(upstream, case, case.reply(form))
@@ -106,7 +110,7 @@ async def test_a_recorded_failure_in_a_stream_is_our_error(
 
 @pytest.mark.parametrize("case", ERRORS, ids=str)
 async def test_a_recorded_error_answer_is_our_error_without_its_words(
-    upstream: Upstream, case: WireCase
+    upstream: StandInProvider, case: WireCase
 ) -> None:
     with pytest.raises(ProviderError) as caught:
         await recorded(upstream, case, case.error_reply())

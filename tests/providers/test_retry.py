@@ -17,6 +17,7 @@ from streaming.exceptions import (
 from streaming.providers import make_provider
 from streaming.providers.base import Delta, ProviderOptions, TokenUsage
 from streaming.providers.retry import RetryingProvider
+from streaming.testing.provider import Reply, StandInProvider
 from tests.providers.anthropic_streams import (
     HELLO,
     PING,
@@ -34,7 +35,6 @@ from tests.providers.anthropic_streams import (
     tool_block,
     turn,
 )
-from tests.upstream import Reply, Upstream
 
 GOOD = Reply(message(text_block(0, "Hello")))
 BEGUN = sse(start(), *text_block(0, "Hel"))
@@ -66,7 +66,7 @@ OVERLOADED = failing(529, "overloaded_error")
     ],
 )
 async def test_a_passing_failure_before_the_first_word_is_not_seen(
-    upstream: Upstream, failure: Reply
+    upstream: StandInProvider, failure: Reply
 ) -> None:
     deltas = await answer(upstream, failure, GOOD, max_retries=2)
     assert text(deltas) == "Hello"
@@ -74,7 +74,9 @@ async def test_a_passing_failure_before_the_first_word_is_not_seen(
     assert upstream.requests[0].body == upstream.requests[1].body
 
 
-async def test_it_is_told_once_the_retries_are_used_up(upstream: Upstream) -> None:
+async def test_it_is_told_once_the_retries_are_used_up(
+    upstream: StandInProvider,
+) -> None:
     with pytest.raises(ProviderError, match="overloaded"):
         await answer(upstream, OVERLOADED, failing(500), OVERLOADED, max_retries=2)
     assert len(upstream.requests) == 3
@@ -92,14 +94,16 @@ async def test_it_is_told_once_the_retries_are_used_up(upstream: Upstream) -> No
     ],
 )
 async def test_a_lasting_failure_is_told_at_once(
-    upstream: Upstream, failure: Reply, expected: type[ProviderError]
+    upstream: StandInProvider, failure: Reply, expected: type[ProviderError]
 ) -> None:
     with pytest.raises(expected):
         await answer(upstream, failure, GOOD, max_retries=2)
     assert len(upstream.requests) == 1
 
 
-async def test_a_failure_after_the_first_word_is_told(upstream: Upstream) -> None:
+async def test_a_failure_after_the_first_word_is_told(
+    upstream: StandInProvider,
+) -> None:
     broken = Reply(BEGUN + sse(error("overloaded_error")))
     said: list[Delta] = []
     with pytest.raises(ProviderError, match="overloaded"):
@@ -108,20 +112,24 @@ async def test_a_failure_after_the_first_word_is_told(upstream: Upstream) -> Non
     assert len(upstream.requests) == 1
 
 
-async def test_usage_is_that_of_the_attempt_that_answered(upstream: Upstream) -> None:
+async def test_usage_is_that_of_the_attempt_that_answered(
+    upstream: StandInProvider,
+) -> None:
     failed = Reply(sse(start(input_tokens=999), error("overloaded_error")))
     deltas = await answer(upstream, failed, GOOD, max_retries=1)
     assert turn(deltas).usage == TokenUsage(input_tokens=10, output_tokens=5)
 
 
-async def test_the_provider_says_how_long_to_wait(upstream: Upstream) -> None:
+async def test_the_provider_says_how_long_to_wait(upstream: StandInProvider) -> None:
     limited = failing(429, "rate_limit_error", {"retry-after": "1"})
     began = time.monotonic()
     assert text(await answer(upstream, limited, GOOD, max_retries=1)) == "Hello"
     assert time.monotonic() - began >= 1.0
 
 
-async def test_whom_it_asks_to_wait_for_long_is_told_so(upstream: Upstream) -> None:
+async def test_whom_it_asks_to_wait_for_long_is_told_so(
+    upstream: StandInProvider,
+) -> None:
     limited = failing(429, "rate_limit_error", {"retry-after": "31"})
     with pytest.raises(ProviderRateLimited) as failure:
         await answer(upstream, limited, GOOD, max_retries=2)
@@ -129,7 +137,9 @@ async def test_whom_it_asks_to_wait_for_long_is_told_so(upstream: Upstream) -> N
     assert len(upstream.requests) == 1
 
 
-async def test_cancelling_between_two_attempts_ends_it(upstream: Upstream) -> None:
+async def test_cancelling_between_two_attempts_ends_it(
+    upstream: StandInProvider,
+) -> None:
     upstream.reply(failing(429, "rate_limit_error", {"retry-after": "20"}), GOOD)
     async with anthropic_at(upstream, max_retries=1) as provider:
         with pytest.raises(TimeoutError):
@@ -143,14 +153,14 @@ async def test_cancelling_between_two_attempts_ends_it(upstream: Upstream) -> No
 
 @pytest.mark.parametrize("begun", [b"", sse(start(), PING)])
 async def test_a_first_word_that_never_comes_is_a_timeout(
-    upstream: Upstream, begun: bytes
+    upstream: StandInProvider, begun: bytes
 ) -> None:
     with pytest.raises(ProviderTimeout):
         await answer(upstream, Reply(begun, end="hang"), first_token_timeout=0.2)
     await asyncio.wait_for(upstream.gone.wait(), 1.0)
 
 
-async def test_signs_of_life_are_no_first_word(upstream: Upstream) -> None:
+async def test_signs_of_life_are_no_first_word(upstream: StandInProvider) -> None:
     pings = sse(start(), *[PING] * 100)
     reply = Reply(pings, chunk_size=len(sse(PING)), delay=0.02)
     with pytest.raises(ProviderTimeout):
@@ -158,7 +168,7 @@ async def test_signs_of_life_are_no_first_word(upstream: Upstream) -> None:
 
 
 async def test_a_timeout_before_the_first_word_is_tried_again(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     silent = Reply(b"", end="hang")
     deltas = await answer(
@@ -167,7 +177,9 @@ async def test_a_timeout_before_the_first_word_is_tried_again(
     assert text(deltas) == "Hello"
 
 
-async def test_silence_after_the_first_word_is_a_timeout(upstream: Upstream) -> None:
+async def test_silence_after_the_first_word_is_a_timeout(
+    upstream: StandInProvider,
+) -> None:
     said: list[Delta] = []
     with pytest.raises(ProviderTimeout):
         await answer(
@@ -178,7 +190,7 @@ async def test_silence_after_the_first_word_is_a_timeout(upstream: Upstream) -> 
     await asyncio.wait_for(upstream.gone.wait(), 1.0)
 
 
-async def test_a_long_tool_call_is_no_silence(upstream: Upstream) -> None:
+async def test_a_long_tool_call_is_no_silence(upstream: StandInProvider) -> None:
     pieces = ['{"city": "', *["o"] * 20, '"}']
     call = tool_block(1, "toolu_1", "weather", *pieces)
     head = sse(start(), *text_block(0, "Hi"), *call[:1])
@@ -191,7 +203,9 @@ async def test_a_long_tool_call_is_no_silence(upstream: Upstream) -> None:
     assert [call.name for call in turn(deltas).message.tool_calls] == ["weather"]
 
 
-async def test_who_takes_long_over_a_batch_is_no_silence(upstream: Upstream) -> None:
+async def test_who_takes_long_over_a_batch_is_no_silence(
+    upstream: StandInProvider,
+) -> None:
     body = message(text_block(0, "Hel", "lo"))
     cut = body.index(b"\n\n", body.index(b"Hel")) + 2
     upstream.reply(Reply(body, cuts=[cut], delay=0.6))
@@ -206,7 +220,7 @@ async def test_who_takes_long_over_a_batch_is_no_silence(upstream: Upstream) -> 
     assert text(said) == "Hello"
 
 
-async def test_signs_of_life_are_not_passed_on(upstream: Upstream) -> None:
+async def test_signs_of_life_are_not_passed_on(upstream: StandInProvider) -> None:
     body = sse(PING) + message([PING, PING], text_block(0, "a", "b"), [PING])
     upstream.reply(Reply(body, chunk_size=50, delay=1e-6))
     async with anthropic_at(upstream) as provider:
@@ -214,7 +228,7 @@ async def test_signs_of_life_are_not_passed_on(upstream: Upstream) -> None:
 
 
 async def test_a_broken_connection_after_the_first_word_is_incomplete(
-    upstream: Upstream,
+    upstream: StandInProvider,
 ) -> None:
     with pytest.raises(ProviderIncomplete):
         await answer(upstream, Reply(BEGUN, end="cut"), GOOD, max_retries=2)

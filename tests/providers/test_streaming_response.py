@@ -36,8 +36,8 @@ from streaming.providers.streaming_response import (
     read_deltas,
     send_request,
 )
+from streaming.testing.provider import Reply, StandInProvider
 from streaming.wire import sse
-from tests.upstream import Reply, Upstream
 
 OPTIONS = ProviderOptions(max_retries=0)
 IMPATIENT = ProviderOptions(first_token_timeout=1.0, silence_timeout=0.2, max_retries=0)
@@ -111,7 +111,9 @@ both_sdks = pytest.mark.parametrize("sdk", ["anthropic", "openai"])
 
 
 @both_sdks
-async def test_what_one_read_brings_is_one_batch(upstream: Upstream, sdk: str) -> None:
+async def test_what_one_read_brings_is_one_batch(
+    upstream: StandInProvider, sdk: str
+) -> None:
     body = b"data: one\n\ndata: two\n\n: ping\n\ndata: three\n\ndata: end\n\n"
     upstream.reply(Reply(body, cuts=[26], delay=0.02))
     assert await read(upstream.url, sdk) == [
@@ -123,7 +125,7 @@ async def test_what_one_read_brings_is_one_batch(upstream: Upstream, sdk: str) -
 
 @pytest.mark.parametrize("events", [100, 20_000])
 async def test_reading_is_resumed_only_when_it_was_paused(
-    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, events: int
+    upstream: StandInProvider, monkeypatch: pytest.MonkeyPatch, events: int
 ) -> None:
     resumed = 0
     resume = ResponseHandler.resume_reading
@@ -151,7 +153,7 @@ async def test_reading_is_resumed_only_when_it_was_paused(
 @both_sdks
 @pytest.mark.parametrize("body", [b"", b"data: one\n\n", b'data: one\n\ndata: {"e'])
 async def test_an_answer_without_its_end_is_incomplete(
-    upstream: Upstream, sdk: str, body: bytes
+    upstream: StandInProvider, sdk: str, body: bytes
 ) -> None:
     upstream.reply(Reply(body))
     with pytest.raises(ProviderIncomplete):
@@ -160,7 +162,7 @@ async def test_an_answer_without_its_end_is_incomplete(
 
 @both_sdks
 async def test_an_event_that_grows_without_end_is_given_up(
-    upstream: Upstream, sdk: str, monkeypatch: pytest.MonkeyPatch
+    upstream: StandInProvider, sdk: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
     upstream.reply(Reply(b"data: " + b"x" * 2000))
@@ -173,7 +175,7 @@ async def test_an_event_that_grows_without_end_is_given_up(
 
 @both_sdks
 async def test_a_proxy_that_the_environment_names_is_asked(
-    upstream: Upstream, sdk: str, monkeypatch: pytest.MonkeyPatch
+    upstream: StandInProvider, sdk: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", upstream.url)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -190,7 +192,7 @@ async def test_a_proxy_that_the_environment_names_is_asked(
 
 @both_sdks
 async def test_a_refused_connection_is_no_timeout(sdk: str) -> None:
-    async with Upstream() as gone:
+    async with StandInProvider() as gone:
         pass
     with pytest.raises(ProviderError, match="cannot be reached") as failure:
         await read(gone.url, sdk)
@@ -238,7 +240,9 @@ async def test_a_server_that_says_nothing_at_all_is_a_timeout(sdk: str) -> None:
 
 
 @both_sdks
-async def test_silence_in_an_answer_is_a_timeout(upstream: Upstream, sdk: str) -> None:
+async def test_silence_in_an_answer_is_a_timeout(
+    upstream: StandInProvider, sdk: str
+) -> None:
     upstream.reply(Reply(b"data: one\n\n", end="hang"))
     with pytest.raises(ProviderTimeout):
         await read(upstream.url, sdk, IMPATIENT)
@@ -247,7 +251,7 @@ async def test_silence_in_an_answer_is_a_timeout(upstream: Upstream, sdk: str) -
 @both_sdks
 @pytest.mark.parametrize("end", ["cut", "hang"])
 async def test_an_error_answer_may_break_off_itself(
-    upstream: Upstream, sdk: str, end: str
+    upstream: StandInProvider, sdk: str, end: str
 ) -> None:
     broken = Reply(b'{"err', 500, end="cut" if end == "cut" else "hang")
     upstream.reply(broken)

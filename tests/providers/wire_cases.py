@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.upstream import Reply
+from streaming.testing.provider import Reply
 
 _BESIDE = Path(__file__).resolve().parents[3] / "shared" / "wire"
 FOLDER = Path(os.environ.get("WIRE_CASES") or _BESIDE)

@@ -20,10 +20,10 @@ from streaming.server.clients import (
     Send,
     acquire_stream_slot,
 )
+from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.client import API, Api
 from tests.conftest import ChangeSettings
-from tests.upstream import Reply, Upstream
 
 HANGING = Reply(chat.pieces("x"), end="hang")
 SECONDS = 20
@@ -31,9 +31,9 @@ SECONDS = 20
 
 @pytest.mark.usefixtures("model")
 async def test_a_process_holds_so_many_streams(
-    api: Api, upstream: Upstream, agent_settings: ChangeSettings
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
 ) -> None:
-    agent_settings(max_open_streams=2)
+    agent_settings(stream_max_open=2)
     upstream.reply(HANGING)
     body = {"input": "Hi"}
     async with api.open("POST", f"{API}/stream", body) as first:
@@ -63,9 +63,9 @@ async def test_a_process_holds_so_many_streams(
 
 @pytest.mark.usefixtures("model")
 async def test_an_organization_has_so_many_runs_at_once(
-    api: Api, upstream: Upstream, agent_settings: ChangeSettings
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
 ) -> None:
-    agent_settings(max_runs_per_org=2)
+    agent_settings(run_max_per_org=2)
     upstream.reply(HANGING, HANGING, chat.answer("bob"), chat.answer("alice"))
     body = {"input": "Hi", "org_id": "acme"}
     async with (
@@ -143,7 +143,7 @@ async def ask(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
 async def test_a_client_that_does_not_read_is_let_go(
     agent_settings: ChangeSettings,
 ) -> None:
-    agent_settings(send_timeout=0.5)
+    agent_settings(stream_send_timeout_seconds=0.5)
     flood = Flood()
     async with served(ClientConnections(flood)) as port:
         _, writer = await ask(port)
@@ -157,7 +157,7 @@ async def test_a_client_that_does_not_read_is_let_go(
 async def test_a_client_that_reads_slowly_is_not(
     agent_settings: ChangeSettings,
 ) -> None:
-    agent_settings(send_timeout=0.5)
+    agent_settings(stream_send_timeout_seconds=0.5)
     flood = Flood()
     async with served(ClientConnections(flood)) as port:
         reader, writer = await ask(port)
@@ -189,7 +189,7 @@ async def test_all_clients_are_let_go_at_once(agent_settings: ChangeSettings) ->
 async def test_the_system_watches_over_streams(
     agent_settings: ChangeSettings,
 ) -> None:
-    agent_settings(send_timeout=7)
+    agent_settings(stream_send_timeout_seconds=7)
     told: list[int] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -210,7 +210,7 @@ async def test_the_system_watches_over_streams(
 async def test_where_no_connection_can_be_dropped_the_server_is_told(
     agent_settings: ChangeSettings,
 ) -> None:
-    agent_settings(send_timeout=0.05)
+    agent_settings(stream_send_timeout_seconds=0.05)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start"})

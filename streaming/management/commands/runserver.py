@@ -105,7 +105,7 @@ class Command(runserver.Command):
         url = f"http://{host}:{self.port}"
         api = f"{url}/api/v1/agent"
         self.stdout.write(
-            f"\n{self.style.SUCCESS(options.name)}: provider {provider.name}, "
+            f"\n{self.style.SUCCESS(options.agent_name)}: provider {provider.name}, "
             f"model {provider.model}\n\n"
             f"  demo      {url}/\n"
             f"  health    {url}/health\n"

@@ -61,7 +61,7 @@ class InProcessExecutor:
 
         While somebody follows, the run is not given up.
         """
-        batches = self.log.follow(run_id, after, self._conf.heartbeat)
+        batches = self.log.follow(run_id, after, self._conf.stream_heartbeat_seconds)
         execution = self._executions.get(run_id)
         with execution.listening() if execution else self._heartbeat.listening(run_id):
             async with aclosing(batches):
@@ -83,7 +83,7 @@ class InProcessExecutor:
 
     async def aclose(self) -> None:
         """Drain, and leave nothing open."""
-        await self.drain(self._conf.drain)
+        await self.drain(self._conf.drain_seconds)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
         await self._maintenance.aclose()

@@ -1,6 +1,6 @@
 """A stand-in for a provider's HTTP edge: real HTTP on localhost, scripted answers.
 
-    async with Upstream() as upstream:
+    async with StandInProvider() as upstream:
         upstream.reply(Reply(b"data: …", chunk_size=7), Reply(b"{}", status=429))
         … point an SDK at upstream.url …
         assert upstream.requests[0].json["model"] == "…"
@@ -73,7 +73,7 @@ class Reply:
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-class Upstream:
+class StandInProvider:
     """The server. `gone` is set once a client left before its answer ended.
 
     `connections` counts those that were opened.
