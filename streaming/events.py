@@ -1,10 +1,11 @@
-"""What comes out of a run: one closed union of events, in their wire form.
+"""The events of a run: one closed union, their JSON, and entries (numbered events).
 
-`type`, `is_final` and `timestamp` (ms since the epoch) are on each; a field with
-nothing to say is left out. These words are the wire contract and never change.
+Each event has `type`, `is_final` and `timestamp` (ms since the epoch); empty fields are
+omitted. The names of types and fields are the wire contract and never change.
 """
 
 import time
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -21,7 +22,7 @@ EventType = Literal[
     "done",
 ]
 EVENT_TYPES: tuple[EventType, ...] = EventType.__args__  # type: ignore[attr-defined]
-#: These are sent whatever a client filters for.
+#: These types are sent to every client despite its filter.
 ALWAYS_SENT: frozenset[EventType] = frozenset(
     {"connected", "error", "complete", "done"}
 )
@@ -30,12 +31,12 @@ StopReason = Literal["end_turn", "max_tokens", "max_iterations", "refusal", "can
 
 
 def now_ms() -> int:
-    """The wall clock in milliseconds."""
+    """Return the wall clock's time in milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
 
 
 class Usage(msgspec.Struct):
-    """Tokens. `input_tokens` counts cached ones too, `output_tokens` reasoning."""
+    """Token counts. `input_tokens` includes cached, `output_tokens` reasoning ones."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -44,7 +45,7 @@ class Usage(msgspec.Struct):
 
 
 class ExecutionSummary(msgspec.Struct):
-    """What a run did, in numbers."""
+    """Counts of a run's work."""
 
     llm_calls: int
     tool_calls: int
@@ -64,7 +65,7 @@ class ToolCallInfo(msgspec.Struct, omit_defaults=True):
 
 
 class ConnectedInfo(msgspec.Struct):
-    """Which run a connection follows."""
+    """Description of the run that a connection follows."""
 
     agent: str
     run_id: str
@@ -76,14 +77,14 @@ class ConnectedInfo(msgspec.Struct):
 
 
 class ErrorInfo(msgspec.Struct):
-    """The error's code, and whether the same request may succeed later."""
+    """An error's code; `retryable`: the same request may succeed later."""
 
     code: str
     retryable: bool
 
 
 class CompleteInfo(msgspec.Struct):
-    """How a run ended."""
+    """The outcome of a run that did not fail."""
 
     stop_reason: StopReason
     usage: Usage
@@ -91,26 +92,26 @@ class CompleteInfo(msgspec.Struct):
 
 
 class BaseEvent(msgspec.Struct, tag_field="type", kw_only=True):
-    """What every event carries."""
+    """Fields of every event."""
 
     is_final: bool = False
     timestamp: int = msgspec.field(default_factory=now_ms)
 
 
 class Connected(BaseEvent, tag="connected", kw_only=True):
-    """The first event on every connection; made for it and never logged."""
+    """The first event on every connection; generated for it and never logged."""
 
     metadata: ConnectedInfo
 
 
 class Thinking(BaseEvent, tag="thinking", kw_only=True):
-    """Reasoning, as it comes."""
+    """Reasoning, as it arrives."""
 
     thinking_step: str
 
 
 class Content(BaseEvent, tag="content", kw_only=True):
-    """Text of the answer, as it comes."""
+    """Text of the response, as it arrives."""
 
     content: str
 
@@ -143,7 +144,7 @@ class Complete(BaseEvent, tag="complete", kw_only=True):
 
 
 class Done(BaseEvent, tag="done", kw_only=True):
-    """Nothing follows."""
+    """The last event of every log."""
 
     is_final: bool = True
 
@@ -158,3 +159,55 @@ Event = (
     | Complete
     | Done
 )
+
+
+_encoder = msgspec.json.Encoder()
+
+# Clients that split a stream into lines by Unicode's rules would cut data at these.
+_SEPARATORS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
+_SEPARATORS_START = b"\xe2\x80"
+
+#: `type` is the first field of each event's JSON.
+TYPE_START = len(b'{"type":"')
+_DONE = b'{"type":"done"'
+
+
+def encode(event: BaseEvent) -> bytes:
+    """Return an event's JSON: compact, UTF-8, one line, without U+2028 and U+2029."""
+    return encode_all([event])[0]
+
+
+def encode_all(events: Sequence[BaseEvent]) -> list[bytes]:
+    """Return the JSON of each event, as `encode` does."""
+    lines = _encoder.encode_lines(events)
+    if _SEPARATORS_START in lines:
+        for separator, escape in _SEPARATORS:
+            lines = lines.replace(separator, escape)
+    return lines.split(b"\n")[:-1]
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """A logged event: its number in the run, and its JSON (`data`).
+
+    An entry holds nothing else: the type is read from the JSON, and each reader's wire
+    format makes its own frame. A native frame takes 0.35 µs to make and would take 145
+    bytes to keep, in each of up to 512 entries that a run's tail holds.
+    """
+
+    number: int
+    data: bytes
+
+    @property
+    def type(self) -> str:
+        """The event's type; of a later version, it may be none of `EVENT_TYPES`."""
+        return self.data[TYPE_START : self.data.index(b'"', TYPE_START)].decode()
+
+    @property
+    def is_last(self) -> bool:
+        """True for `done`, which ends every log."""
+        return self.data.startswith(_DONE)
+
+
+def make_entries(first: int, lines: Iterable[bytes]) -> list[Entry]:
+    """Return the entries of events, given as JSON, numbered from `first` on."""
+    return [Entry(number, data) for number, data in enumerate(lines, first)]

@@ -13,7 +13,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
 
 from streaming.admin import display
-from streaming.models import Conversation, EventSegment, Message, Run, RunStatus
+from streaming.event_log import stored_log
+from streaming.models import Conversation, Message, Run, RunStatus
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -88,10 +89,10 @@ class ForgettableAdmin(HistoryAdmin):
             going,
             runs,
             Message.objects.filter(conversation__in=going),
-            EventSegment.objects.filter(run__conversation__in=going),
         ]
         counts = {_plural(self.model): len(objs)}
         counts |= {_plural(rows.model): rows.count() for rows in related}
+        counts["event segments"] = stored_log().count_segments(runs)
         under_way = runs.filter(status=RunStatus.RUNNING)[:MOST_RUNS_NAMED]
         protected = [
             display.link(run, f"Run {run}: still running") for run in under_way

@@ -3,13 +3,14 @@
 Times are in milliseconds since the run was created.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from streaming.admin.display import number
+from streaming.event_log import stored_log
 from streaming.events import (
     Complete,
     Connected,
@@ -22,7 +23,7 @@ from streaming.events import (
     ToolCallInfo,
     ToolResultEvent,
 )
-from streaming.models import EventSegment, Run, RunStatus
+from streaming.models import Run, RunStatus
 
 MOST_CHARACTERS = 300
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -131,12 +132,12 @@ def timeline(run: Run) -> Timeline:
     span = _milliseconds(run.ended_at or run.heartbeat_at) - zero
     drawn = Timeline(running=run.status == RunStatus.RUNNING, span=max(span, 1))
     at = zero
-    for id, line in _lines(run):
+    for entry in stored_log().read_all(run.id):
         try:
-            event = _decoder.decode(line)
+            event = _decoder.decode(entry.data)
         except msgspec.MsgspecError:
             # Of another version, or damaged: it takes the time of the one before.
-            kind, said = "unreadable", _Said(line)
+            kind, said = "unreadable", _Said(entry.data.decode())
         else:
             at = event.timestamp
             kind, said = str(event.__struct_config__.tag), _said(event)
@@ -144,8 +145,8 @@ def timeline(run: Run) -> Timeline:
         drawn.add(
             Row(
                 kind=kind,
-                first_id=id,
-                last_id=id,
+                first_id=entry.number,
+                last_id=entry.number,
                 start=offset,
                 end=offset,
                 text=said.text[:MOST_CHARACTERS],
@@ -156,13 +157,6 @@ def timeline(run: Run) -> Timeline:
             )
         )
     return drawn
-
-
-def _lines(run: Run) -> Iterator[tuple[int, str]]:
-    """Each event with its number. Only LF parts them: JSON may hold other line ends."""
-    segments = EventSegment.objects.filter(run=run).order_by("last_id")
-    for first_id, events in segments.values_list("first_id", "events").iterator():
-        yield from enumerate(events.removesuffix("\n").split("\n"), first_id)
 
 
 @dataclass(slots=True)

@@ -28,6 +28,7 @@ from streaming.runs import store
 from streaming.server.clients import acquire_stream_slot
 from streaming.server.event_stream import EventStream
 from streaming.storage import database
+from streaming.wire.native import NativeFormat
 
 API = "/api/v1/agent"
 
@@ -60,13 +61,13 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     """Run, streamed; or, with a Last-Event-ID, go on with the stream of a run."""
     body = parse_body(read_json_body(request))
     acquire_stream_slot(request)
+    wire = NativeFormat(body.events)
     if last_event_id := request.headers.get("Last-Event-ID"):
         run_id, after = parse_last_event_id(last_event_id)
         resumed = await database.execute_read(store.get_run, run_id, body.org_id)
-        frames = follow(resumed, after, body.events, resumed=True)
-        return EventStream(frames, resumed.id)
+        return EventStream(follow(resumed, wire, after), resumed.id)
     started = await _start(request, body)
-    return EventStream(follow(started, 0, body.events), started.id)
+    return EventStream(follow(started, wire), started.id)
 
 
 async def _start(request: HttpRequest, body: RunBody) -> Run:

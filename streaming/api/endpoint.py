@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import math
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec
 
@@ -15,7 +14,6 @@ from django.views.decorators.csrf import csrf_exempt
 
 from streaming.exceptions import (
     AgentError,
-    ConversationBusy,
     FieldError,
     InternalError,
     InvalidRequest,
@@ -23,13 +21,12 @@ from streaming.exceptions import (
     UnsupportedMediaType,
     database_unavailable,
 )
+from streaming.wire.native import NativeFormat
 
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], Coroutine[Any, Any, HttpResponseBase]]
-
-RETRY_AFTER_SECONDS = 5
 
 
 def endpoint(*methods: str, any_host: bool = False) -> Callable[[View[P]], View[P]]:
@@ -92,18 +89,8 @@ def json_response(data: object, status: int = 200) -> HttpResponse:
 
 def error_response(error: AgentError) -> HttpResponse:
     """The contract's JSON error."""
-    body: dict[str, Any] = {"error": error.message, "code": error.code}
-    if isinstance(error, InvalidRequest):
-        body["details"] = [detail._asdict() for detail in error.details]
-    if isinstance(error, ConversationBusy):
-        body["run_id"] = error.run_id
-    response = json_response(body, error.status)
-    if isinstance(error, MethodNotAllowed):
-        response["Allow"] = ", ".join(error.allowed)
-    if error.status in (429, 503) or error.retry_after is not None:
-        seconds = error.retry_after or RETRY_AFTER_SECONDS
-        response["Retry-After"] = str(math.ceil(seconds))
-    return response
+    status, headers, body = NativeFormat.error(error)
+    return HttpResponse(body, status=status, headers=headers)
 
 
 def read_json_body(request: HttpRequest) -> bytes:

@@ -1,53 +1,76 @@
-"""The frames of a run, for one reader."""
+"""The bytes of one stream: a run's log, followed and encoded in any wire format."""
 
+import asyncio
 import time
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator
 
 import msgspec
 
 from streaming import conf, runs
-from streaming.events import ALWAYS_SENT, Connected, ConnectedInfo
+from streaming.events import ConnectedInfo, Entry
 from streaming.models import Run
-from streaming.wire import native, sse
+from streaming.wire.base import WireFormat
 
-#: What a client waits before it comes back after a broken connection.
-RETRY_MS = 1000
+#: Entries that are encoded without a pause while a format skips the frames that its
+#: client has: 200 take about a millisecond, and other streams are served in between.
+SKIP_BATCH = 200
 
 
 async def follow(
-    run: Run, after: int, only: Collection[str] | None, *, resumed: bool = False
+    run: Run, wire: WireFormat, cursor: int | None = None
 ) -> AsyncGenerator[bytes]:
-    """The frames of a run after a number, `connected` first.
+    """Yield the bytes of a run's stream; `cursor` is that of a reconnecting client.
 
-    What is ready for a reader goes out in one piece, so that one who is behind
-    catches up in few sends.
+    All frames that are ready are sent in one chunk: a client that is behind catches up
+    in few sends.
     """
-    yield _connected(run, after if resumed else None)
+    yield wire.greet(_describe(run, cursor))
     run_id = run.id
-    del run  # nothing needs its row for as long as the stream is open
-    types = None if only is None else ALWAYS_SENT | set(only)
+    del run  # its row would be kept as long as the stream is open
+    after, skip = (cursor or 0, 0) if wire.stateless else (0, cursor or 0)
     heartbeat, sent_at = conf.get().stream_heartbeat_seconds, time.monotonic()
+    encode = wire.encode
+    batch: list[Entry] = []
     async with runs.executor().following(run_id, after) as batches:
         async for batch in batches:
-            if frames := [e.frame for e in batch if not types or e.type in types]:
+            if skip:
+                frames, skip = await _skip(wire, batch, skip)
+            else:
+                frames = [frame for entry in batch for frame in encode(entry)]
+            if frames:
                 chunk = b"".join(frames)
             elif not batch or time.monotonic() - sent_at >= heartbeat:
-                chunk = sse.KEEP_ALIVE
+                chunk = wire.keep_alive()
             else:
-                continue  # all filtered out, and not silent for long
+                continue  # no frames yet, and the silence is short
             sent_at = time.monotonic()
             yield chunk
+    if batch and batch[-1].is_last and (last := wire.end()):
+        yield last
 
 
-def _connected(run: Run, resumed_after: int | None) -> bytes:
-    info = ConnectedInfo(
+async def _skip(
+    wire: WireFormat, batch: list[Entry], skip: int
+) -> tuple[list[bytes], int]:
+    """Return a batch's frames after the first `skip`, and how many remain to skip."""
+    frames: list[bytes] = []
+    for start in range(0, len(batch), SKIP_BATCH):
+        for entry in batch[start : start + SKIP_BATCH]:
+            frames += wire.encode(entry)
+        skipped = min(skip, len(frames))
+        del frames[:skipped]
+        skip -= skipped
+        await asyncio.sleep(0)
+    return frames, skip
+
+
+def _describe(run: Run, cursor: int | None) -> ConnectedInfo:
+    return ConnectedInfo(
         agent=conf.get().agent_name,
         run_id=run.id,
         org_id=run.organization.org_id,
         conversation_id=run.conversation.conversation_id,
         provider=run.provider,
         model=run.model,
-        resumed_after=msgspec.UNSET if resumed_after is None else resumed_after,
+        resumed_after=msgspec.UNSET if cursor is None else cursor,
     )
-    data = native.encode(Connected(metadata=info))
-    return sse.frame("connected", data, retry_ms=RETRY_MS)

@@ -13,13 +13,14 @@ from streaming.api.schemas import (
     parse_last_event_id,
     parse_query,
 )
-from streaming.event_log import segments
+from streaming.event_log import stored_log
 from streaming.exceptions import FieldError, InvalidRequest
 from streaming.models import Run, RunStatus
 from streaming.runs import store
 from streaming.server.clients import acquire_stream_slot
 from streaming.server.event_stream import EventStream
 from streaming.storage import database
+from streaming.wire.native import NativeFormat
 
 
 @endpoint("GET")
@@ -36,13 +37,11 @@ async def events(request: HttpRequest, run_id: str) -> HttpResponseBase:
     run = await database.execute_read(store.get_run, run_id, query.org_id)
     after = _after(request, run_id, query)
     if run.status != RunStatus.RUNNING:
-        newest = await database.execute_read(segments.newest, run.id)
+        newest = await database.execute_read(stored_log().newest, run.id)
         if newest is None or newest.number <= (after or 0):
             return HttpResponse(status=204)
     acquire_stream_slot(request)
-    resumed = after is not None
-    frames = follow(run, after or 0, query.events, resumed=resumed)
-    return EventStream(frames, run.id)
+    return EventStream(follow(run, NativeFormat(query.events), after), run.id)
 
 
 @endpoint("POST")

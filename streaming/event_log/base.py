@@ -1,82 +1,54 @@
-"""What an event log is, whatever it is made of."""
+"""The ports of the event log: `EventLog` of one process, `StoredLog` of all runs.
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+A log is the sequence of a run's entries. Numbers start at 1 and increase by 1; after
+the run was orphaned they leap once. The last entry of an ended run's log is `done`.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+from datetime import datetime
 from typing import Protocol, TypeVar
 
-import msgspec
+from django.db.models import QuerySet
 
-from streaming.events import Event
-from streaming.models import LogState
-from streaming.wire import native
+from streaming.events import Entry, Event
+from streaming.models import LogState, Run
 
 T = TypeVar("T")
 
-#: How runs end, as whoever writes that has it, and the states of their logs then.
+#: The ends of runs, as `EventLog.close` received them, each with its log's final state.
 ClosedLogs = Sequence[tuple[T, LogState]]
 
 
 class OwnershipLost(Exception):
-    """Another process, or a deletion, has ended the run that this one still runs."""
-
-
-class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One logged event: its number in the run, and its frame.
-
-    It becomes bytes once, and is held once; each reader is sent the same `frame`.
-    """
-
-    number: int
-    frame: bytes
-
-    @property
-    def type(self) -> str:
-        """The event's type."""
-        return native.type_of(self.frame)
-
-    @property
-    def data(self) -> bytes:
-        """The event's JSON."""
-        return native.data_of(self.frame)
-
-    @property
-    def is_last(self) -> bool:
-        """Whether the run's log ends here."""
-        return native.is_done(self.frame)
-
-
-def make_entries(run_id: str, first: int, lines: Iterable[bytes]) -> list[Entry]:
-    """Entries from the JSON of events, numbered from `first` on."""
-    run = run_id.encode()
-    return [
-        Entry(number, native.frame(run, number, data))
-        for number, data in enumerate(lines, first)
-    ]
+    """Another process, or a deletion, has ended a run that this process executes."""
 
 
 class EventLog(Protocol):
-    """Append on one side, follow on many.
+    """The logs of the runs that one process owns, and its readers of any run.
 
-    A run has one writer at a time: the process that opened it. Numbers only grow, and
-    none is ever given to two different events.
+    One instance belongs to one event loop. A run has one owner at a time: the process
+    that opened its log. No number is ever given to two different events.
     """
 
     def open(self, run_id: str) -> None:
-        """Become the writer of a run that has no events yet."""
+        """Become the owner of the log of a run that has no entries yet."""
         ...
 
     def append(self, run_id: str, events: Sequence[Event]) -> None:
-        """Number the events and show them to this process's readers at once.
+        """Number events and show them to the readers in this process at once.
 
         They become durable, and visible to other processes, within one flush interval.
+        Raises `KeyError` if this process does not own the run's log.
         """
         ...
 
     async def checkpoint(self, run_id: str, commit: Callable[[], None]) -> None:
-        """Make a run's events durable, in one transaction with what `commit` writes.
+        """Make a run's entries durable, in one transaction with the writes of `commit`.
 
-        So nothing is told to the world that its log does not know. When `commit`
-        raises, so does this. It may be called again, though it was committed. Raises
-        `OwnershipLost` when the run was abandoned.
+        `commit` is called on a database thread. If it raises, nothing is written and
+        the same exception is raised here. After a `django.db.Error` the outcome is
+        unknown: the caller may call again, and `commit` must then tolerate that its
+        earlier writes exist. Raises `OwnershipLost` if the log was abandoned.
         """
         ...
 
@@ -87,42 +59,120 @@ class EventLog(Protocol):
         end: T,
         commit: Callable[[ClosedLogs[T]], None],
     ) -> None:
-        """Append the last events, `done` among them.
+        """Append the last events, `done` at the end, and give up the log.
 
-        They are shown to readers once they are durable, in one transaction with what
-        `commit` writes to the database: it is called with the ends of all runs that
-        end at the same time. When it raises for ours, so does this, and the log stays
-        open.
+        Readers see them once they are durable, in one transaction with the writes of
+        `commit`. Runs that close at the same time share that transaction: `commit` is
+        called on a database thread, once, with the `end` of each of them. If it raises,
+        nothing is written, the same exception is raised here, and the log stays open.
+        After a `django.db.Error` the outcome is unknown: the caller calls again with
+        the same events, and what is already stored is not written twice.
         """
         ...
 
     def abandon(self, run_id: str, events: Sequence[Event]) -> None:
-        """Stop writing a run, showing last events to this process's readers only.
+        """Give up a log, showing last events to the readers in this process only.
 
         For a run that another process has taken over, or that the database cannot
-        take: their numbers are never given again, since whoever ends the run for good
-        leaps over them.
+        store. The numbers of these events are never reused, because `end_orphan` leaps.
+        Has no effect if this process does not own the log.
         """
-        ...
-
-    def release(self) -> None:
-        """Let go the readers of runs that other processes write (at shutdown)."""
-        ...
-
-    async def aclose(self) -> None:
-        """Make durable what is not, then stop."""
-        ...
-
-    @property
-    def failing_since(self) -> float | None:
-        """Since when nothing can be made durable (time.monotonic()), if so."""
         ...
 
     def follow(
         self, run_id: str, after: int, heartbeat: float
     ) -> AsyncGenerator[list[Entry]]:
-        """The events after number `after`, in order, in batches, up to `done`.
+        """Yield the entries after number `after`, in order, in batches, up to `done`.
 
-        After `heartbeat` seconds of silence an empty batch comes.
+        After `heartbeat` seconds without entries an empty batch is yielded. Each reader
+        sees each entry once. Following an ended run only reads. The batches end without
+        `done` if the log was removed, after `release`, or if the database fails.
+        """
+        ...
+
+    def release(self) -> None:
+        """Disconnect the readers of runs that other processes own (at shutdown)."""
+        ...
+
+    async def flush(self) -> None:
+        """Make all pending entries durable now, in one transaction.
+
+        Raises `django.db.Error`; the entries then stay pending.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Make pending entries durable if possible, then stop all background tasks."""
+        ...
+
+    @property
+    def failing_since(self) -> float | None:
+        """The time since which writes fail (`time.monotonic()`); None: they succeed."""
+        ...
+
+
+class StoredLog(Protocol):
+    """The durable part of the logs of all runs; stateless.
+
+    Every method is synchronous and works on the calling thread's database connection.
+    Async code passes the reading methods to `database.execute_read`, the others to
+    `database.execute_write`. Methods that need a transaction say so.
+    """
+
+    def read(self, run_id: str, after: int = 0) -> list[Entry]:
+        """Return the next entries after a number, a bounded page; empty: no more."""
+        ...
+
+    def read_all(self, run_id: str, after: int = 0) -> Iterator[Entry]:
+        """Yield all entries after a number, holding only a part of them in memory."""
+        ...
+
+    def newest(self, run_id: str) -> Entry | None:
+        """Return the entry with the highest number; None if the log is empty."""
+        ...
+
+    def text(self, run_id: str, *, since_tool: bool = False) -> str:
+        """Return the text of all `content` events, joined.
+
+        `since_tool=True` returns only the text after the last `tool_call` or
+        `tool_result`.
+        """
+        ...
+
+    def count_segments(self, runs: QuerySet[Run]) -> int:
+        """Return the number of stored segments (rows) of the logs of `runs`."""
+        ...
+
+    def compaction_due(self, ended_before: datetime, limit: int) -> list[str]:
+        """Return ids of at most `limit` ended runs whose log is not compacted yet.
+
+        Only runs that ended before the given time, the oldest first.
+        """
+        ...
+
+    def compact(self, run_id: str, after: int = 0) -> int | None:
+        """Join the next segments after a number of an ended run's log.
+
+        The entries do not change. Must be called in a transaction, one per call; takes
+        only locks that are free. Returns the number to continue after, in another
+        transaction; None when the log is compacted, or locked by another process.
+        """
+        ...
+
+    def delete(self, run_ids: Collection[str]) -> set[str]:
+        """Delete the logs of ended runs; return the ids of those that are deleted.
+
+        The others are locked by another process: call again later. Must be called in a
+        transaction that has locked the runs. Deleting a run's row deletes its log too,
+        by foreign key.
+        """
+        ...
+
+    def end_orphan(self, run_id: str, events: Sequence[Event]) -> None:
+        """Append the last events to the log of a run whose process died.
+
+        Must be called in the transaction that ends the run. Their numbers leap
+        1,000,000 past the last durable one, beyond all that the dead process may have
+        shown to its readers without making it durable.
         """
         ...

@@ -1,4 +1,4 @@
-"""The newest events of one run, in memory, for the readers in this process."""
+"""The newest entries of one run, in memory, for the readers in this process."""
 
 import asyncio
 from bisect import bisect_right
@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from streaming.aio.deadline import Deadline
-from streaming.event_log.base import Entry
-
-#: Durable entries that stay in memory for readers that are a little behind.
-KEEP = 512
+from streaming.events import Entry
 
 
 class Tail:
-    """A run's entries from some number on. A reader is a number and a wake-up."""
+    """A run's entries after some number. A reader is a number and a wake-up.
 
-    def __init__(self, after: int = 0) -> None:
+    `keep` durable entries stay in memory for readers that are slightly behind.
+    """
+
+    def __init__(self, keep: int, after: int = 0) -> None:
         self._loop = asyncio.get_running_loop()
         self._entries: list[Entry] = []
+        self._keep = keep
         #: The number before the first entry held.
         self._before = after
         self._waiting: set[asyncio.Future[None]] = set()
@@ -30,7 +31,7 @@ class Tail:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come."""
+        """True if no more entries will be added."""
         return self._released or bool(self._entries and self._entries[-1].is_last)
 
     def extend(self, entries: Sequence[Entry]) -> None:
@@ -39,32 +40,32 @@ class Tail:
         self._wake()
 
     def release(self) -> None:
-        """End here, though the run goes on elsewhere."""
+        """End the tail, although the run continues in another process."""
         self._released = True
         self._wake()
 
     def since(self, after: int) -> list[Entry] | None:
-        """The entries after a number; None when some may be no longer held."""
+        """Return the entries after a number; None if some of them may be dropped."""
         if after < self._before:
             return None
         held, behind = self._entries, self.last - after
         if behind <= 0:
             return []
         if behind > len(held) or held[-behind].number != after + 1:
-            # Somewhere the numbers leap, as they do over a crash.
+            # The numbers leap in between, as they do after a crash.
             behind = len(held) - bisect_right(held, after, key=attrgetter("number"))
         return held[-behind:]
 
     def forget(self, upto: int) -> None:
-        """Drop all but the last `KEEP` of the entries up to a number."""
+        """Drop all but the last `keep` of the entries up to a number."""
         held = self._entries
         durable = bisect_right(held, upto, key=attrgetter("number"))
-        if (drop := durable - KEEP) > 0:
+        if (drop := durable - self._keep) > 0:
             self._before = held[drop - 1].number
             del held[:drop]
 
     async def wait(self, limit: Deadline) -> bool:
-        """Wait for more; false when nothing came in time."""
+        """Wait for more entries; return False when the limit has passed without any."""
         waiter = self._loop.create_future()
         self._waiting.add(waiter)
         try:

@@ -14,18 +14,12 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from streaming.event_log import segments
-from streaming.event_log.segments import Segment
+from streaming.event_log import stored_log
 from streaming.events import Done, ErrorEvent, ErrorInfo
 from streaming.exceptions import Interrupted
 from streaming.messages import Message, TextPart, parts_from_json
 from streaming.models import Run, RunStatus
 from streaming.runs.store import save_messages
-from streaming.wire import native
-
-#: How far ids leap over a crash: beyond all that a dead process may have shown its
-#: readers without making it durable.
-ID_LEAP = 1_000_000
 
 
 class RunSignals(msgspec.Struct, frozen=True):
@@ -100,7 +94,9 @@ def fail_orphan(run_id: str, heartbeat_at: datetime, before: float) -> bool:
     if ended:
         run = Run.objects.get(pk=run_id)
         _keep_partial_answer(run)
-        _close_log(run, error)
+        info = ErrorInfo(error.code, error.retryable)
+        events = (ErrorEvent(error=error.message, metadata=info), Done())
+        stored_log().end_orphan(run_id, events)
     return bool(ended)
 
 
@@ -116,14 +112,5 @@ def _keep_partial_answer(run: Run) -> None:
     answers = run.messages.filter(role="assistant").order_by("id")
     parts = (parts_from_json(row) for row in answers.values_list("parts", flat=True))
     saved = "".join(Message("assistant", found).text for found in parts)
-    if text := segments.text(run.id)[len(saved) :]:
+    if text := stored_log().text(run.id)[len(saved) :]:
         save_messages(run, [Message("assistant", [TextPart(text)])])
-
-
-def _close_log(run: Run, error: Interrupted) -> None:
-    newest = segments.newest(run.id)
-    first = (newest.number if newest else 0) + ID_LEAP
-    info = ErrorInfo(error.code, error.retryable)
-    events = (ErrorEvent(error=error.message, metadata=info), Done())
-    lines = native.encode_all(events)
-    Segment(run.id, first, lines).row(timezone.now()).save(force_insert=True)

@@ -12,7 +12,7 @@ from django.db import Error
 from django.utils import timezone
 
 from streaming.conf import AgentConf
-from streaming.event_log import compaction
+from streaming.event_log import stored_log
 from streaming.runs import retention
 from streaming.storage import database
 
@@ -58,11 +58,11 @@ async def compact() -> None:
     """Make the logs of runs that ended a while ago compact."""
     ended_before = timezone.now() - timedelta(seconds=COMPACT_AFTER_SECONDS)
     for run_id in await database.execute_read(
-        compaction.due, ended_before, MOST_RUNS_AT_ONCE
+        stored_log().compaction_due, ended_before, MOST_RUNS_AT_ONCE
     ):
         after: int | None = 0
         while after is not None:
-            after = await database.execute_write(compaction.compact, run_id, after)
+            after = await database.execute_write(stored_log().compact, run_id, after)
             await asyncio.sleep(PAUSE_SECONDS)
 
 

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from streaming.models import Conversation, EventSegment, LogState, Run, RunStatus
+from streaming.event_log import stored_log
+from streaming.models import Conversation, LogState, Run, RunStatus
 from streaming.runs.start import IDEMPOTENCY_HOURS
 
 #: What one transaction takes at most.
@@ -40,14 +41,8 @@ def remove_logs(ended_before: datetime) -> int:
     taken = logs_ended_before(ended_before).select_for_update(
         skip_locked=True, no_key=True
     )
-    runs = set(taken.values_list("pk", flat=True)[:BATCH])
-    segments = EventSegment.objects.filter(run__in=runs)
-    # Whoever holds one of these is deleting the whole conversation.
-    ours = segments.select_for_update(skip_locked=True).values_list("pk", flat=True)
-    EventSegment.objects.filter(pk__in=list(ours)).delete()
-    left = set(segments.values_list("run", flat=True))
-    Run.objects.filter(pk__in=runs - left).update(log_state=LogState.REMOVED)
-    return len(runs - left)
+    run_ids = list(taken.values_list("pk", flat=True)[:BATCH])
+    return len(stored_log().delete(run_ids))
 
 
 def forget_conversations(unused_since: datetime) -> int:

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from streaming.agent.loop import Progress
-from streaming.event_log import ClosedLogs, OwnershipLost, segments
+from streaming.event_log import ClosedLogs, OwnershipLost, stored_log
 from streaming.exceptions import AgentError, NotFound
 from streaming.messages import Message, parts_from_json, parts_to_json
 from streaming.models import Conversation, LogState, Run, RunStatus
@@ -67,7 +67,7 @@ def get_run(run_id: str, org_id: str) -> Run:
 def load_output(run: Run) -> str:
     """The text of a run's newest answer, as far as it is durable."""
     if run.status == RunStatus.RUNNING and (
-        text := segments.text(run.id, since_tool=True)
+        text := stored_log().text(run.id, since_tool=True)
     ):
         return text
     return saved_answer(run)

@@ -1,61 +1,92 @@
-"""Our own wire format: an event as JSON, and as the frame that carries it."""
+"""The native wire format: each event as one Server-Sent Event, named by its number."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection
+from typing import Any
 
 import msgspec
 
-from streaming.events import BaseEvent
+from streaming.events import (
+    ALWAYS_SENT,
+    TYPE_START,
+    Connected,
+    ConnectedInfo,
+    Entry,
+    encode,
+)
+from streaming.exceptions import (
+    AgentError,
+    ConversationBusy,
+    InvalidRequest,
+    MethodNotAllowed,
+)
+from streaming.wire import sse
+from streaming.wire.base import ErrorResponse
 
-_encoder = msgspec.json.Encoder()
+#: Delay before a client reconnects after a broken connection.
+RETRY_MS = 1000
+#: Delay before a client repeats a request that the server could not take.
+RETRY_AFTER_SECONDS = 5
 
-# Clients that split a stream into lines by Unicode's rules would cut data at these.
-_SEPARATORS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
-_SEPARATORS_START = b"\xe2\x80"
-
-_TYPE_START = len(b'{"type":"')
-
-# As `sse.frame` has it, in one step: each event of each run comes by here.
-_TYPE, _DATA, _END = b"\nevent: ", b"\ndata: ", b"\n\n"
-_FRAME = b"id: %b:%d" + _TYPE + b"%b" + _DATA + b"%b" + _END
-_DONE = _TYPE + b"done" + _DATA
-
-
-def encode(event: BaseEvent) -> bytes:
-    """The event's JSON: compact, UTF-8, one line."""
-    return encode_all([event])[0]
-
-
-def encode_all(events: Sequence[BaseEvent]) -> list[bytes]:
-    """The JSON of each event."""
-    lines = _encoder.encode_lines(events)
-    if _SEPARATORS_START in lines:
-        for separator, escape in _SEPARATORS:
-            lines = lines.replace(separator, escape)
-    return lines.split(b"\n")[:-1]
+# `sse.frame` in one step: this is done for every event of every stream.
+_FRAME = b"id: %b:%d\nevent: %b\ndata: %b\n\n"
 
 
 def event_id(run_id: str, number: int) -> str:
-    """How clients name an event."""
+    """Return the id of an event, as clients know it."""
     return f"{run_id}:{number}"
 
 
-def frame(run_id: bytes, number: int, data: bytes) -> bytes:
-    """A logged event as it goes out: its type is what its JSON begins with."""
-    type = data[_TYPE_START : data.index(b'"', _TYPE_START)]
-    return _FRAME % (run_id, number, type, data)
+class NativeFormat:
+    """Implements `WireFormat`; stateless, because an event's id holds its number.
 
+    Only the types in `only` are sent, and those that are always sent; None: all.
+    """
 
-def type_of(frame: bytes) -> str:
-    """The type of a framed event."""
-    start = frame.index(_TYPE) + len(_TYPE)
-    return frame[start : frame.index(b"\n", start)].decode()
+    stateless = True
 
+    def __init__(self, only: Collection[str] | None = None) -> None:
+        self._types = None if only is None else ALWAYS_SENT | set(only)
+        self._run_id = b""
 
-def is_done(frame: bytes) -> bool:
-    """Whether a framed event is `done`. No line of its JSON can look like that."""
-    return _DONE in frame
+    def greet(self, run: ConnectedInfo) -> bytes:
+        """Return the `connected` event, which also sets the delay for reconnecting."""
+        self._run_id = run.run_id.encode()
+        data = encode(Connected(metadata=run))
+        return sse.frame("connected", data, retry_ms=RETRY_MS)
 
+    def encode(self, entry: Entry) -> tuple[bytes, ...]:
+        """Return an event's frame, or nothing if its type is filtered out."""
+        if self._types is not None and entry.type not in self._types:
+            return ()
+        data = entry.data
+        type = data[TYPE_START : data.index(b'"', TYPE_START)]
+        return (_FRAME % (self._run_id, entry.number, type, data),)
 
-def data_of(frame: bytes) -> bytes:
-    """The JSON of a framed event."""
-    return frame[frame.index(_DATA) + len(_DATA) : -len(_END)]
+    def keep_alive(self) -> bytes:
+        """Return a comment."""
+        return sse.KEEP_ALIVE
+
+    def end(self) -> bytes:
+        """Return nothing: the log itself ends with `done`."""
+        return b""
+
+    @staticmethod
+    def error(error: AgentError) -> ErrorResponse:
+        """Return the JSON error of the API: never cached, never sniffed."""
+        body: dict[str, Any] = {"error": error.message, "code": error.code}
+        if isinstance(error, InvalidRequest):
+            body["details"] = [detail._asdict() for detail in error.details]
+        if isinstance(error, ConversationBusy):
+            body["run_id"] = error.run_id
+        headers = {
+            "Content-Type": "application/json",
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+        }
+        if isinstance(error, MethodNotAllowed):
+            headers["Allow"] = ", ".join(error.allowed)
+        if error.status in (429, 503) or error.retry_after is not None:
+            seconds = error.retry_after or RETRY_AFTER_SECONDS
+            headers["Retry-After"] = str(math.ceil(seconds))
+        return ErrorResponse(error.status, headers, msgspec.json.encode(body))

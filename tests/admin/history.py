@@ -22,7 +22,6 @@ from streaming.models import (
     Run,
     RunStatus,
 )
-from streaming.wire import native
 
 #: When the runs of these tests begin.
 START = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
@@ -93,7 +92,7 @@ def converse(run: Run) -> None:
 
 def log(run: Run, made: Iterable[BaseEvent], first: int = 1, flush: int = 7) -> None:
     """Store events as segments of `flush` events each."""
-    lines = [native.encode(event).decode() for event in made]
+    lines = [events.encode(event).decode() for event in made]
     EventSegment.objects.bulk_create(
         EventSegment(
             run=run,

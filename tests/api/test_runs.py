@@ -3,13 +3,15 @@
 import asyncio
 import gc
 import weakref
+from collections.abc import Iterable
 from contextvars import ContextVar, copy_context
 
 import pytest
 
 from streaming import runs
 from streaming.api.follow import follow
-from streaming.event_log import segments
+from streaming.event_log import stored_log
+from streaming.events import Entry
 from streaming.messages import user_message
 from streaming.models import Message, Run
 from streaming.runs import RunRequest, leases
@@ -17,6 +19,7 @@ from streaming.runs.executors.in_process import InProcessExecutor
 from streaming.runs.start import start_runs
 from streaming.storage import database
 from streaming.testing.provider import Reply, StandInProvider
+from streaming.wire.native import NativeFormat
 from tests import chat
 from tests.client import API, SECONDS, Api, Response, all_runs_end
 from tests.conftest import ChangeSettings
@@ -35,6 +38,15 @@ def slow_answer(words: int = 8, delay: float = SLOW) -> Reply:
 def logged(response: Response) -> list[bytes]:
     """What a stream said, without what is made for each connection."""
     return [frame.raw for frame in response.frames if frame.event != "connected"]
+
+
+def framed(run_id: str, entries: Iterable[Entry]) -> list[bytes]:
+    """Return entries as the frames of a stream."""
+    return [
+        f"id: {run_id}:{entry.number}\nevent: {entry.type}\ndata: ".encode()
+        + entry.data
+        for entry in entries
+    ]
 
 
 async def test_resume_at_every_point_is_the_unbroken_stream(
@@ -87,13 +99,9 @@ async def test_a_reader_in_another_process_misses_nothing(
         await first.until("content", 2)
         run_id = first.response.headers["x-run-id"]
         async with other_process.following(run_id, 0) as batches:
-            frames = [
-                entry.frame.removesuffix(b"\n\n")
-                async for batch in batches
-                for entry in batch
-            ]
+            entries = [entry async for batch in batches for entry in batch]
         whole = await first.end()
-    assert frames == logged(whole)
+    assert framed(run_id, entries) == logged(whole)
 
 
 async def test_filters_make_no_holes_in_what_an_id_means(
@@ -248,11 +256,11 @@ async def test_the_model_is_told_nothing_that_the_log_does_not_know(
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content", 2)
         run_id = stream.response.headers["x-run-id"]
-        durable = await database.execute_read(segments.load, run_id, 0)
+        durable = await database.execute_read(stored_log().read, run_id)
         runs.executor().stop(run_id)
         whole = await stream.end()
     assert [entry.type for entry in durable] == ["content", "tool_call", "tool_result"]
-    assert [e.frame.removesuffix(b"\n\n") for e in durable] == logged(whole)[:3]
+    assert framed(run_id, durable) == logged(whole)[:3]
 
 
 async def test_while_draining_nothing_new_starts(
@@ -372,7 +380,7 @@ async def test_a_run_holds_on_to_nothing_of_its_request(
     )
     it = copy_context().run(submit, created.run)
     run_id, row = created.run.id, weakref.ref(created.run)
-    frames = follow(created.run, 0, None)
+    frames = follow(created.run, NativeFormat())
     del created
     for event in ("connected", "content"):
         assert f"event: {event}" in (await anext(frames)).decode()
@@ -395,14 +403,14 @@ async def test_an_answer_cut_by_our_shutdown_is_no_answer(
         # As if the run were another process's: here it is known from the database.
         here = runs.executor()
         executions, here._executions = here._executions, {}
-        writing, here.log._writing = here.log._writing, {}
+        writing, here.log._owned = here.log._owned, {}
         async with api.open(
             "POST", f"{API}/run", body, {"idempotency_key": "k"}
         ) as joined:
             await asyncio.sleep(0.2)
             drain = asyncio.create_task(here.drain(5))
             response = await joined.end()
-        here._executions, here.log._writing = executions, writing
+        here._executions, here.log._owned = executions, writing
         assert (response.status, response.json["code"]) == (503, "shutting_down")
         here.stop(stream.response.headers["x-run-id"])
         await stream.end()

@@ -14,8 +14,9 @@ from django.db import connections, transaction
 from django.utils import timezone
 
 from streaming.agent.loop import Progress
-from streaming.event_log import DatabaseLog, Entry, compaction, segments
-from streaming.events import Content, Done
+from streaming.event_log import DatabaseLog, LogOptions
+from streaming.event_log.stored import DatabaseStoredLog
+from streaming.events import Content, Done, Entry, encode
 from streaming.models import (
     Conversation,
     EventSegment,
@@ -26,19 +27,13 @@ from streaming.models import (
 )
 from streaming.runs import store
 from streaming.storage import database
-from streaming.wire import native
 
 ROW_CHARS = 2_000
-BATCH_ROWS = 7
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits that short logs reach."""
-    monkeypatch.setattr(compaction, "ROW_CHARS", ROW_CHARS)
-    monkeypatch.setattr(compaction, "BATCH_ROWS", BATCH_ROWS)
-    monkeypatch.setattr(segments, "READ_ROWS", 5)
-    monkeypatch.setattr(segments, "READ_IDS", 20)
+#: Limits that short logs reach.
+SMALL = LogOptions(
+    read_rows=5, read_numbers=20, compact_chars=ROW_CHARS, compact_rows=7
+)
+stored = DatabaseStoredLog(SMALL)
 
 
 def make_run(**values: object) -> Run:
@@ -58,11 +53,11 @@ def make_log(run: Run, seed: int, rows: int = 40) -> None:
     for row in range(rows):
         length = 2 * ROW_CHARS if chance.random() < 0.05 else chance.randint(0, 30)
         lines = [
-            native.encode(Content(content=f"{number + at}é\n{'x' * length}"))
+            encode(Content(content=f"{number + at}é\n{'x' * length}"))
             for at in range(chance.randint(1, 6))
         ]
         if row == rows - 1:
-            lines[-1] = native.encode(Done())
+            lines[-1] = encode(Done())
         last = number + len(lines) - 1
         text = b"\n".join(lines).decode()
         made.append(EventSegment(run=run, first_id=number, last_id=last, events=text))
@@ -71,10 +66,11 @@ def make_log(run: Run, seed: int, rows: int = 40) -> None:
 
 
 def read(run: Run, after: int = 0) -> list[Entry]:
-    """The log after a number, a page at a time."""
+    """Return the log after a number, read a page at a time."""
     entries: list[Entry] = []
-    while page := segments.load(run.id, entries[-1].number if entries else after):
+    while page := stored.read(run.id, entries[-1].number if entries else after):
         entries += page
+    assert list(stored.read_all(run.id, after)) == entries
     return entries
 
 
@@ -85,12 +81,11 @@ def compact(run: Run) -> int:
     while after is not None:
         passes += 1
         with transaction.atomic():
-            after = compaction.compact(run.id, after)
+            after = stored.compact(run.id, after)
     return passes
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("seed", range(5))
 def test_every_reader_reads_what_it_would_have_read(seed: int) -> None:
     run, other = make_run(), make_run()
@@ -102,15 +97,14 @@ def test_every_reader_reads_what_it_would_have_read(seed: int) -> None:
     for at, entry in enumerate(entries):
         assert read(run, entry.number) == entries[at + 1 :]
         after = {run.id: entry.number}
-        found, _ = segments.read_new(after)
+        found, _ = stored.read_new(after)
         assert found.get(run.id, []) == entries[at + 1 :]
-    assert segments.newest(run.id) == entries[-1]
+    assert stored.newest(run.id) == entries[-1]
     assert read(other) == untouched
     assert EventSegment.objects.filter(run=other).count() == 40
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("seed", range(5))
 def test_rows_become_few_and_none_too_large(seed: int) -> None:
     run = make_run()
@@ -145,10 +139,10 @@ def test_only_runs_that_ended_a_while_ago_are_due() -> None:
     make_run(ended_at=now - timedelta(minutes=9), log_state=LogState.COMPACTED)
     make_run(status=RunStatus.RUNNING, ended_at=None)
     before = now - timedelta(minutes=1)
-    assert compaction.due(before, 9) == [first.id, second.id]
-    assert compaction.due(before, 1) == [first.id]
+    assert stored.compaction_due(before, 9) == [first.id, second.id]
+    assert stored.compaction_due(before, 1) == [first.id]
     compact(first)
-    assert compaction.due(before, 9) == [second.id]
+    assert stored.compaction_due(before, 9) == [second.id]
 
 
 def close_connections(together: threading.Barrier) -> None:
@@ -166,26 +160,26 @@ def threads(count: int) -> Iterator[ThreadPoolExecutor]:
             pool.submit(close_connections, together)
 
 
-@pytest.mark.usefixtures("small", "transactional_db")
+@pytest.mark.usefixtures("transactional_db")
 async def test_readers_in_the_middle_miss_nothing_and_see_nothing_twice() -> None:
     runs = [await database.execute_write(make_run) for _ in range(4)]
     whole = {}
     for seed, run in enumerate(runs):
         await database.execute_write(make_log, run, seed, 120)
         whole[run.id] = await database.execute_read(read, run)
-    log = DatabaseLog("another", 0.02, lambda _: None)
+    log = DatabaseLog("another", 0.02, lambda _: None, options=SMALL)
     replays = 0
 
     async def replay(seed: int) -> None:
         nonlocal replays
         chance = random.Random(seed)
         while not compacted.done() or not replays:
-            entries = whole[chance.choice(runs).id]
+            run_id = chance.choice(runs).id
+            entries = whole[run_id]
             start = chance.randrange(len(entries))
             after = entries[start].number
-            run_id = entries[0].frame.partition(b":")[2].partition(b":")[0].decode()
             seen: list[Entry] = []
-            async with aclosing(log.follow(run_id.strip(), after, 60)) as batches:
+            async with aclosing(log.follow(run_id, after, 60)) as batches:
                 async for batch in batches:
                     seen += batch
             assert seen == entries[start + 1 :]
@@ -204,7 +198,7 @@ async def test_readers_in_the_middle_miss_nothing_and_see_nothing_twice() -> Non
         assert await database.execute_read(rows.count) < 80
 
 
-@pytest.mark.usefixtures("small", "transactional_db")
+@pytest.mark.usefixtures("transactional_db")
 async def test_deleting_and_compacting_do_not_lock_each_other_out() -> None:
     runs = [await database.execute_write(make_run) for _ in range(10)]
     for run in runs:

@@ -6,7 +6,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import ParamSpec, Protocol, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -16,12 +16,12 @@ from django.test.utils import CaptureQueriesContext
 from streaming.event_log import (
     ClosedLogs,
     DatabaseLog,
-    Entry,
+    LogOptions,
     OwnershipLost,
-    segments,
-    tail,
+    stored_log,
 )
-from streaming.events import Content, Done, Event
+from streaming.event_log.options import DatabaseAccess
+from streaming.events import Content, Done, Entry, Event
 from streaming.models import (
     Conversation,
     EventSegment,
@@ -30,7 +30,11 @@ from streaming.models import (
     Run,
 )
 from streaming.storage import database
+from tests.event_log.faulty import Fault, FaultKind, FaultyDatabase
 from tests.writer import busy_writer
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 WORKER = "this"
 FLUSH = 0.02
@@ -57,16 +61,33 @@ def commit(ends: ClosedLogs[None]) -> None:
     """Nothing else belongs to the end of these runs."""
 
 
-Log = Callable[[], DatabaseLog]
+class Log(Protocol):
+    """Makes the log of one more process."""
+
+    def __call__(
+        self,
+        *,
+        flush_seconds: float = FLUSH,
+        database: DatabaseAccess = database,
+        options: LogOptions | None = None,
+    ) -> DatabaseLog: ...
 
 
 @pytest_asyncio.fixture
 async def make_log(transactional_db: None) -> AsyncIterator[Log]:
     made: list[DatabaseLog] = []
 
-    def make() -> DatabaseLog:
-        made.append(DatabaseLog(WORKER, FLUSH, lost.append))
-        return made[-1]
+    def make(
+        *,
+        flush_seconds: float = FLUSH,
+        database: DatabaseAccess = database,
+        options: LogOptions | None = None,
+    ) -> DatabaseLog:
+        log = DatabaseLog(
+            WORKER, flush_seconds, lost.append, database=database, options=options
+        )
+        made.append(log)
+        return log
 
     lost: list[str] = []
     yield make
@@ -144,11 +165,8 @@ async def test_readers_that_come_and_go_see_each_event_once(
         assert seen == all_seen[0]
 
 
-async def test_a_reader_far_behind_reads_the_database(
-    make_log: Log, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tail, "KEEP", 5)
-    log = make_log()
+async def test_a_reader_far_behind_reads_the_database(make_log: Log) -> None:
+    log = make_log(options=LogOptions(tail_entries=5))
     run = await database.execute_write(make_run)
     log.open(run.id)
     slow = log.follow(run.id, 0, heartbeat=60)
@@ -164,20 +182,34 @@ async def test_a_reader_far_behind_reads_the_database(
     assert [e.number for e in [*first, *rest]] == list(range(1, 201))
 
 
+class CountingDatabase(FaultyDatabase):
+    """A database access that notes how many queries each write takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries: list[int] = []
+
+    async def execute_write(
+        self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        def count() -> T:
+            with CaptureQueriesContext(connection) as queries:
+                result = function(*args, **kwargs)
+            self.queries.append(len(queries))
+            return result
+
+        return await super().execute_write(count)
+
+
 async def test_all_runs_of_a_process_share_one_transaction(make_log: Log) -> None:
-    log = make_log()
+    counting = CountingDatabase()
+    log = make_log(flush_seconds=60, database=counting)
     runs = [await database.execute_write(make_run) for _ in range(10)]
     for run in runs:
         log.open(run.id)
         log.append(run.id, words(1, 2, 3))
-
-    def count_queries() -> int:
-        with CaptureQueriesContext(connection) as queries:
-            written = [log._writing[run.id].segment(run.id) for run in runs]
-            segments.save(written, WORKER)
-        return len(queries)
-
-    assert await database.execute_write(count_queries) == 2
+    await log.flush()
+    assert counting.queries == [2]
     assert await EventSegment.objects.acount() == 10
     for run in runs:
         log.abandon(run.id, [])
@@ -213,29 +245,24 @@ async def test_an_end_that_cannot_be_kept_is_not_shown(make_log: Log) -> None:
     await log.close(run.id, [Done(timestamp=5)], None, commit)
     entries = await reader
     assert [entry.number for entry in entries] == [1, 2]
-    assert await database.execute_read(partial(segments.load, run.id, 0)) == entries
+    assert await database.execute_read(stored_log().read, run.id) == entries
 
 
 async def test_a_flush_between_two_attempts_to_end_spoils_neither(
-    make_log: Log, monkeypatch: pytest.MonkeyPatch
+    make_log: Log,
 ) -> None:
-    log = make_log()
+    faulty = FaultyDatabase()
+    log = make_log(flush_seconds=60, database=faulty)
     run = await database.execute_write(make_run)
     log.open(run.id)
     log.append(run.id, words(1))
-    write = database.execute_write_batched
 
     def ended(ends: ClosedLogs[None]) -> None:
         Run.objects.filter(id=run.id).update(status="completed")
 
-    async def lose_the_answer(*call: Any) -> None:  # noqa: ANN401
-        await write(*call)
-        raise OperationalError("the connection broke in the commit")
-
-    monkeypatch.setattr(database, "execute_write_batched", lose_the_answer)
+    faulty.faults.append(Fault("lose the answer"))
     with pytest.raises(OperationalError):
         await log.close(run.id, [Done(timestamp=2)], None, ended)
-    monkeypatch.setattr(database, "execute_write_batched", write)
     await log.flush()
     await log.close(run.id, [Done(timestamp=2)], None, ended)
     assert [entry.number for entry in await read(log, run.id)] == [1, 2]
@@ -283,23 +310,20 @@ async def test_readers_of_other_processes_are_let_go_at_shutdown(
 
 @pytest.mark.parametrize("joined", [True, False])
 async def test_a_reader_is_let_go_when_the_database_stays_away(
-    make_log: Log, monkeypatch: pytest.MonkeyPatch, joined: bool
+    make_log: Log, joined: bool
 ) -> None:
-    here, elsewhere = make_log(), make_log()
+    faulty = FaultyDatabase()
+    options = LogOptions(disconnect_seconds=0.2)
+    here, elsewhere = make_log(), make_log(database=faulty, options=options)
     run = await begin(here)
-
-    async def fail(*_: object) -> None:
-        raise OperationalError("away")
-
     batches = elsewhere.follow(run.id, 0, heartbeat=FLUSH)
     async with aclosing(batches), asyncio.timeout(20):
         assert [entry.number for entry in await anext(batches)] == [1]
         if joined:
             assert await anext(batches) == []
-        monkeypatch.setattr(database, "TIMEOUT_SECONDS", 0.2)
-        monkeypatch.setattr(database, "execute_read", fail)
+        faulty.reads_fail = True
         assert [batch async for batch in batches if batch] == []
-    monkeypatch.undo()
+    faulty.reads_fail = False
     back = asyncio.create_task(read(elsewhere, run.id, 1))
     await here.close(run.id, [Done()], None, commit)
     assert [entry.number for entry in await back] == [2]
@@ -341,37 +365,20 @@ async def test_runs_that_end_at_the_same_time_share_a_transaction(
 
 @pytest.mark.parametrize("fault", ["", "refuse", "lose the answer"])
 async def test_a_run_ends_rightly_while_a_flush_has_its_events_in_hand(
-    make_log: Log, monkeypatch: pytest.MonkeyPatch, fault: str
+    make_log: Log, fault: FaultKind
 ) -> None:
-    log = make_log()
-    log._flush_seconds = 60  # but for ours
+    faulty, held = FaultyDatabase(), Fault(fault, held=True)
+    log = make_log(flush_seconds=60, database=faulty)
     run = await database.execute_write(make_run)
     log.open(run.id)
     log.append(run.id, words(1, 2))
-    write, in_hand, go_on = (
-        database.execute_write_batched,
-        asyncio.Event(),
-        asyncio.Event(),
-    )
-
-    async def slow(*call: Any) -> Any:  # noqa: ANN401
-        monkeypatch.setattr(database, "execute_write_batched", write)
-        in_hand.set()
-        await go_on.wait()
-        if fault == "refuse":
-            raise OperationalError(fault)
-        saved = await write(*call)
-        if fault:
-            raise OperationalError(fault)
-        return saved
-
-    monkeypatch.setattr(database, "execute_write_batched", slow)
+    faulty.faults.append(held)
     flushing = asyncio.create_task(log.flush())
-    await in_hand.wait()
+    await held.begun.wait()
     log.append(run.id, words(3))
     closing = asyncio.create_task(log.close(run.id, [Done()], run, end))
     await asyncio.sleep(0)
-    go_on.set()
+    held.proceed.set()
     [flushed] = await asyncio.gather(flushing, return_exceptions=True)
     await closing
     assert isinstance(flushed, OperationalError) == bool(fault)

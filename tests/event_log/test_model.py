@@ -8,13 +8,11 @@ made compact and removed. Whoever follows sees what the model says, byte for byt
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from typing import Any, TypeVar
-from unittest.mock import patch
 
 import pytest
 from django.db import OperationalError
@@ -28,21 +26,22 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from streaming.event_log import (
-    ClosedLogs,
-    DatabaseLog,
+from streaming.event_log import ClosedLogs, DatabaseLog, LogOptions, OwnershipLost
+from streaming.event_log.stored import DatabaseStoredLog
+from streaming.events import (
+    Content,
+    Done,
     Entry,
-    OwnershipLost,
-    compaction,
-    segments,
-    tail,
+    ErrorEvent,
+    ErrorInfo,
+    Event,
+    encode_all,
+    make_entries,
 )
-from streaming.event_log.base import make_entries
-from streaming.events import Content, Done, ErrorEvent, ErrorInfo, Event
 from streaming.models import Run, RunStatus
 from streaming.runs import leases, retention
 from streaming.storage import database
-from streaming.wire import native
+from tests.event_log.faulty import Fault, FaultKind, FaultyDatabase
 from tests.event_log.test_database_log import make_run
 
 T = TypeVar("T")
@@ -51,7 +50,14 @@ HEARTBEAT = 0.002
 SECONDS = 20
 #: Events that are said before anything ends.
 MUCH = 12
-FAULTS = st.sampled_from(["", "", "", "refuse", "lose the answer"])
+FAULTS: st.SearchStrategy[FaultKind] = st.sampled_from(
+    ["", "", "", "refuse", "lose the answer"]
+)
+#: Limits that short logs reach.
+SMALL = LogOptions(
+    tail_entries=3, read_rows=2, read_numbers=6, compact_chars=400, compact_rows=3
+)
+stored = DatabaseStoredLog(SMALL)
 timestamps = itertools.count(1)
 workers = itertools.count(1)
 
@@ -62,7 +68,21 @@ class Process(DatabaseLog):
     def __init__(self) -> None:
         self.name = f"process {next(workers)}"
         self.lost: list[str] = []
-        super().__init__(self.name, HEARTBEAT, self.lost.append)
+        self.database = FaultyDatabase()
+        super().__init__(
+            self.name,
+            HEARTBEAT,
+            self.lost.append,
+            database=self.database,
+            options=SMALL,
+        )
+
+    @contextmanager
+    def fault(self, kind: FaultKind) -> Iterator[None]:
+        """Refuse the next write, or lose the answer to it."""
+        self.database.faults.append(Fault(kind))
+        yield
+        self.database.faults.clear()
 
     def __repr__(self) -> str:
         return self.name
@@ -90,7 +110,7 @@ class ModelRun:
         return f"run of {self.owner}"
 
     def number(self, events: list[Event], upto: int) -> list[Entry]:
-        return make_entries(self.id, upto + 1, native.encode_all(events))
+        return make_entries(upto + 1, encode_all(events))
 
     def name(self, entries: list[Entry]) -> None:
         for entry in entries:
@@ -149,20 +169,6 @@ def _end_with(seen: list[Entry], durable: list[Entry]) -> list[Entry]:
     return [*seen, *(entry for entry in durable if entry.number > last)]
 
 
-@contextmanager
-def fault(name: str) -> Iterator[None]:
-    """The next write is refused, or its answer is lost."""
-    write: Callable[..., Awaitable[Any]] = database.execute_write_batched
-
-    async def faulty(*call: Any) -> Any:  # noqa: ANN401
-        if name == "lose the answer":
-            await write(*call)
-        raise OperationalError(name)
-
-    with patch.object(database, "execute_write_batched", faulty if name else write):
-        yield
-
-
 class Logs(RuleBasedStateMachine):
     """Two runs and three processes."""
 
@@ -214,10 +220,10 @@ class Logs(RuleBasedStateMachine):
 
     @rule(data=st.data(), name=FAULTS)
     @precondition(lambda self: self.going)
-    def flush(self, data: st.DataObject, name: str) -> None:
+    def flush(self, data: st.DataObject, name: FaultKind) -> None:
         owner = data.draw(st.sampled_from([run.owner for run in self.going]))
         assert owner
-        with fault(name):
+        with owner.fault(name):
             try:
                 self.do(owner.flush())
             except OperationalError:
@@ -232,7 +238,7 @@ class Logs(RuleBasedStateMachine):
 
     @rule(data=st.data(), name=FAULTS)
     @precondition(lambda self: any(not run.end for run in self.going))
-    def keep(self, data: st.DataObject, name: str) -> None:
+    def keep(self, data: st.DataObject, name: FaultKind) -> None:
         """The owner keeps what was said, as before the model is told a result."""
         run = data.draw(st.sampled_from([run for run in self.going if not run.end]))
         owner = run.owner
@@ -245,7 +251,7 @@ class Logs(RuleBasedStateMachine):
                 raise OwnershipLost(run.id)
 
         try:
-            with fault(name):
+            with owner.fault(name):
                 self.do(owner.checkpoint(run.id, commit))
         except OwnershipLost:
             assert run.ended
@@ -259,7 +265,7 @@ class Logs(RuleBasedStateMachine):
 
     @rule(data=st.data(), name=FAULTS)
     @precondition(lambda self: self.much and self.going)
-    def end(self, data: st.DataObject, name: str) -> None:
+    def end(self, data: st.DataObject, name: FaultKind) -> None:
         """The owner ends its run; tries again, when it does not know how that went."""
         run = data.draw(st.sampled_from(self.going))
         owner = run.owner
@@ -281,7 +287,7 @@ class Logs(RuleBasedStateMachine):
                 raise OwnershipLost(run.id)
 
         try:
-            with fault(name):
+            with owner.fault(name):
                 self.do(owner.close(run.id, run.end, None, commit))
         except OwnershipLost:
             assert taken_over
@@ -327,7 +333,7 @@ class Logs(RuleBasedStateMachine):
         for client in [each for each in self.clients if each.process is dead]:
             await client.batches.aclose()
             self.clients.remove(client)
-        dead._writing.clear()
+        dead._owned.clear()
         await dead.aclose()
 
     @rule(data=st.data())
@@ -338,7 +344,7 @@ class Logs(RuleBasedStateMachine):
         now, never = timezone.now() + timedelta(days=1), float("inf")
         assert self.do(database.execute_write(leases.fail_orphan, run.id, now, never))
         after = run.durable[-1].number if run.durable else 0
-        entries = self.do(database.execute_read(segments.load, run.id, after))
+        entries = self.do(database.execute_read(stored.read, run.id, after))
         assert [entry.type for entry in entries] == ["error", "done"]
         assert entries[0].number > max(run.named, default=0)
         run.name(entries)
@@ -363,7 +369,7 @@ class Logs(RuleBasedStateMachine):
 
     def _connect(self, run: ModelRun, data: st.DataObject, after: int) -> None:
         process = data.draw(st.sampled_from(self.processes))
-        inside = run.id in process._writing
+        inside = run.id in process._owned
         batches = process.follow(run.id, after, HEARTBEAT)
         client = Client(run, process, inside, after, batches)
         self.do(client.catch_up())
@@ -381,8 +387,8 @@ class Logs(RuleBasedStateMachine):
         run = data.draw(st.sampled_from([run for run in self.runs if run.ended]))
         after: int | None = 0
         while after is not None:
-            after = self.do(database.execute_write(compaction.compact, run.id, after))
-        assert self.do(database.execute_read(partial(_all, run.id))) == (
+            after = self.do(database.execute_write(stored.compact, run.id, after))
+        assert self.do(database.execute_read(_all, run.id)) == (
             [] if run.removed else run.durable
         )
 
@@ -407,18 +413,13 @@ class Logs(RuleBasedStateMachine):
 
 def _all(run_id: str) -> list[Entry]:
     entries: list[Entry] = []
-    while page := segments.load(run_id, entries[-1].number if entries else 0):
+    while page := stored.read(run_id, entries[-1].number if entries else 0):
         entries += page
     return entries
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_log_is_what_its_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tail, "KEEP", 3)
-    monkeypatch.setattr(segments, "READ_ROWS", 2)
-    monkeypatch.setattr(segments, "READ_IDS", 6)
-    monkeypatch.setattr(compaction, "ROW_CHARS", 400)
-    monkeypatch.setattr(compaction, "BATCH_ROWS", 3)
+def test_the_log_is_what_its_model_is() -> None:
     # The same examples each time: EXAMPLES=1000 looks for new ones.
     many = int(os.environ.get("EXAMPLES", 0))
     run_state_machine_as_test(

@@ -12,7 +12,7 @@ import pytest
 
 from agentsite import settings
 from streaming import runs
-from streaming.event_log import segments
+from streaming.event_log import stored_log
 from streaming.models import EventSegment, Message, Run
 from streaming.storage import database
 from streaming.testing.provider import Reply, StandInProvider
@@ -117,7 +117,7 @@ async def test_a_database_that_stays_away_is_told(
 
 
 def newest_number(run_id: str) -> int:
-    newest = segments.newest(run_id)
+    newest = stored_log().newest(run_id)
     return newest.number if newest else 0
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streaming.events import Content, Done
-from streaming.wire import native, sse
+from streaming.events import Content, encode
+from streaming.wire import sse
 
 
 def decode(*chunks: bytes) -> list[bytes]:
@@ -93,28 +93,5 @@ def test_byte_by_byte() -> None:
 @given(st.text())
 @example("\nevent: done\ndata: ")
 def test_what_is_framed_is_read_back(text: str) -> None:
-    data = native.encode(Content(content=text))
-    frame = native.frame(b"run", 7, data)
-    assert decode(frame) == [data]
-    assert (native.type_of(frame), native.data_of(frame)) == ("content", data)
-    assert not native.is_done(frame)
-    assert not {0x2028, 0x2029} & {ord(c) for c in data.decode()}
-
-
-def test_the_last_frame_is_known() -> None:
-    frame = native.frame(b"run", 8, native.encode(Done()))
-    assert native.type_of(frame) == "done"
-    assert native.is_done(frame)
-
-
-def test_a_frame_is_as_the_contract_says() -> None:
-    event = Content(content="hi\u2028", timestamp=5)
-    frame = native.frame(b"abc", 7, native.encode(event))
-    assert frame == (
-        b"id: abc:7\nevent: content\n"
-        b'data: {"type":"content","is_final":false,"timestamp":5,"content":"hi\\u2028"}'
-        b"\n\n"
-    )
-    assert sse.frame("connected", b"{}", retry_ms=1000) == (
-        b"retry: 1000\nevent: connected\ndata: {}\n\n"
-    )
+    data = encode(Content(content=text))
+    assert decode(sse.frame("content", data, id="run:7")) == [data]

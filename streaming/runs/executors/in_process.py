@@ -7,7 +7,8 @@ from contextvars import Context
 
 from streaming.agent.loop import Agent
 from streaming.conf import AgentConf
-from streaming.event_log import DatabaseLog, Entry
+from streaming.event_log import DatabaseLog
+from streaming.events import Entry
 from streaming.exceptions import ShuttingDown
 from streaming.models import Run
 from streaming.runs.execution import Execution
