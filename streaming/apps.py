@@ -7,9 +7,11 @@ from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig, apps
+from django.core.signals import setting_changed
 from django.db import connections
 from django.utils.module_loading import module_has_submodule
 
+from streaming import conf
 from streaming.checks import register_checks
 from streaming.tools.base import Tool
 from streaming.tools.toolbox import Toolbox
@@ -27,7 +29,9 @@ class StreamingConfig(AppConfig):
     toolbox: Toolbox
 
     def ready(self) -> None:
-        """Gather the tools; a module of tools that is broken ends the start."""
+        """Validate the settings and gather the tools; an error stops the start."""
+        conf.get()
+        setting_changed.connect(conf.forget_settings)
         register_checks()
         self.toolbox = discover_tools()
 

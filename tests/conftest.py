@@ -31,7 +31,7 @@ hypothesis.settings.load_profile("patient")
 
 
 class ChangeSettings(Protocol):
-    """What `agent_settings` is."""
+    """The type of the fixture `agent_settings`."""
 
     def __call__(self, **values: object) -> None: ...
 
@@ -54,11 +54,12 @@ def _close_database_threads(django_db_setup: None) -> Iterator[None]:
 
 @pytest.fixture
 def agent_settings() -> Iterator[ChangeSettings]:
-    """Change settings of the agent: `agent_settings(agent_history_chars=10)`."""
+    """Change keys of STREAMING by field: `agent_settings(run_lease_seconds=1)`."""
     changed: list[override_settings] = []
 
     def change(**values: object) -> None:
-        override = override_settings(AGENT={**settings.AGENT, **values})
+        changes = {name.upper(): value for name, value in values.items()}
+        override = override_settings(STREAMING={**settings.STREAMING, **changes})
         override.enable()
         changed.append(override)
 
@@ -70,17 +71,17 @@ def agent_settings() -> Iterator[ChangeSettings]:
 @pytest.fixture
 def model(upstream: StandInProvider, agent_settings: ChangeSettings) -> None:
     """The agent's model is an OpenAI-compatible server: the stand-in."""
-    provider = {
-        "name": "openai",
-        "openai_api": "chat",
-        "base_url": upstream.url,
-        "api_key": "sk-test",
-        "model": "test-model",
-        "max_retries": 0,
-        "first_token_timeout": 2.0,
-        "silence_timeout": 2.0,
-    }
-    agent_settings(provider=provider, drain_seconds=0.2, event_flush_ms=20)
+    agent_settings(
+        model="openai:test-model",
+        openai_api="chat",
+        openai_base_url=upstream.url,
+        openai_api_key="sk-test",
+        llm_max_retries=0,
+        llm_first_token_timeout_seconds=2.0,
+        llm_silence_timeout_seconds=2.0,
+        drain_seconds=0.2,
+        event_flush_ms=20,
+    )
 
 
 @pytest_asyncio.fixture

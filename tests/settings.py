@@ -1,5 +1,5 @@
-"""The site's settings for tests: no real model, a data directory of their own, and
-nothing of the developer's own environment.
+"""The site's settings for tests: the demo model, a temporary data directory, and none
+of the settings in the developer's own environment.
 
 TEST_DATABASE_URL names a PostgreSQL to test with; without it, SQLite.
 """
@@ -10,25 +10,20 @@ import shutil
 import tempfile
 from pathlib import Path
 
-OURS = (
-    "AGENT_",
-    "ALLOWED_HOSTS",
-    "ANTHROPIC_",
-    "CONVERSATION_",
-    "CORS_",
-    "CSRF_",
-    "DATABASE_",
-    "DRAIN_",
-    "EVENT_",
-    "HTTPS",
-    "LLM_",
-    "OPENAI_",
-    "PORT",
-    "RUN_",
-    "STREAM_",
-)
-for variable in [name for name in os.environ if name.startswith(OURS)]:
-    del os.environ[variable]
+from agentsite.options import SiteOptions
+from streaming import conf
+from streaming.options import declarations
+
+DECLARED = {
+    declared.name
+    for group in (SiteOptions, *conf.groups())
+    for declared in declarations(group)
+}
+#: The SDKs read further variables, such as ANTHROPIC_AUTH_TOKEN.
+VENDORS = ("ANTHROPIC_", "OPENAI_")
+for variable in [*os.environ]:
+    if variable in DECLARED or variable.startswith(VENDORS):
+        del os.environ[variable]
 
 DIRECTORY = Path(tempfile.mkdtemp(prefix="agent-tests-"))
 atexit.register(shutil.rmtree, DIRECTORY, ignore_errors=True)
@@ -45,8 +40,8 @@ os.environ |= {
 from agentsite.settings import *  # noqa: E402, F403
 from agentsite.settings import DATABASES  # noqa: E402
 
-# SQLite in a file, for threads do not share one in memory as they share a file; on
-# PostgreSQL a name of our own, so that two checkouts can be tested at once.
+# SQLite uses a file, since threads do not share a database in memory. On PostgreSQL the
+# name is unique, so that two checkouts can be tested at the same time.
 _sqlite = DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
 DATABASES["default"]["TEST"] = {
     "NAME": str(DIRECTORY / "test.sqlite3") if _sqlite else f"test_agent_{os.getpid()}"

@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 APP = "streaming"
 VENDORS = {"anthropic", "openai"}
+#: The one module of the app that reads the environment: keys and base URLs.
+ENVIRONMENT_READER = f"{APP}.providers.environment"
 LONGEST_FUNCTION = 60
 LONGEST_MODULE = 350
 
@@ -136,6 +138,8 @@ class CodeBase:
 
     def _environment(self) -> Iterator[str]:
         for name, tree in self.trees.items():
+            if name == ENVIRONMENT_READER:
+                continue
             inherited = _handed_on_whole(tree)
             for node in ast.walk(tree):
                 read = isinstance(node, ast.Attribute) and node.attr in READS
@@ -203,6 +207,7 @@ SOUND = {
     "streaming/admin.py": "from streaming.providers import base",
     "streaming/providers/base.py": "import json",
     "streaming/providers/anthropic.py": "import anthropic",
+    "streaming/providers/environment.py": "import os\nKEY = os.environ['KEY']",
     "streaming/migrations/0001_initial.py": "from streaming import admin",
 }
 
@@ -262,6 +267,11 @@ def test_a_sound_house_has_no_faults(tmp_path: Path) -> None:
             "streaming/api/run.py",
             "import os\nDEBUG = os.environ['DEBUG']",
             "streaming.api.run reads the environment",
+        ),
+        (
+            "streaming/api/environment.py",
+            "import os\nKEY = os.getenv('KEY')",
+            "streaming.api.environment reads the environment",
         ),
         (
             "streaming/api/run.py",

@@ -1,6 +1,5 @@
-"""What stands in more than one file says the same everywhere."""
+"""Facts that are in more than one file agree."""
 
-import ast
 import re
 import tomllib
 from pathlib import Path
@@ -11,11 +10,19 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import streaming
+from agentsite import reference
+from agentsite.options import SiteOptions
+from streaming import conf
+from streaming.options import declarations
 
 ROOT = Path(__file__).resolve().parent.parent
 PIN = re.compile(r"^([\w.-]+)(?:\[.+\])?==([^ ;]+)", re.MULTILINE)
-PROVIDERS_WITH_A_KEY = ("ANTHROPIC", "OPENAI")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SETTINGS = {
+    declared.name
+    for group in (SiteOptions, *conf.groups())
+    for declared in declarations(group)
+}
 
 
 def pins(name: str) -> set[tuple[str, str]]:
@@ -35,22 +42,22 @@ def test_the_version_is_the_same_everywhere() -> None:
 
 
 @pytest.mark.parametrize("lock", ["run", "dev", "bench"])
-def test_the_locks_hold_what_the_project_needs(lock: str) -> None:
+def test_the_locks_satisfy_the_requirements(lock: str) -> None:
     project = PYPROJECT["project"]
     needs = list(PYPROJECT["dependency-groups"].get(lock, []))
-    if lock != "bench":  # which is for others' servers, not for ours
+    if lock != "bench":  # the packages of other servers
         needs += project["dependencies"] + project["optional-dependencies"]["postgres"]
     locked = pins(lock)
     missing = [need for need in needs if not satisfied(Requirement(need), locked)]
     assert missing == [], "run `make lock`"
 
 
-def test_what_is_tested_is_what_runs() -> None:
+def test_the_tested_packages_are_those_that_run() -> None:
     assert pins("run") <= pins("dev")
 
 
 @pytest.mark.parametrize("package", ["anthropic", "openai", "uvicorn", "uvloop"])
-def test_what_is_measured_against_ours_stands_on_the_same(package: str) -> None:
+def test_the_compared_servers_use_the_same_packages(package: str) -> None:
     assert (package, dict(pins("run"))[package]) in pins("bench")
 
 
@@ -62,43 +69,19 @@ def test_every_locked_package_has_its_hashes() -> None:
         assert unhashed == []
 
 
-def environment_read(settings: str) -> set[str]:
-    """The variables that a settings module reads through `env`."""
-    return {
-        name
-        for node in ast.walk(ast.parse(settings))
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and isinstance(node.func.value, ast.Name)
-        and node.func.value.id == "env"
-        for name in variables(node.args[0])
-    }
+def test_the_configuration_page_is_that_of_the_declarations() -> None:
+    assert reference.PAGE.read_text() == reference.render(), "run `make docs`"
 
 
-def variables(argument: ast.expr) -> list[str]:
-    """The names that an argument can be: `f"{provider}_BASE_URL"` is one for each."""
-    match argument:
-        case ast.Constant(value=str(name)):
-            return [name]
-        case ast.JoinedStr(values=[ast.FormattedValue(), ast.Constant(value=str(end))]):
-            return [f"{provider}{end}" for provider in PROVIDERS_WITH_A_KEY]
-        case _:
-            raise AssertionError(f"cannot follow {ast.unparse(argument)}")
-
-
-SETTINGS = environment_read((ROOT / "agentsite" / "settings.py").read_text())
-
-
-def test_every_way_of_reading_the_environment_is_seen() -> None:
-    source = "env.flag('DEBUG')\nenv.text(f'{name.upper()}_KEY')\nos.getenv('HOME')"
-    assert environment_read(source) == {"DEBUG", "ANTHROPIC_KEY", "OPENAI_KEY"}
+def test_the_configuration_page_has_every_setting_once() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \|", reference.PAGE.read_text(), re.MULTILINE)
+    assert len(rows) == len(set(rows))
+    assert set(rows) == SETTINGS
     assert {"PORT", "OPENAI_BASE_URL", "RUN_ABANDON_SECONDS"} <= SETTINGS
 
 
-def test_the_readme_lists_every_setting_and_no_other() -> None:
-    readme = (ROOT / "README.md").read_text()
-    rows = re.findall(r"^\| (`[A-Z_]+`.*?) \|", readme, re.MULTILINE)
-    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == SETTINGS
+def test_the_readme_links_to_the_configuration_page() -> None:
+    assert "(docs/configuration.md)" in (ROOT / "README.md").read_text()
 
 
 def test_compose_sets_what_the_settings_read() -> None:

@@ -1,21 +1,5 @@
-"""The model's side: vendor bytes in, our deltas out."""
+"""The model's side: requests to a vendor's API, and its bytes decoded into deltas."""
 
-from streaming.providers.base import Provider, ProviderOptions
-from streaming.providers.retry import RetryingProvider
+from streaming.providers.registry import make_provider
 
-
-def make_provider(options: ProviderOptions) -> Provider:
-    """The provider that the options name. A vendor's SDK is loaded only when used."""
-    match options.name:
-        case "anthropic":
-            from streaming.providers.anthropic import AnthropicProvider
-
-            return RetryingProvider(AnthropicProvider(options), options)
-        case "openai":
-            from streaming.providers.openai import OpenAIProvider
-
-            return RetryingProvider(OpenAIProvider(options), options)
-        case "demo":
-            from streaming.providers.demo import DemoProvider
-
-            return DemoProvider(options)
+__all__ = ["make_provider"]

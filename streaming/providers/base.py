@@ -1,83 +1,95 @@
-"""What a model provider is to the agent: a request in, batches of deltas out.
+"""The port of a model provider: a request in, batches of deltas out.
 
-A batch is what one read of the provider's connection brought, so that whoever waits
-is woken once for it. The agent joins the deltas into parts (see `turn.Turn`); a
-provider keeps no text of its own.
+A batch holds the deltas of one read from the provider's connection, so that one read
+wakes its consumer once. The agent joins the deltas into parts (see `ResponseBuilder`);
+a provider keeps no text of its own.
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 
 from streaming.messages import Message, OpaquePart, ToolCallPart, ToolSpec
+from streaming.options import Options, Setting
 
-ProviderName = Literal["anthropic", "openai", "demo"]
-
-#: How much to think, beside a number of tokens. "auto" leaves it to the model.
-THINKING_WORDS = ("auto", "off", "low", "medium", "high")
-
-#: Why the model stopped. `pause_turn`: it wants to go on in another call.
+#: The reason for which the model stopped. `pause_turn`: it continues in another call.
 ResponseStopReason = Literal[
     "end_turn", "tool_use", "max_tokens", "refusal", "pause_turn"
 ]
 
 
-class ProviderOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which model answers, and how patient we are with it. Times are in seconds."""
+class ProviderOptions(Options, frozen=True):
+    """The settings that all providers share; a provider's own are in a subclass."""
 
-    name: ProviderName = "demo"
-    #: Empty: the provider's default.
-    model: str = ""
-    api_key: str = ""
-    #: Empty: the SDK's own.
-    base_url: str = ""
-    #: Empty: Responses against OpenAI itself, Chat Completions elsewhere.
-    openai_api: Literal["", "responses", "chat"] = ""
-    max_tokens: int = 8192
-    #: "auto", "off", an effort ("low", "medium", "high") or a budget of tokens.
-    thinking: str = "auto"
-    connect_timeout: float = 10.0
-    first_token_timeout: float = 120.0
-    silence_timeout: float = 120.0
-    max_retries: int = 2
-    #: Of the demo model: pause between two words.
-    demo_delay: float = 0.02
-
-    def __post_init__(self) -> None:
-        """Refuse a `thinking` that no provider knows, where the cause can be named."""
-        if self.thinking not in THINKING_WORDS and not self.thinking.isdecimal():
-            raise ValueError(
-                f"LLM_THINKING must be {', '.join(THINKING_WORDS)} "
-                f"or a number of tokens, not {self.thinking!r}."
-            )
-
-    def __repr__(self) -> str:
-        """As usual, but without the API key."""
-        shown = msgspec.structs.asdict(self)
-        if self.api_key:
-            shown["api_key"] = "***"
-        fields = ", ".join(f"{name}={value!r}" for name, value in shown.items())
-        return f"{type(self).__name__}({fields})"
+    llm_provider: Annotated[
+        str,
+        Setting(
+            "Provider of the model.",
+            expected="`anthropic`, `openai`, `demo` or the dotted path of a class",
+            default="the first whose key is set, else `demo`",
+        ),
+    ] = ""
+    llm_model: Annotated[str, Setting("Model.", default="the provider's")] = ""
+    llm_max_tokens: Annotated[
+        int, Setting("Maximum length of one response.", "tokens", minimum=1)
+    ] = 8192
+    llm_thinking: Annotated[
+        str,
+        Setting(
+            "Amount of reasoning: an effort or a budget of tokens. "
+            "`auto` leaves it to the model.",
+            pattern=r"auto|off|low|medium|high|\d+",
+            expected="auto, off, low, medium, high or a number of tokens",
+        ),
+    ] = "auto"
+    llm_connect_timeout_seconds: Annotated[
+        float,
+        Setting("Timeout of the connection to the provider.", "seconds", minimum=0),
+    ] = 10.0
+    llm_first_token_timeout_seconds: Annotated[
+        float,
+        Setting(
+            "Timeout from the request to the first delta of the response.",
+            "seconds",
+            minimum=0,
+        ),
+    ] = 120.0
+    llm_silence_timeout_seconds: Annotated[
+        float,
+        Setting(
+            "Timeout between two reads of a response that has begun.",
+            "seconds",
+            minimum=0,
+        ),
+    ] = 120.0
+    llm_max_retries: Annotated[
+        int,
+        Setting(
+            "Maximum number of retries of a model call. "
+            "A call is retried only before its first delta.",
+            minimum=0,
+        ),
+    ] = 2
 
 
 class TextDelta(msgspec.Struct, frozen=True, gc=False):
-    """More of the answer. A refusal's text comes this way too."""
+    """A piece of the response's text, or of a refusal's."""
 
     text: str
 
 
 class ThinkingDelta(msgspec.Struct, frozen=True, gc=False):
-    """More reasoning."""
+    """A piece of the reasoning."""
 
     text: str
 
 
 class ThinkingEnd(msgspec.Struct, frozen=True):
-    """The reasoning block under way is whole.
+    """The end of a reasoning block.
 
-    `opaque` is what the provider wants back unchanged with it. It may come without
-    any `ThinkingDelta` before it (reasoning that is not shown).
+    `opaque` must be sent back to the provider unchanged with the block. A block may
+    have no `ThinkingDelta` (reasoning that is not shown).
     """
 
     provider: str
@@ -85,7 +97,7 @@ class ThinkingEnd(msgspec.Struct, frozen=True):
 
 
 class TokenUsage(msgspec.Struct, frozen=True):
-    """Tokens of this model call so far; a later one replaces an earlier one.
+    """The tokens of this model call so far; a later value replaces an earlier one.
 
     `input_tokens` includes cached tokens, `output_tokens` includes reasoning.
     """
@@ -98,13 +110,13 @@ class TokenUsage(msgspec.Struct, frozen=True):
 
 
 class ResponseEnd(msgspec.Struct, frozen=True):
-    """The model call ended as it should; always the last delta."""
+    """The regular end of a model call; always the last delta."""
 
     stop_reason: ResponseStopReason
 
 
-#: `ToolCallPart` comes whole, its arguments as the model wrote them (`{}` for none);
-#: one that was cut off by the token limit never comes.
+#: A `ToolCallPart` is complete, with the arguments as the model wrote them (`{}` for
+#: none). A call that the token limit cut off is omitted.
 Delta = (
     TextDelta
     | ThinkingDelta
@@ -119,8 +131,8 @@ Delta = (
 class ModelRequest(msgspec.Struct, frozen=True):
     """One model call.
 
-    With `allow_tools` false the model is told of the tools (the history may hold calls
-    of them) but must answer without.
+    With `allow_tools` false the request describes the tools, since the history may hold
+    calls of them, but the model must answer without calling any.
     """
 
     system: str
@@ -130,7 +142,13 @@ class ModelRequest(msgspec.Struct, frozen=True):
 
 
 class Provider(Protocol):
-    """One way to a model. Made once per event loop, used by many runs at once."""
+    """A way to a model, created once per event loop and used by many runs at once.
+
+    The class of a provider is called with its options. Two attributes are optional:
+    `options_type`, the subclass of `ProviderOptions` with its own settings (read from
+    a class named by its dotted path), and `needs_retries = False`, which omits the
+    timeouts and retries of `RetryingProvider`.
+    """
 
     name: str
     model: str
@@ -138,12 +156,11 @@ class Provider(Protocol):
     def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
         """Call the model and yield batches of deltas, ending with `ResponseEnd`.
 
-        A batch may be empty: a sign of life that brought nothing to tell. Closing the
-        generator, or cancelling the task that reads it, closes the connection to the
-        provider.
+        An empty batch shows that the connection is alive. Closing the generator, or
+        cancelling the task that reads it, closes the connection to the provider.
 
-        Raises `ProviderError` or one of its kinds, also in mid-stream; a stream that
-        ends without its terminal event raises `ProviderIncomplete`.
+        Raises `ProviderError` or a subclass, also in mid-stream; a stream that ends
+        without its terminal event raises `ProviderIncomplete`.
         """
         ...
 

@@ -32,9 +32,9 @@ class RetryingProvider:
         self.name = provider.name
         self.model = provider.model
         self._provider = provider
-        self._first_token_timeout = options.first_token_timeout
-        self._silence_timeout = options.silence_timeout
-        self._max_retries = options.max_retries
+        self._first_token_timeout = options.llm_first_token_timeout_seconds
+        self._silence_timeout = options.llm_silence_timeout_seconds
+        self._max_retries = options.llm_max_retries
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
         """As the provider's own; asks again when it fails before its first word."""

@@ -123,7 +123,7 @@ def _make_executor() -> InProcessExecutor:
     options = conf.get()
     app = cast(StreamingConfig, apps.get_app_config(StreamingConfig.name))
     agent = Agent(
-        provider=make_provider(options.provider),
+        provider=make_provider(conf.provider()),
         toolbox=app.toolbox,
         system_prompt=options.agent_system_prompt,
         tool_timeout=options.agent_tool_timeout_seconds,

@@ -10,11 +10,11 @@ import msgspec
 from streaming.agent.response import ResponseBuilder
 from streaming.messages import ToolSpec, user_message
 from streaming.providers import make_provider
+from streaming.providers.anthropic.options import AnthropicOptions
 from streaming.providers.base import (
     Delta,
     ModelRequest,
     Provider,
-    ProviderOptions,
     TextDelta,
     ThinkingDelta,
 )
@@ -30,16 +30,16 @@ WEATHER = ToolSpec(
 )
 
 
-def options(upstream: StandInProvider, **changed: str | float) -> ProviderOptions:
+def options(upstream: StandInProvider, **changed: str | float) -> AnthropicOptions:
     """Options of a provider whose server is the stand-in, and which asks once."""
     given = {
-        "name": "anthropic",
-        "api_key": "sk-ant-secret",
-        "base_url": upstream.url,
-        "max_retries": 0,
+        "llm_provider": "anthropic",
+        "anthropic_api_key": "sk-ant-secret",
+        "anthropic_base_url": upstream.url,
+        "llm_max_retries": 0,
         **changed,
     }
-    return msgspec.convert(given, ProviderOptions)
+    return msgspec.convert(given, AnthropicOptions)
 
 
 @asynccontextmanager

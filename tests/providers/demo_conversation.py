@@ -16,13 +16,13 @@ from streaming.messages import (
 from streaming.providers.base import (
     Delta,
     ModelRequest,
-    ProviderOptions,
     ResponseEnd,
     TextDelta,
     ThinkingDelta,
     TokenUsage,
 )
-from streaming.providers.demo import DemoProvider
+from streaming.providers.demo.options import DemoOptions
+from streaming.providers.demo.provider import DemoProvider
 from streaming.tools import Toolbox, ToolContext
 
 TOOLBOX = Toolbox([calculator, current_time])
@@ -62,7 +62,7 @@ def sort(deltas: Sequence[Delta]) -> Answer:
 class Conversation:
     """What was said, and the model's answers and results of the newest question."""
 
-    def __init__(self, options: ProviderOptions, toolbox: Toolbox = TOOLBOX) -> None:
+    def __init__(self, options: DemoOptions, toolbox: Toolbox = TOOLBOX) -> None:
         self.provider = DemoProvider(options)
         self.toolbox = toolbox
         self.messages: list[Message] = []

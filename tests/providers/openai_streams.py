@@ -14,10 +14,10 @@ from streaming.providers.base import (
     Delta,
     ModelRequest,
     Provider,
-    ProviderOptions,
     TextDelta,
     ThinkingDelta,
 )
+from streaming.providers.openai.options import OpenAIOptions
 from streaming.testing.provider import Reply, StandInProvider
 
 Api = Literal["responses", "chat"]
@@ -39,14 +39,14 @@ async def openai_at(
 ) -> AsyncIterator[Provider]:
     """A provider whose server is the stand-in, asked once for each answer."""
     given = {
-        "name": "openai",
-        "api_key": "sk-test",
-        "base_url": upstream.url,
+        "llm_provider": "openai",
+        "openai_api_key": "sk-test",
+        "openai_base_url": upstream.url,
         "openai_api": api,
-        "max_retries": 0,
+        "llm_max_retries": 0,
         **options,
     }
-    provider = make_provider(msgspec.convert(given, ProviderOptions))
+    provider = make_provider(msgspec.convert(given, OpenAIOptions))
     try:
         yield provider
     finally:

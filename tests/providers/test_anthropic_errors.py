@@ -14,7 +14,8 @@ from streaming.exceptions import (
     ProviderRefusedKey,
     ProviderTimeout,
 )
-from streaming.providers.base import Delta, ProviderOptions
+from streaming.providers.anthropic.options import AnthropicOptions
+from streaming.providers.base import Delta
 from streaming.testing.provider import Reply, StandInProvider
 from tests.providers.anthropic_streams import (
     HELLO,
@@ -253,7 +254,7 @@ async def test_a_server_that_never_ends_its_answer_holds_nobody_up(
 
 
 def test_options_do_not_show_the_key() -> None:
-    given = ProviderOptions(name="anthropic", api_key="sk-ant-secret")
+    given = AnthropicOptions(anthropic_api_key="sk-ant-secret")
     assert "sk-ant-secret" not in f"{given} {given!r}"
-    assert "api_key='***'" in repr(given)
-    assert "api_key=''" in repr(ProviderOptions())
+    assert "anthropic_api_key='***'" in repr(given)
+    assert "anthropic_api_key=''" in repr(AnthropicOptions())

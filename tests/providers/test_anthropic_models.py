@@ -134,14 +134,14 @@ def test_a_model_of_another_vendor_gets_a_budget_when_asked() -> None:
 
 @pytest.mark.parametrize("thinking", ["", "on", "extreme", "-1", "1.5", "1e3"])
 def test_an_unknown_setting_is_refused_by_its_name(thinking: str) -> None:
-    with pytest.raises(ValueError, match="LLM_THINKING must be auto, .*, not"):
-        ProviderOptions(name="anthropic", thinking=thinking)
+    with pytest.raises(ValueError, match="LLM_THINKING=.*: expected auto, "):
+        ProviderOptions(llm_provider="anthropic", llm_thinking=thinking)
 
 
 async def test_the_fields_reach_the_server(upstream: StandInProvider) -> None:
     upstream.reply(Reply(message()))
     async with anthropic_at(
-        upstream, thinking="high", model="claude-opus-5-5", max_tokens=999
+        upstream, llm_thinking="high", llm_model="claude-opus-5-5", llm_max_tokens=999
     ) as provider:
         assert provider.name == "anthropic"
         assert provider.model == "claude-opus-5-5"

@@ -341,7 +341,7 @@ async def test_with_thinking_off_only_this_answers_thinking_goes_back(
     kept = {
         setting: [
             block["thinking"]
-            for turn in await turns_of(upstream, *history, thinking=setting)
+            for turn in await turns_of(upstream, *history, llm_thinking=setting)
             for block in turn["content"]
             if block["type"] == "thinking"
         ]

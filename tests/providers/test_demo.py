@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streaming.providers.base import ProviderOptions
+from streaming.providers.demo.options import DemoOptions
 from streaming.tools import Toolbox, tool
 from tests.providers.demo_conversation import Conversation
 
 
 @pytest.fixture
 def chat() -> Conversation:
-    return Conversation(ProviderOptions(demo_delay=0))
+    return Conversation(DemoOptions(demo_delay_ms=0))
 
 
 def expressions(chat: Conversation) -> list[list[str]]:
@@ -277,7 +277,7 @@ async def test_any_tool_can_be_called_by_its_name() -> None:
         """Say it loudly."""
         return text.upper()
 
-    chat = Conversation(ProviderOptions(demo_delay=0), Toolbox([shout]))
+    chat = Conversation(DemoOptions(demo_delay_ms=0), Toolbox([shout]))
     text = await chat.ask('call shout with {"text": "héllo"}')
     assert text == "`shout` answered:\n\nHÉLLO"
     text = await chat.ask('call shout with {"volume": 11}')
@@ -315,7 +315,7 @@ async def test_a_chain_that_runs_out_of_iterations_says_what_it_would_do_next(
 
 
 async def test_without_its_tools_it_says_which_it_lacks() -> None:
-    chat = Conversation(ProviderOptions(demo_delay=0), Toolbox())
+    chat = Conversation(DemoOptions(demo_delay_ms=0), Toolbox())
     text = await chat.ask("What is 6 * 7?")
     assert text.endswith("but there is no tool calculator.")
     assert chat.answers[-1].end.stop_reason == "end_turn"

@@ -13,39 +13,39 @@ from streaming.providers import make_provider
 from streaming.providers.base import (
     Delta,
     ModelRequest,
-    ProviderOptions,
     ResponseEnd,
     TextDelta,
     TokenUsage,
 )
-from streaming.providers.demo import DemoProvider
+from streaming.providers.demo.options import DemoOptions
+from streaming.providers.demo.provider import DemoProvider
 from streaming.providers.demo.sample import MARKDOWN
 from tests.providers.demo_conversation import TOOLBOX, Answer, Conversation, sort
 
-NO_DELAY = ProviderOptions(demo_delay=0)
+NO_DELAY = DemoOptions(demo_delay_ms=0)
 
 
 def request(question: str) -> ModelRequest:
     return ModelRequest("", [user_message(question)], TOOLBOX.specs)
 
 
-async def batches(question: str, options: ProviderOptions) -> list[list[Delta]]:
+async def batches(question: str, options: DemoOptions) -> list[list[Delta]]:
     stream = DemoProvider(options).stream(request(question))
     return [batch async for batch in stream]
 
 
-async def answer(question: str, options: ProviderOptions = NO_DELAY) -> Answer:
+async def answer(question: str, options: DemoOptions = NO_DELAY) -> Answer:
     return sort([d for batch in await batches(question, options) for d in batch])
 
 
 def test_it_is_made_by_its_name_and_told_by_its_model() -> None:
-    provider = make_provider(ProviderOptions(name="demo"))
+    provider = make_provider(DemoOptions(llm_provider="demo"))
     assert (provider.name, provider.model) == ("demo", "demo-1")
-    assert DemoProvider(ProviderOptions(model="demo-2")).model == "demo-2"
+    assert DemoProvider(DemoOptions(llm_model="demo-2")).model == "demo-2"
 
 
 async def test_text_comes_word_by_word_and_is_whole() -> None:
-    said = await batches("count to 20", ProviderOptions(demo_delay=0.0001))
+    said = await batches("count to 20", DemoOptions(demo_delay_ms=0.1))
     words = [d.text for batch in said for d in batch if isinstance(d, TextDelta)]
     assert words == ["1", *(f" {number}" for number in range(2, 21))]
     assert max(map(len, said[:-1])) == 1
@@ -53,7 +53,7 @@ async def test_text_comes_word_by_word_and_is_whole() -> None:
 
 async def test_the_pause_between_words_is_the_one_that_was_set() -> None:
     started = time.perf_counter()
-    await batches("count to 10", ProviderOptions(demo_delay=0.01, thinking="off"))
+    await batches("count to 10", DemoOptions(demo_delay_ms=10, llm_thinking="off"))
     assert 0.1 <= time.perf_counter() - started < 1
 
 
@@ -85,7 +85,7 @@ async def test_a_long_thought_is_as_long_as_was_asked() -> None:
 
 
 async def test_thinking_can_be_turned_off() -> None:
-    quiet = ProviderOptions(demo_delay=0, thinking="off")
+    quiet = DemoOptions(demo_delay_ms=0, llm_thinking="off")
     assert (await answer("think for 300 words", quiet)).thinking == ""
 
 
@@ -100,7 +100,7 @@ async def test_usage_counts_four_letters_as_a_token() -> None:
 
 
 async def test_the_limit_of_tokens_cuts_the_answer() -> None:
-    short = ProviderOptions(demo_delay=0, max_tokens=50, thinking="off")
+    short = DemoOptions(demo_delay_ms=0, llm_max_tokens=50, llm_thinking="off")
     told = await answer("count to 500", short)
     assert told.end == ResponseEnd("max_tokens")
     assert 190 < len(told.text) <= 200
@@ -108,7 +108,7 @@ async def test_the_limit_of_tokens_cuts_the_answer() -> None:
 
 
 async def test_a_call_that_the_limit_of_tokens_cuts_off_never_comes() -> None:
-    told = await answer("6 * 7", ProviderOptions(demo_delay=0, max_tokens=5))
+    told = await answer("6 * 7", DemoOptions(demo_delay_ms=0, llm_max_tokens=5))
     assert told.end == ResponseEnd("max_tokens")
     assert told.calls == []
 
@@ -142,7 +142,7 @@ async def test_a_silence_is_as_long_as_was_asked() -> None:
 
 @pytest.mark.parametrize("question", ["count to 500", "wait 300 seconds"])
 async def test_cancelling_stops_it_at_once(question: str) -> None:
-    slow = ProviderOptions(demo_delay=60)
+    slow = DemoOptions(demo_delay_ms=60000)
     task = asyncio.create_task(batches(question, slow))
     await asyncio.sleep(0.01)
     task.cancel()
@@ -151,7 +151,9 @@ async def test_cancelling_stops_it_at_once(question: str) -> None:
 
 
 async def test_closing_the_generator_stops_it_at_once() -> None:
-    stream = DemoProvider(ProviderOptions(demo_delay=60)).stream(request("count to 9"))
+    stream = DemoProvider(DemoOptions(demo_delay_ms=60000)).stream(
+        request("count to 9")
+    )
     await anext(stream)
     await asyncio.wait_for(stream.aclose(), 1)
     with pytest.raises(StopAsyncIteration):

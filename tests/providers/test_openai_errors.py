@@ -93,7 +93,9 @@ async def test_the_sdk_itself_does_not_retry(upstream: StandInProvider) -> None:
 async def test_a_server_that_is_not_there_is_our_error(
     upstream: StandInProvider,
 ) -> None:
-    async with openai_at(upstream, "chat", base_url="http://127.0.0.1:9/v1") as gone:
+    async with openai_at(
+        upstream, "chat", openai_base_url="http://127.0.0.1:9/v1"
+    ) as gone:
         with pytest.raises(ProviderError) as caught:
             await read(gone)
     assert caught.value.retryable
@@ -114,7 +116,10 @@ async def test_a_stream_that_breaks_off_is_an_error_after_what_it_told(
 ) -> None:
     upstream.reply(Reply(BEGUN[api], end=end))  # type: ignore[arg-type]
     told: list[Delta] = []
-    patience = {"first_token_timeout": 0.3, "silence_timeout": 0.3}
+    patience = {
+        "llm_first_token_timeout_seconds": 0.3,
+        "llm_silence_timeout_seconds": 0.3,
+    }
     async with openai_at(upstream, api, **patience) as provider:
         with pytest.raises(kind) as caught:
             async for batch in provider.stream(HELLO):

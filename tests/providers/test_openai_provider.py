@@ -4,9 +4,10 @@ from typing import Literal
 
 import pytest
 
-from streaming.providers.base import ModelRequest, ProviderOptions
-from streaming.providers.openai import OpenAIProvider
+from streaming.providers.base import ModelRequest
 from streaming.providers.openai.models import DEFAULT_MODEL
+from streaming.providers.openai.options import OpenAIOptions
+from streaming.providers.openai.provider import OpenAIProvider
 from streaming.testing.provider import StandInProvider
 from tests.providers.openai_streams import (
     HELLO,
@@ -26,7 +27,7 @@ async def test_responses_are_asked_for_as_the_api_wants_it(
     upstream: StandInProvider,
 ) -> None:
     body = events(*said("Hi"), ended())
-    await answer(upstream, "responses", body, WITH_TOOLS, max_tokens=2000)
+    await answer(upstream, "responses", body, WITH_TOOLS, llm_max_tokens=2000)
     [request] = upstream.requests
     assert (request.method, request.path) == ("POST", "/responses")
     assert request.headers["authorization"] == "Bearer sk-test"
@@ -62,7 +63,9 @@ async def test_chat_is_asked_for_as_other_servers_know_it(
 ) -> None:
     body = chunks(chunk("stop", content="Hi"))
     request = ModelRequest(system="Be brief.", messages=HELLO.messages, tools=[WEATHER])
-    await answer(upstream, "chat", body, request, model="llama", max_tokens=2000)
+    await answer(
+        upstream, "chat", body, request, llm_model="llama", llm_max_tokens=2000
+    )
     assert upstream.requests[0].path == "/chat/completions"
     assert upstream.requests[0].json == {
         "model": "llama",
@@ -89,7 +92,7 @@ async def test_chat_is_asked_for_as_other_servers_know_it(
 
 async def test_a_server_of_ones_own_needs_no_key(upstream: StandInProvider) -> None:
     body = chunks(chunk("stop", content="Hi"))
-    await answer(upstream, "chat", body, api_key="")
+    await answer(upstream, "chat", body, openai_api_key="")
     assert upstream.requests[0].headers["authorization"]
 
 
@@ -112,8 +115,8 @@ async def test_which_api_is_used(
     api: str,
 ) -> None:
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    options = ProviderOptions(
-        name="openai", api_key="k", base_url=base_url, openai_api=chosen
+    options = OpenAIOptions(
+        openai_api_key="k", openai_base_url=base_url, openai_api=chosen
     )
     provider = OpenAIProvider(options)
     assert provider.api == api

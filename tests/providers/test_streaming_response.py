@@ -39,8 +39,12 @@ from streaming.providers.streaming_response import (
 from streaming.testing.provider import Reply, StandInProvider
 from streaming.wire import sse
 
-OPTIONS = ProviderOptions(max_retries=0)
-IMPATIENT = ProviderOptions(first_token_timeout=1.0, silence_timeout=0.2, max_retries=0)
+OPTIONS = ProviderOptions(llm_max_retries=0)
+IMPATIENT = ProviderOptions(
+    llm_first_token_timeout_seconds=1.0,
+    llm_silence_timeout_seconds=0.2,
+    llm_max_retries=0,
+)
 ANY = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -87,7 +91,7 @@ async def read(
 
 
 def anthropic(url: str) -> tuple[AsyncAnthropic, type[Exception]]:
-    http = http_client(OPTIONS.connect_timeout)
+    http = http_client(OPTIONS.llm_connect_timeout_seconds)
     client = AsyncAnthropic(
         api_key="key", base_url=url, max_retries=0, http_client=http
     )
@@ -95,7 +99,7 @@ def anthropic(url: str) -> tuple[AsyncAnthropic, type[Exception]]:
 
 
 def openai(url: str) -> tuple[AsyncOpenAI, type[Exception]]:
-    http = http_client(OPTIONS.connect_timeout)
+    http = http_client(OPTIONS.llm_connect_timeout_seconds)
     client = AsyncOpenAI(api_key="k", base_url=url, max_retries=0, http_client=http)
     return client, OpenAIError
 

@@ -98,7 +98,7 @@ class Command(runserver.Command):
 
     def _tell(self) -> None:
         options = conf.get()
-        provider = make_provider(options.provider)
+        provider = make_provider(conf.provider())
         host = (
             "localhost" if self.addr in ("127.0.0.1", "::1", "0.0.0.0") else self.addr
         )

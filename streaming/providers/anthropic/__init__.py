@@ -1,5 +1,1 @@
 """Anthropic's Messages API."""
-
-from streaming.providers.anthropic.provider import AnthropicProvider
-
-__all__ = ["AnthropicProvider"]

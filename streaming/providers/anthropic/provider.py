@@ -1,4 +1,4 @@
-"""Anthropic's way to a model: the SDK sends the request, the answer is read raw."""
+"""The Anthropic provider: the SDK sends the request, and the raw response is read."""
 
 from collections.abc import AsyncGenerator
 from functools import partial
@@ -6,26 +6,27 @@ from functools import partial
 from anthropic import AnthropicError, AsyncAnthropic
 
 from streaming.providers.anthropic.models import DEFAULT_MODEL
+from streaming.providers.anthropic.options import AnthropicOptions
 from streaming.providers.anthropic.request import build
 from streaming.providers.anthropic.stream import MessageParser
-from streaming.providers.base import Delta, ModelRequest, ProviderOptions
+from streaming.providers.base import Delta, ModelRequest
 from streaming.providers.http_transport import http_client
 from streaming.providers.streaming_response import read_deltas, send_request
 
 
 class AnthropicProvider:
-    """The Messages API. One client, and so one pool of connections, for all runs."""
+    """The Messages API, with one client and its pool of connections for all runs."""
 
     name = "anthropic"
 
-    def __init__(self, options: ProviderOptions) -> None:
-        self.model = options.model or DEFAULT_MODEL
+    def __init__(self, options: AnthropicOptions) -> None:
+        self.model = options.llm_model or DEFAULT_MODEL
         self._options = options
         self._client = AsyncAnthropic(
-            api_key=options.api_key or None,
-            base_url=options.base_url or None,
+            api_key=options.anthropic_api_key or None,
+            base_url=options.anthropic_base_url or None,
             max_retries=0,
-            http_client=http_client(options.connect_timeout),
+            http_client=http_client(options.llm_connect_timeout_seconds),
         )
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:

@@ -38,7 +38,7 @@ def build(
     request: ModelRequest, *, model: str, options: ProviderOptions
 ) -> dict[str, Any]:
     """The request's body, and beside it `extra_headers` where a model wants some."""
-    fields = thinking_fields(model, options.thinking, options.max_tokens)
+    fields = thinking_fields(model, options.llm_thinking, options.llm_max_tokens)
     thinks = fields.get("thinking", {}).get("type") in ("adaptive", "enabled")
     built: dict[str, Any] = {
         "model": model,

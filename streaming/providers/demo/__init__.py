@@ -13,7 +13,3 @@ paying anyone. What it can do:
   words", "wait 20 seconds", "fail after 10 words", "refuse", and "call NAME with {…}",
   which calls any of the agent's tools.
 """
-
-from streaming.providers.demo.provider import DemoProvider
-
-__all__ = ["DemoProvider"]

@@ -13,12 +13,12 @@ from streaming.messages import ToolCallPart
 from streaming.providers.base import (
     Delta,
     ModelRequest,
-    ProviderOptions,
     ResponseEnd,
     TextDelta,
     ThinkingDelta,
     TokenUsage,
 )
+from streaming.providers.demo.options import DemoOptions
 from streaming.providers.demo.plans import Turn, next_turn
 from streaming.providers.demo.rules import RULES
 
@@ -34,12 +34,13 @@ class DemoProvider:
     """Answers by rule. See `Provider`."""
 
     name = "demo"
+    needs_retries = False
 
-    def __init__(self, options: ProviderOptions) -> None:
-        self.model = options.model or "demo-1"
-        self._delay = options.demo_delay
-        self._thinks = options.thinking != "off"
-        self._max_chars = options.max_tokens * CHARS_PER_TOKEN
+    def __init__(self, options: DemoOptions) -> None:
+        self.model = options.llm_model or "demo-1"
+        self._delay = options.demo_delay_ms / 1000
+        self._thinks = options.llm_thinking != "off"
+        self._max_chars = options.llm_max_tokens * CHARS_PER_TOKEN
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta]]:
         """Answer what was said last. See `Provider`; a token is taken for 4 letters."""

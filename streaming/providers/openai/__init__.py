@@ -1,5 +1,1 @@
-"""OpenAI, and the servers that speak like it."""
-
-from streaming.providers.openai.provider import OpenAIProvider
-
-__all__ = ["OpenAIProvider"]
+"""OpenAI, and servers with a compatible API."""

@@ -1,40 +1,41 @@
-"""OpenAI's way to a model: the SDK sends the request, the raw answer is read here."""
+"""The OpenAI provider: the SDK sends the request, and the raw response is read."""
 
 from collections.abc import AsyncGenerator
 from functools import partial
 
 from openai import AsyncOpenAI, OpenAIError
 
-from streaming.providers.base import Delta, ModelRequest, ProviderOptions
+from streaming.providers.base import Delta, ModelRequest
 from streaming.providers.http_transport import http_client
 from streaming.providers.openai import chat_request, responses_request
 from streaming.providers.openai.chat_stream import ChatParser
 from streaming.providers.openai.models import DEFAULT_MODEL
+from streaming.providers.openai.options import OpenAIOptions
 from streaming.providers.openai.responses_stream import ResponseParser
 from streaming.providers.streaming_response import read_deltas, send_request
 
-# The SDK insists on a key; a server of one's own needs none.
+# The SDK requires a key, also for a local server that needs none.
 _NO_KEY = "none"
 
 
 class OpenAIProvider:
-    """Responses against OpenAI itself, Chat Completions elsewhere."""
+    """OpenAI's API: Responses at OpenAI itself, Chat Completions at other servers."""
 
     name = "openai"
 
-    def __init__(self, options: ProviderOptions) -> None:
-        self.model = options.model or DEFAULT_MODEL
+    def __init__(self, options: OpenAIOptions) -> None:
+        self.model = options.llm_model or DEFAULT_MODEL
         self._options = options
         self._client = AsyncOpenAI(
-            api_key=options.api_key or _NO_KEY,
-            base_url=options.base_url or None,
+            api_key=options.openai_api_key or _NO_KEY,
+            base_url=options.openai_base_url or None,
             max_retries=0,
-            http_client=http_client(options.connect_timeout),
+            http_client=http_client(options.llm_connect_timeout_seconds),
         )
         host = f".{self._client.base_url.host}"
         self._at_openai = host.endswith(".api.openai.com")
-        usual = "responses" if self._at_openai else "chat"
-        self.api = options.openai_api or usual
+        default_api = "responses" if self._at_openai else "chat"
+        self.api = options.openai_api or default_api
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
         """Call the model and yield batches of deltas, ending with `ResponseEnd`."""
@@ -43,8 +44,8 @@ class OpenAIProvider:
         body = build(
             request,
             model=self.model,
-            max_tokens=self._options.max_tokens,
-            thinking=self._options.thinking,
+            max_tokens=self._options.llm_max_tokens,
+            thinking=self._options.llm_thinking,
             at_openai=self._at_openai,
         )
         path = "/responses" if is_responses else "/chat/completions"

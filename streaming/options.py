@@ -1,0 +1,289 @@
+"""The declaration of a setting: its name, type, unit, default, limits and help text.
+
+A group of settings is a class of `Options`. Each field declares one setting, whose name
+is the field's in upper case:
+
+    class ShopOptions(Options):
+        shop_timeout_seconds: Annotated[
+            float, Setting("Timeout of a request to the shop.", "seconds", minimum=1)
+        ] = 10.0
+
+The parsing of environment variables, the validation of values, the error messages and
+the configuration reference are derived from these fields.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import msgspec
+
+Group = TypeVar("Group", bound="Options")
+
+
+class InvalidSetting(ValueError):
+    """A setting with a value that its declaration does not accept."""
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """The part of a declaration that the field's name, type and default do not give."""
+
+    help: str
+    unit: str = ""
+    minimum: float | None = None
+    #: A regular expression that a string matches as a whole, and its meaning in words.
+    pattern: str = ""
+    expected: str = ""
+    #: The default in words, where it is computed.
+    default: str = ""
+    #: The value is shown nowhere.
+    secret: bool = False
+    #: An empty value is an error.
+    required: bool = False
+    #: The app reads the environment variable itself if the setting is not given.
+    from_environment: bool = False
+
+
+class Declaration(msgspec.Struct, frozen=True):
+    """A setting as its field declares it."""
+
+    name: str
+    type: Any
+    default: object
+    setting: Setting
+
+    @property
+    def field(self) -> str:
+        """Return the name of the field in its group."""
+        return self.name.lower()
+
+    @property
+    def kind(self) -> Any:  # noqa: ANN401
+        """Return the type without its parameters: `tuple` for `tuple[str, ...]`."""
+        origin = get_origin(self.type)
+        return get_args(self.type)[0] if origin is UnionType else origin or self.type
+
+    @property
+    def expected(self) -> str:
+        """Describe the accepted values in words."""
+        setting = self.setting
+        if setting.expected:
+            return setting.expected
+        if self.kind is Literal:
+            return "one of " + ", ".join(repr(c) for c in get_args(self.type) if c)
+        words = _KINDS[self.kind]
+        words += f" of {setting.unit}" if setting.unit else ""
+        return (
+            words
+            if setting.minimum is None
+            else f"{words}, at least {setting.minimum:g}"
+        )
+
+    def parse(self, text: str) -> object:
+        """Return the value that an environment variable gives."""
+        try:
+            return self.validate(_PARSERS.get(self.kind, str)(text))
+        except ValueError:
+            raise self.error(text) from None
+
+    def validate(self, value: object) -> object:
+        """Return the value in its type. Raises `InvalidSetting`."""
+        try:
+            converted = msgspec.convert(value, self.type)
+        except msgspec.ValidationError:
+            raise self.error(value) from None
+        if not (self._within_limits(converted) and self._matches(converted)):
+            raise self.error(value)
+        return converted
+
+    def error(self, value: object, expected: str = "") -> InvalidSetting:
+        """Return the error for a value that is not accepted."""
+        shown = "***" if self.setting.secret else repr(value)
+        return InvalidSetting(
+            f"{self.name}={shown}: expected {expected or self.expected}."
+        )
+
+    def _within_limits(self, value: object) -> bool:
+        minimum = -math.inf if self.setting.minimum is None else self.setting.minimum
+        return not isinstance(value, int | float) or minimum <= value < math.inf
+
+    def _matches(self, value: object) -> bool:
+        pattern = self.setting.pattern
+        return not pattern or re.fullmatch(pattern, str(value)) is not None
+
+
+class Options(msgspec.Struct, frozen=True):
+    """A group of settings, valid once it exists. Raises `InvalidSetting`."""
+
+    def __post_init__(self) -> None:
+        """Validate each value and convert it to its type."""
+        for declared in declarations(type(self)):
+            value = declared.validate(getattr(self, declared.field))
+            msgspec.structs.force_setattr(self, declared.field, value)
+
+    def __repr__(self) -> str:
+        """Return the usual representation without secret values."""
+        fields = (
+            f"{declared.field}="
+            + ("'***'" if declared.setting.secret and value else repr(value))
+            for declared in declarations(type(self))
+            for value in [getattr(self, declared.field)]
+        )
+        return f"{type(self).__name__}({', '.join(fields)})"
+
+
+@cache
+def declarations(group: type[Options]) -> tuple[Declaration, ...]:
+    """Return the declarations of a group, inherited ones first."""
+    hints = get_type_hints(group, include_extras=True)
+    found = []
+    for field in msgspec.structs.fields(group):
+        match get_args(hints[field.name]):
+            case (kind, Setting() as setting):
+                name = field.name.upper()
+                found.append(Declaration(name, kind, field.default, setting))
+            case _:
+                path = f"{group.__name__}.{field.name}"
+                raise TypeError(f"{path} must be Annotated with one Setting.")
+    return tuple(found)
+
+
+def parse(self, text: str) -> object:
+        """Return the value that an environment variable gives."""
+        try:
+            return self.validate(_PARSERS.get(self.kind, str)(text))
+        except ValueError:
+            raise self.error(text) from None
+
+    def validate(self, value: object) -> object:
+        """Return the value in its type. Raises `InvalidSetting`."""
+        try:
+            converted = msgspec.convert(value, self.type)
+        except msgspec.ValidationError:
+            raise self.error(value) from None
+        if not (self._within_limits(converted) and self._matches(converted)):
+            raise self.error(value)
+        return converted
+
+    def error(self, value: object, expected: str = "") -> InvalidSetting:
+        """Return the error for a value that is not accepted."""
+        shown = "***" if self.setting.secret else repr(value)
+        return InvalidSetting(
+            f"{self.name}={shown}: expected {expected or self.expected}."
+        )
+
+    def _within_limits(self, value: object) -> bool:
+        minimum = -math.inf if self.setting.minimum is None else self.setting.minimum
+        return not isinstance(value, int | float) or minimum <= value < math.inf
+
+    def _matches(self, value: object) -> bool:
+        pattern = self.setting.pattern
+        return not pattern or re.fullmatch(pattern, str(value)) is not None
+
+
+class Options(msgspec.Struct, frozen=True):
+    """A group of settings, valid once it exists. Raises `InvalidSetting`."""
+
+    def __post_init__(self) -> None:
+        """Validate each value and convert it to its type."""
+        for declared in declarations(type(self)):
+            value = declared.validate(getattr(self, declared.field))
+            msgspec.structs.force_setattr(self, declared.field, value)
+
+    def __repr__(self) -> str:
+        """Return the usual representation without secret values."""
+        fields = (
+            f"{declared.field}="
+            + ("'***'" if declared.setting.secret and value else repr(value))
+            for declared in declarations(type(self))
+            for value in [getattr(self, declared.field)]
+        )
+        return f"{type(self).__name__}({', '.join(fields)})"
+
+
+@cache
+def declarations(group: type[Options]) -> tuple[Declaration, ...]:
+    """Return the declarations of a group, inherited ones first."""
+    hints = get_type_hints(group, include_extras=True)
+    return tuple(
+        Declaration(
+            field.name.upper(),
+            get_args(hints[field.name])[0],
+            field.default,
+            _setting(group, field.name, hints[field.name]),
+        )
+        for field in msgspec.structs.fields(group)
+    )
+
+
+def parse(group: type[Options], variables: Mapping[str, str]) -> dict[str, object]:
+    """Return the values of a group's settings that environment variables give.
+
+    Blanks around a value are ignored; an empty variable counts as not set.
+    """
+    return {
+        declared.name: declared.parse(text)
+        for declared in declarations(group)
+        if (text := variables.get(declared.name, "").strip())
+    }
+
+
+def build(group: type[Group], values: Mapping[str, object]) -> Group:
+    """Return the group with these values; those of other groups are ignored."""
+    return group(
+        **{
+            declared.field: values[declared.name]
+            for declared in declarations(group)
+            if declared.name in values
+        }
+    )
+
+
+def missing(group: type[Options], values: Mapping[str, object]) -> list[str]:
+    """Return the names of required settings without a value."""
+    return [
+        declared.name
+        for declared in declarations(group)
+        if declared.setting.required and not values.get(declared.name)
+    ]
+
+
+_FLAGS = dict.fromkeys(("1", "true", "yes", "on"), True)
+_FLAGS |= dict.fromkeys(("0", "false", "no", "off"), False)
+
+
+def _flag(text: str) -> bool:
+    try:
+        return _FLAGS[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None
+
+
+def _items(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+_PARSERS: dict[object, Callable[[str], object]] = {
+    bool: _flag,
+    int: int,
+    float: float,
+    tuple: _items,
+}
+_KINDS: dict[object, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    tuple: "a list (comma-separated in the environment)",
+}

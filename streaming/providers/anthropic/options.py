@@ -1,0 +1,19 @@
+"""The settings of the Anthropic provider."""
+
+from typing import Annotated
+
+from streaming.options import Setting
+from streaming.providers.base import ProviderOptions
+
+
+class AnthropicOptions(ProviderOptions, frozen=True):
+    """The common options, and those of Anthropic and compatible servers."""
+
+    anthropic_api_key: Annotated[
+        str,
+        Setting("API key.", secret=True, required=True, from_environment=True),
+    ] = ""
+    anthropic_base_url: Annotated[
+        str,
+        Setting("URL of another server.", default="Anthropic's", from_environment=True),
+    ] = ""
