@@ -269,7 +269,7 @@ class DatabaseLog:
                 logger.debug("readers wait: the database fails")
             except Exception:  # all readers here wait for this task: it must go on
                 logger.exception("readers wait")
-            if time.monotonic() - answered >= database.TIMEOUT_SECONDS:
+            if time.monotonic() - answered >= database.default.timeout_seconds:
                 self._disconnect_readers()  # who comes back is told what is wrong
             await asyncio.sleep(self._flush_seconds / 2)
 

@@ -296,7 +296,7 @@ async def test_a_reader_is_let_go_when_the_database_stays_away(
         assert [entry.number for entry in await anext(batches)] == [1]
         if joined:
             assert await anext(batches) == []
-        monkeypatch.setattr(database, "TIMEOUT_SECONDS", 0.2)
+        monkeypatch.setattr(database.default, "timeout_seconds", 0.2)
         monkeypatch.setattr(database, "execute_read", fail)
         assert [batch async for batch in batches if batch] == []
     monkeypatch.undo()
