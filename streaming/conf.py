@@ -32,6 +32,8 @@ class AgentConf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stream_max_open: int = 2_000
     #: Under way at once; 0: no limit.
     run_max_per_org: int = 0
+    #: Dotted path of the function that turns a request into a `Principal`.
+    authentication: str = "streaming.api.access.organization_from_request"
     #: Of one process: they read from the database.
     database_read_threads: int = 4
     #: Of one process: they run the sync code of requests.
