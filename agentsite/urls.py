@@ -10,5 +10,5 @@ urlpatterns = [
     path("", include("streaming.urls")),
 ]
 
-handler400 = "streaming.api.status.bad_request"
-handler500 = "streaming.api.status.server_error"
+handler400 = "streaming.api.errors.bad_request"
+handler500 = "streaming.api.errors.server_error"

@@ -111,6 +111,12 @@ class AgentConf(Options, frozen=True):
             minimum=0,
         ),
     ] = 0
+    authentication: Annotated[
+        str,
+        Setting(
+            "Dotted path of the function that returns the `Principal` of a request."
+        ),
+    ] = "streaming.api.access.organization_from_request"
     database_read_threads: Annotated[
         int,
         Setting(

@@ -3,7 +3,7 @@
 A group of settings is a class of `Options`. Each field declares one setting, whose name
 is the field's in upper case:
 
-    class ShopOptions(Options):
+    class ShopOptions(Options, frozen=True):
         shop_timeout_seconds: Annotated[
             float, Setting("Timeout of a request to the shop.", "seconds", minimum=1)
         ] = 10.0
@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from types import UnionType
 from typing import (
-    Annotated,
     Any,
     Literal,
     TypeVar,
@@ -84,11 +83,8 @@ class Declaration(msgspec.Struct, frozen=True):
             return "one of " + ", ".join(repr(c) for c in get_args(self.type) if c)
         words = _KINDS[self.kind]
         words += f" of {setting.unit}" if setting.unit else ""
-        return (
-            words
-            if setting.minimum is None
-            else f"{words}, at least {setting.minimum:g}"
-        )
+        words += "" if setting.minimum is None else f", at least {setting.minimum:g}"
+        return words
 
     def parse(self, text: str) -> object:
         """Return the value that an environment variable gives."""
@@ -107,12 +103,10 @@ class Declaration(msgspec.Struct, frozen=True):
             raise self.error(value)
         return converted
 
-    def error(self, value: object, expected: str = "") -> InvalidSetting:
+    def error(self, value: object) -> InvalidSetting:
         """Return the error for a value that is not accepted."""
         shown = "***" if self.setting.secret else repr(value)
-        return InvalidSetting(
-            f"{self.name}={shown}: expected {expected or self.expected}."
-        )
+        return InvalidSetting(f"{self.name}={shown}: expected {self.expected}.")
 
     def _within_limits(self, value: object) -> bool:
         minimum = -math.inf if self.setting.minimum is None else self.setting.minimum
@@ -157,74 +151,6 @@ def declarations(group: type[Options]) -> tuple[Declaration, ...]:
                 path = f"{group.__name__}.{field.name}"
                 raise TypeError(f"{path} must be Annotated with one Setting.")
     return tuple(found)
-
-
-def parse(self, text: str) -> object:
-        """Return the value that an environment variable gives."""
-        try:
-            return self.validate(_PARSERS.get(self.kind, str)(text))
-        except ValueError:
-            raise self.error(text) from None
-
-    def validate(self, value: object) -> object:
-        """Return the value in its type. Raises `InvalidSetting`."""
-        try:
-            converted = msgspec.convert(value, self.type)
-        except msgspec.ValidationError:
-            raise self.error(value) from None
-        if not (self._within_limits(converted) and self._matches(converted)):
-            raise self.error(value)
-        return converted
-
-    def error(self, value: object, expected: str = "") -> InvalidSetting:
-        """Return the error for a value that is not accepted."""
-        shown = "***" if self.setting.secret else repr(value)
-        return InvalidSetting(
-            f"{self.name}={shown}: expected {expected or self.expected}."
-        )
-
-    def _within_limits(self, value: object) -> bool:
-        minimum = -math.inf if self.setting.minimum is None else self.setting.minimum
-        return not isinstance(value, int | float) or minimum <= value < math.inf
-
-    def _matches(self, value: object) -> bool:
-        pattern = self.setting.pattern
-        return not pattern or re.fullmatch(pattern, str(value)) is not None
-
-
-class Options(msgspec.Struct, frozen=True):
-    """A group of settings, valid once it exists. Raises `InvalidSetting`."""
-
-    def __post_init__(self) -> None:
-        """Validate each value and convert it to its type."""
-        for declared in declarations(type(self)):
-            value = declared.validate(getattr(self, declared.field))
-            msgspec.structs.force_setattr(self, declared.field, value)
-
-    def __repr__(self) -> str:
-        """Return the usual representation without secret values."""
-        fields = (
-            f"{declared.field}="
-            + ("'***'" if declared.setting.secret and value else repr(value))
-            for declared in declarations(type(self))
-            for value in [getattr(self, declared.field)]
-        )
-        return f"{type(self).__name__}({', '.join(fields)})"
-
-
-@cache
-def declarations(group: type[Options]) -> tuple[Declaration, ...]:
-    """Return the declarations of a group, inherited ones first."""
-    hints = get_type_hints(group, include_extras=True)
-    return tuple(
-        Declaration(
-            field.name.upper(),
-            get_args(hints[field.name])[0],
-            field.default,
-            _setting(group, field.name, hints[field.name]),
-        )
-        for field in msgspec.structs.fields(group)
-    )
 
 
 def parse(group: type[Options], variables: Mapping[str, str]) -> dict[str, object]:

@@ -1,8 +1,8 @@
-"""The agent's URLs."""
+"""The URLs of the app."""
 
 from django.urls import path, re_path
 
-from streaming.api import agent, conversations, pages, runs, selftest, status
+from streaming.api import agent, conversations, errors, pages, runs, selftest, status
 
 api = "api/v1/agent"
 
@@ -24,5 +24,5 @@ urlpatterns = [
         name="conversation-detail",
     ),
     path(f"{api}/selftest", selftest.selftest, name="selftest"),
-    re_path(r"^(?P<path>[\s\S]*)$", status.not_found, name="not-found"),
+    re_path(r"^(?P<path>[\s\S]*)$", errors.not_found, name="not-found"),
 ]

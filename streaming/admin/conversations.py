@@ -12,9 +12,10 @@ from django.utils.html import format_html
 from streaming.admin import display
 from streaming.admin.filters import OrganizationFilter
 from streaming.admin.history import ForgettableAdmin
-from streaming.admin.queries import Joined, PartsText, per_parent
+from streaming.admin.queries import per_parent
 from streaming.admin.transcript import transcript
 from streaming.models import Conversation, Message, Run
+from streaming.storage.functions import Joined, PartsText
 
 TURNS_PER_PAGE = 100
 

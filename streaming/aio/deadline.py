@@ -1,8 +1,9 @@
-"""A time limit for one who waits again and again, at next to no cost.
+"""A time limit for a task that waits again and again.
 
-`asyncio.timeout` sets a timer of the event loop and takes it back at each use, which
-costs more than a delta's whole way through the agent. Here one timer stays set: when it
-goes off too early, since the limit was moved meanwhile, it is set anew.
+`asyncio.timeout` sets and cancels a timer of the event loop at each use, which costs
+more than all other work on a delta in the agent. Here one timer stays set: if it fires
+early, because the limit was moved in the meantime, it is set again. A use in which the
+timer does not fire only assigns numbers.
 """
 
 import asyncio
@@ -11,18 +12,18 @@ from types import TracebackType
 
 
 class Deadline:
-    """Used like `asyncio.timeout`, again and again by one task; close it in the end.
+    """A reusable `asyncio.timeout` for one task; call `close` after the last use.
 
-    `with deadline.within(30): await …` raises `error` when it takes longer.
+    `with deadline.within(30): await …` raises `error` after 30 seconds.
     """
 
     __slots__ = (
         "_cancelling",
         "_due",
         "_error",
-        "_is_late",
-        "_loop",
+        "_expired",
         "_fires_at",
+        "_loop",
         "_task",
         "_timer",
     )
@@ -31,33 +32,34 @@ class Deadline:
         self._error = error
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[object] | None = None
+        #: The task's pending cancellations at the start of the block.
         self._cancelling = 0
-        self._is_late = False
-        #: When the task that waits is late; infinite while none waits.
+        self._expired = False
+        #: The limit of the current block; infinite outside of a block.
         self._due = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._fires_at = math.inf
 
     def within(self, seconds: float) -> "Deadline":
-        """The limit of the block that follows, from now."""
+        """Set the limit of the following block, from the present time."""
         return self.at(self._loop.time() + seconds)
 
     def at(self, time: float) -> "Deadline":
-        """The limit of the block that follows, by the event loop's clock."""
+        """Set the limit of the following block, by the event loop's clock."""
         self._due = time
         if time < self._fires_at:
             self._set_timer()
         return self
 
     def suspend(self) -> None:
-        """Let nobody be late, in the midst of a block, until the limit is set again."""
+        """Remove the limit within a block, until it is set again."""
         self._due = math.inf
-        if self._is_late and self._task:  # whoever was told so has swallowed it
-            self._is_late = False
+        if self._expired and self._task:  # the block swallowed the cancellation
+            self._expired = False
             self._task.uncancel()
 
     def close(self) -> None:
-        """Take back the timer."""
+        """Cancel the timer."""
         self._due = self._fires_at = math.inf
         if self._timer:
             self._timer.cancel()
@@ -74,11 +76,11 @@ class Deadline:
     ) -> None:
         self._due = math.inf
         task, self._task = self._task, None
-        if self._is_late and task:
-            self._is_late = False
-            # Else somebody else has cancelled it as well.
-            ours = task.uncancel() <= self._cancelling
-            if ours and kind is asyncio.CancelledError:
+        if self._expired and task:
+            self._expired = False
+            # If more cancellations remain, another caller cancelled the task as well.
+            only_ours = task.uncancel() <= self._cancelling
+            if only_ours and kind is asyncio.CancelledError:
                 raise self._error from error
 
     def _set_timer(self) -> None:
@@ -93,5 +95,5 @@ class Deadline:
         if self._loop.time() < self._due < math.inf:
             self._set_timer()
         elif self._task and self._due < math.inf:
-            self._is_late = True
+            self._expired = True
             self._task.cancel()

@@ -1,4 +1,4 @@
-"""What the agent is, and asking it: for one answer, or for a stream."""
+"""The agent: its description, and runs of it, as one response or as a stream."""
 
 from typing import Any
 
@@ -7,19 +7,16 @@ from django.http.response import HttpResponseBase
 
 from streaming import __version__, conf, runs
 from streaming.api import payloads
-from streaming.api.endpoint import (
-    endpoint,
-    error_response,
-    json_response,
-    read_json_body,
-)
+from streaming.api.access import Principal
+from streaming.api.endpoint import endpoint, public_endpoint
 from streaming.api.follow import follow
+from streaming.api.responses import error_response, json_response
 from streaming.api.schemas import (
     MAX_ITERATIONS,
     RunBody,
-    parse_body,
     parse_idempotency_key,
     parse_last_event_id,
+    run_body,
 )
 from streaming.events import EVENT_TYPES
 from streaming.exceptions import InternalError, ShuttingDown, from_code
@@ -33,20 +30,22 @@ from streaming.wire.native import NativeFormat
 API = "/api/v1/agent"
 
 
-@endpoint("GET")
+@public_endpoint("GET")
 async def metadata(request: HttpRequest) -> HttpResponseBase:
-    """What this agent is and can do."""
+    """Describe the agent and its capabilities."""
     return json_response(_metadata())
 
 
-@endpoint("POST")
-async def run(request: HttpRequest) -> HttpResponseBase:
-    """Run to the end; one JSON answer."""
-    started = await _start(request, parse_body(read_json_body(request)))
+@endpoint("POST", reads=run_body)
+async def run(
+    request: HttpRequest, principal: Principal, body: RunBody
+) -> HttpResponseBase:
+    """Run to the end and return one JSON response."""
+    started = await _start(request, principal, body)
     await runs.wait_for_end(started)
     ended, output = await database.execute_read(_load_ended, started)
     if ended.status == RunStatus.RUNNING:
-        # Let go before the end: by our own shutdown, or by a database that is away.
+        # The wait ended before the run: by a shutdown, or by a failing database.
         raise ShuttingDown if runs.executor().draining else InternalError
     if ended.error_code:
         response = error_response(from_code(ended.error_code, ended.error_message))
@@ -56,23 +55,24 @@ async def run(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
-@endpoint("POST")
-async def stream(request: HttpRequest) -> HttpResponseBase:
-    """Run, streamed; or, with a Last-Event-ID, go on with the stream of a run."""
-    body = parse_body(read_json_body(request))
+@endpoint("POST", reads=run_body)
+async def stream(
+    request: HttpRequest, principal: Principal, body: RunBody
+) -> HttpResponseBase:
+    """Start a run and stream it or, with a Last-Event-ID, resume a run's stream."""
     acquire_stream_slot(request)
     wire = NativeFormat(body.events)
     if last_event_id := request.headers.get("Last-Event-ID"):
         run_id, after = parse_last_event_id(last_event_id)
-        resumed = await database.execute_read(store.get_run, run_id, body.org_id)
+        resumed = await database.execute_read(store.get_run, run_id, principal.org_id)
         return EventStream(follow(resumed, wire, after), resumed.id)
-    started = await _start(request, body)
+    started = await _start(request, principal, body)
     return EventStream(follow(started, wire), started.id)
 
 
-async def _start(request: HttpRequest, body: RunBody) -> Run:
+async def _start(request: HttpRequest, principal: Principal, body: RunBody) -> Run:
     key = parse_idempotency_key(request.headers.get("Idempotency-Key", ""))
-    return await runs.start(body.to_request(key))
+    return await runs.start(body.to_request(principal.org_id, key))
 
 
 def _load_ended(run: Run) -> tuple[Run, str]:

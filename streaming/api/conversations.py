@@ -1,4 +1,4 @@
-"""Conversations of an organization: list, read, forget."""
+"""Conversations of an organization: list, read, delete."""
 
 import base64
 import re
@@ -13,8 +13,10 @@ from django.http.response import HttpResponseBase
 
 from streaming import runs
 from streaming.api import payloads
-from streaming.api.endpoint import endpoint, json_response
-from streaming.api.schemas import OrgQuery, PageQuery, parse_query
+from streaming.api.access import Principal
+from streaming.api.endpoint import endpoint
+from streaming.api.responses import json_response
+from streaming.api.schemas import OrgQuery, PageQuery, query
 from streaming.exceptions import FieldError, InvalidRequest, NotFound
 from streaming.models import Conversation, Run, RunStatus
 from streaming.storage import database
@@ -22,40 +24,44 @@ from streaming.storage import database
 NO_CONVERSATION = "There is no such conversation in this organization."
 
 
-@endpoint("GET")
-async def index(request: HttpRequest) -> HttpResponseBase:
-    """The conversations of an organization, newest first, in pages."""
-    query = parse_query(PageQuery, request.GET)
-    return json_response(await database.execute_read(_page, query))
+@endpoint("GET", reads=query(PageQuery))
+async def index(
+    request: HttpRequest, principal: Principal, asked: PageQuery
+) -> HttpResponseBase:
+    """List the conversations of an organization, newest first, in pages."""
+    page = await database.execute_read(list_conversations, principal.org_id, asked)
+    return json_response(page)
 
 
-@endpoint("GET", "DELETE")
-async def detail(request: HttpRequest, conversation_id: str) -> HttpResponseBase:
-    """A conversation with its messages; or forget it, its runs and events too."""
-    query = parse_query(OrgQuery, request.GET)
+@endpoint("GET", "DELETE", reads=query(OrgQuery))
+async def detail(
+    request: HttpRequest, principal: Principal, _: OrgQuery, conversation_id: str
+) -> HttpResponseBase:
+    """Return a conversation with its messages, or delete it and its runs."""
+    org_id = principal.org_id
     if request.method != "DELETE":
         return json_response(
-            await database.execute_read(_read, query.org_id, conversation_id)
+            await database.execute_read(_read, org_id, conversation_id)
         )
-    delete = partial(database.execute_write, _delete, query.org_id, conversation_id)
-    for run_id in await database.retry_while_unavailable(
-        delete
-    ):  # a run that begins meanwhile undoes it
+    delete = partial(database.execute_write, _delete, org_id, conversation_id)
+    # Retried also because a run that starts in the meantime makes it fail.
+    for run_id in await database.retry_while_unavailable(delete):
         runs.executor().stop(run_id)
     return HttpResponse(status=204)
 
 
-def _page(query: PageQuery) -> dict[str, Any]:
-    rows = Conversation.objects.filter(organization__org_id=query.org_id)
-    if text := query.search.strip():
+def list_conversations(org_id: str, asked: PageQuery) -> dict[str, Any]:
+    """Return one page of an organization's conversations."""
+    rows = Conversation.objects.filter(organization__org_id=org_id)
+    if text := asked.search.strip():
         rows = _matching(rows, text)
-    if query.cursor:
-        updated_at, pk = _read_cursor(query.cursor)
+    if asked.cursor:
+        updated_at, pk = _read_cursor(asked.cursor)
         rows = rows.filter(
             Q(updated_at__lt=updated_at) | Q(updated_at=updated_at, pk__lt=pk)
         )
-    found = list(rows.order_by("-updated_at", "-id")[: query.limit + 1])
-    page = found[: query.limit]
+    found = list(rows.order_by("-updated_at", "-id")[: asked.limit + 1])
+    page = found[: asked.limit]
     return {
         "conversations": _summaries(page),
         "next_cursor": _cursor(page[-1]) if len(found) > len(page) else None,
@@ -66,7 +72,7 @@ def _read(org_id: str, conversation_id: str) -> dict[str, Any]:
     conversation = _get(org_id, conversation_id)
     [summary] = _summaries([conversation])
     messages = conversation.messages.order_by("id")
-    # What was asked stands among the messages already.
+    # The input is among the messages already.
     of_conversation = conversation.runs.defer("input", "context")
     return summary | {
         "org_id": org_id,
@@ -79,9 +85,9 @@ def _read(org_id: str, conversation_id: str) -> dict[str, Any]:
 
 
 def _matching(rows: QuerySet[Conversation], text: str) -> QuerySet[Conversation]:
-    """Those whose title or whole first input has the text, in whatever case.
+    """Select conversations with the text in their title or first input, in any case.
 
-    By regular expression, since SQLite's LIKE knows no case but that of ASCII.
+    A regular expression is used since SQLite's LIKE ignores the case of ASCII only.
     """
     first = Run.objects.filter(conversation=OuterRef("pk")).order_by("created_at", "id")
     pattern = re.escape(text)
@@ -91,16 +97,16 @@ def _matching(rows: QuerySet[Conversation], text: str) -> QuerySet[Conversation]
 
 
 def _summaries(rows: Sequence[Conversation]) -> list[dict[str, Any]]:
-    under_way = Run.objects.filter(conversation__in=rows, status=RunStatus.RUNNING)
-    active = dict(under_way.values_list("conversation_id", "id"))
-    return [payloads.conversation_summary(row, active.get(row.pk)) for row in rows]
+    active = Run.objects.filter(conversation__in=rows, status=RunStatus.RUNNING)
+    run_of = dict(active.values_list("conversation_id", "id"))
+    return [payloads.conversation_summary(row, run_of.get(row.pk)) for row in rows]
 
 
 def _delete(org_id: str, conversation_id: str) -> list[str]:
-    """Delete; return the runs that were under way."""
+    """Delete a conversation and return the ids of its active runs."""
     conversation = _get(org_id, conversation_id)
-    # Who writes in a run locks first the run, then its conversation: so do we, or what
-    # is being written would be left behind.
+    # Locks the runs first and then the conversation, in the order of the writers of a
+    # run. Rows that a writer is about to insert would otherwise remain.
     locked = conversation.runs.order_by("id").select_for_update()
     status_of = dict(locked.values_list("id", "status"))
     Conversation.objects.select_for_update().filter(pk=conversation.pk).exists()
@@ -109,7 +115,7 @@ def _delete(org_id: str, conversation_id: str) -> list[str]:
 
 
 def _get(org_id: str, conversation_id: str) -> Conversation:
-    if "\0" in conversation_id:  # PostgreSQL takes none, not even to look for
+    if "\0" in conversation_id:  # PostgreSQL refuses it, even in a query
         raise NotFound(NO_CONVERSATION)
     found = Conversation.objects.filter(
         organization__org_id=org_id, conversation_id=conversation_id

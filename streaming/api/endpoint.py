@@ -1,46 +1,74 @@
-"""HTTP's side of things: endpoints, JSON errors, the event-stream response."""
+"""Decorators that make a view an API endpoint: methods, errors, authentication."""
 
 import functools
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import msgspec
 from django.core.exceptions import DisallowedHost, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
+from streaming.api.access import Principal, authenticate, declare_input, read_input
+from streaming.api.responses import error_response, unknown_host
 from streaming.exceptions import (
     AgentError,
     FieldError,
     InternalError,
     InvalidRequest,
     MethodNotAllowed,
-    UnsupportedMediaType,
     database_unavailable,
 )
-from streaming.wire.native import NativeFormat
 
 logger = logging.getLogger(__name__)
 
+M = TypeVar("M")
 P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], Coroutine[Any, Any, HttpResponseBase]]
+Responds = Coroutine[Any, Any, HttpResponseBase]
+PublicView = Callable[Concatenate[HttpRequest, P], Responds]
+View = Callable[Concatenate[HttpRequest, Principal, M, P], Responds]
 
 
-def endpoint(*methods: str, any_host: bool = False) -> Callable[[View[P]], View[P]]:
-    """Make a view an API endpoint: its methods, and every error as JSON.
+def endpoint(
+    *methods: str, reads: Callable[[HttpRequest], M]
+) -> Callable[[View[M, P]], PublicView[P]]:
+    """Make a view an endpoint that receives the caller and its input.
 
-    Only `ALLOWED_HOSTS` are served, or another site could point its own name here and
-    read what its visitors' browsers get; `any_host` is for probes, which use addresses.
+    `reads` parses the body or the query. The caller is authenticated first.
+    """
 
-    No CSRF token is asked for, since no cookie gives any right here and a JSON body
-    cannot come from another site's form.
+    def decorate(view: View[M, P]) -> PublicView[P]:
+        @public_endpoint(*methods)
+        @functools.wraps(view)
+        async def call(
+            request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs
+        ) -> HttpResponseBase:
+            declare_input(request, reads)
+            principal = await authenticate(request)
+            return await view(request, principal, read_input(request), *args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def public_endpoint(
+    *methods: str, any_host: bool = False
+) -> Callable[[PublicView[P]], PublicView[P]]:
+    """Make a view an endpoint for any caller: its methods, and every error as JSON.
+
+    Only `ALLOWED_HOSTS` are served: another site could otherwise point its own name at
+    this server and read the responses in its visitors' browsers. Probes connect to
+    addresses, so their endpoints allow `any_host`.
+
+    Requests need no CSRF token: no cookie grants anything here, and a JSON body cannot
+    come from another site's form.
     """
     allowed = (*methods, "HEAD") if "GET" in methods else methods
 
-    def decorate(view: View[P]) -> View[P]:
+    def decorate(view: PublicView[P]) -> PublicView[P]:
         @csrf_exempt
         @functools.wraps(view)
         async def call(
@@ -52,49 +80,26 @@ def endpoint(*methods: str, any_host: bool = False) -> Callable[[View[P]], View[
                 if request.method not in allowed:
                     raise MethodNotAllowed(request.method or "", allowed)
                 return await view(request, *args, **kwargs)
-            except AgentError as error:
-                return error_response(error)
-            except DisallowedHost:
-                return error_response(unknown_host())
-            except SuspiciousOperation:
-                detail = FieldError("request", "has too many or too large parts")
-                return error_response(InvalidRequest([detail]))
-            except (InterfaceError, OperationalError) as error:
-                logger.warning("%s %s: %s", request.method, request.path, error)
-                return error_response(database_unavailable())
-            except Exception:  # the last resort: else Django would answer in HTML
-                logger.exception("%s %s failed", request.method, request.path)
-                return error_response(InternalError())
+            except Exception as error:  # Django would respond in HTML
+                return error_response(_api_error(request, error))
 
         return call
 
     return decorate
 
 
-def unknown_host() -> InvalidRequest:
-    """The error of a request for a host name that is not ours."""
-    message = "is not a name of this server (ALLOWED_HOSTS lists them)"
-    return InvalidRequest([FieldError("Host", message)])
-
-
-def json_response(data: object, status: int = 200) -> HttpResponse:
-    """JSON, compact, never cached, never sniffed."""
-    return HttpResponse(
-        msgspec.json.encode(data),
-        content_type="application/json",
-        status=status,
-        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
-    )
-
-
-def error_response(error: AgentError) -> HttpResponse:
-    """The contract's JSON error."""
-    status, headers, body = NativeFormat.error(error)
-    return HttpResponse(body, status=status, headers=headers)
-
-
-def read_json_body(request: HttpRequest) -> bytes:
-    """The body of a JSON request. Raises `UnsupportedMediaType`."""
-    if request.content_type != "application/json":
-        raise UnsupportedMediaType
-    return request.read()
+def _api_error(request: HttpRequest, error: Exception) -> AgentError:
+    """Return the error that the client receives, and log errors of the server."""
+    match error:
+        case AgentError():
+            return error
+        case DisallowedHost():
+            return unknown_host()
+        case SuspiciousOperation():
+            detail = FieldError("request", "has too many or too large parts")
+            return InvalidRequest([detail])
+        case InterfaceError() | OperationalError():
+            logger.warning("%s %s: %s", request.method, request.path, error)
+            return database_unavailable()
+    logger.exception("%s %s failed", request.method, request.path)
+    return InternalError()

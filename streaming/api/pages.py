@@ -1,4 +1,4 @@
-"""The interactive demo page: a client of the API like any other."""
+"""The interactive demo page, a client of the API like any other."""
 
 import re
 from functools import cache
@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.views.decorators.http import require_safe
 
-#: No inline script or style, nothing from elsewhere, and no text ever read as HTML.
+#: No inline script or style, no other origin, and no text ever parsed as HTML.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -23,7 +23,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 
-#: What npm brings for the page, where it did; the page does without.
+#: Libraries that npm installs for the page; it works without them.
 LIBRARIES = ("marked", "remend", "highlight")
 PAGE = "streaming/page.js"
 _IMPORT = re.compile(r'^(?:import|export)\b[^"]*? from "\./([^"]+)";', re.MULTILINE)
@@ -31,8 +31,8 @@ _IMPORT = re.compile(r'^(?:import|export)\b[^"]*? from "\./([^"]+)";', re.MULTIL
 
 @require_safe
 async def index(request: HttpRequest) -> HttpResponse:
-    """The page."""
-    # Without the request: no context processor may look for a user here.
+    """Return the page."""
+    # Without the request, so that no context processor reads its user.
     files = {name: f"libraries/{name}.js" for name in LIBRARIES}
     found = {name: file for name, file in files.items() if finders.find(file)}
     context = {"libraries": found, "modules": modules()}
@@ -44,9 +44,10 @@ async def index(request: HttpRequest) -> HttpResponse:
 
 @cache
 def modules() -> list[str]:
-    """What the page's module imports, and what that imports: to be loaded at once.
+    """Return all modules that the page's module imports, directly or not.
 
-    Browsers learn of each only when they have read who imports it, a journey a step.
+    The page names them, so that a browser loads them at once; it would otherwise need
+    one round trip for each level of imports.
     """
     found = {PAGE: None}
     unread = [PAGE]
@@ -60,5 +61,5 @@ def modules() -> list[str]:
 
 @require_safe
 async def favicon(request: HttpRequest) -> HttpResponseRedirect:
-    """The icon, where browsers look for one: pages of Django's admin name none."""
+    """Redirect to the icon from its default path: the admin's pages name none."""
     return HttpResponseRedirect(static("streaming/favicon.svg"))

@@ -1,4 +1,4 @@
-"""What is kept, as the JSON that clients read. Times are ISO 8601 in UTC."""
+"""Database rows as the JSON that clients read; times are ISO 8601 in UTC."""
 
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,7 @@ from streaming.models import Conversation, Message, Run
 
 
 def run_answer(run: Run, output: str) -> dict[str, Any]:
-    """A run that ended well, as `POST /run` answers it."""
+    """Return a completed run as the response of `POST /run`."""
     return {
         "output": output,
         "agent": conf.get().agent_name,
@@ -22,7 +22,7 @@ def run_answer(run: Run, output: str) -> dict[str, Any]:
 
 
 def run_state(run: Run, output: str) -> dict[str, Any]:
-    """A run at any time of its life."""
+    """Return a run in any state."""
     return run_answer(run, output) | {
         "status": run.status,
         "input": run.input,
@@ -38,7 +38,7 @@ def run_state(run: Run, output: str) -> dict[str, Any]:
 
 
 def run_outcome(run: Run) -> dict[str, Any]:
-    """What came of a run, beside the messages that it left."""
+    """Return the outcome of a run, without the messages that it stored."""
     return {
         "run_id": run.id,
         "status": run.status,
@@ -49,14 +49,14 @@ def run_outcome(run: Run) -> dict[str, Any]:
 
 
 def failure(run: Run) -> dict[str, str] | None:
-    """Why the run failed, if it did."""
+    """Return the error of a failed run, else None."""
     if not run.error_code:
         return None
     return {"code": run.error_code, "message": run.error_message}
 
 
 def execution_summary(run: Run) -> dict[str, Any]:
-    """What the run did, in numbers; its time runs until it ends."""
+    """Return the run's figures; its time is known once it has ended."""
     took = run.ended_at - run.created_at if run.ended_at else None
     return {
         "llm_calls": run.llm_calls,
@@ -68,7 +68,7 @@ def execution_summary(run: Run) -> dict[str, Any]:
 
 
 def usage(run: Run) -> dict[str, int]:
-    """The run's tokens."""
+    """Return the tokens that the run used."""
     return {
         "input_tokens": run.input_tokens,
         "output_tokens": run.output_tokens,
@@ -80,7 +80,7 @@ def usage(run: Run) -> dict[str, int]:
 def conversation_summary(
     conversation: Conversation, active_run_id: str | None
 ) -> dict[str, Any]:
-    """A conversation in a list, with its run under way."""
+    """Return a conversation as in a list, with its active run."""
     return {
         "conversation_id": conversation.conversation_id,
         "title": conversation.title,
@@ -91,7 +91,7 @@ def conversation_summary(
 
 
 def message(row: Message) -> dict[str, Any]:
-    """A message with its parts, without what only a provider understands."""
+    """Return a message with its parts, without those that only a provider reads."""
     parts = parts_from_json(row.parts)
     shown = [
         ThinkingPart(part.text) if isinstance(part, ThinkingPart) else part
@@ -107,5 +107,5 @@ def message(row: Message) -> dict[str, Any]:
 
 
 def time(moment: datetime | None) -> str | None:
-    """A time as clients read it."""
+    """Return a time as ISO 8601 in UTC."""
     return moment.isoformat().replace("+00:00", "Z") if moment else None

@@ -1,18 +1,15 @@
-"""A run that was started: look at it, follow it, stop it."""
+"""A run by its id: its state, its events, its cancellation."""
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from streaming import runs
 from streaming.api import payloads
-from streaming.api.endpoint import endpoint, json_response
+from streaming.api.access import Principal
+from streaming.api.endpoint import endpoint
 from streaming.api.follow import follow
-from streaming.api.schemas import (
-    EventsQuery,
-    OrgQuery,
-    parse_last_event_id,
-    parse_query,
-)
+from streaming.api.responses import json_response
+from streaming.api.schemas import EventsQuery, OrgQuery, parse_last_event_id, query
 from streaming.event_log import stored_log
 from streaming.exceptions import FieldError, InvalidRequest
 from streaming.models import Run, RunStatus
@@ -23,35 +20,38 @@ from streaming.storage import database
 from streaming.wire.native import NativeFormat
 
 
-@endpoint("GET")
-async def detail(request: HttpRequest, run_id: str) -> HttpResponseBase:
-    """The run as it stands."""
-    query = parse_query(OrgQuery, request.GET)
-    return json_response(await database.execute_read(_state, run_id, query.org_id))
+@endpoint("GET", reads=query(OrgQuery))
+async def detail(
+    request: HttpRequest, principal: Principal, _: OrgQuery, run_id: str
+) -> HttpResponseBase:
+    """Return the run's present state."""
+    return json_response(await database.execute_read(_state, run_id, principal.org_id))
 
 
-@endpoint("GET")
-async def events(request: HttpRequest, run_id: str) -> HttpResponseBase:
-    """The run's events after a number, old ones and those to come."""
-    query = parse_query(EventsQuery, request.GET)
-    run = await database.execute_read(store.get_run, run_id, query.org_id)
-    after = _after(request, run_id, query)
+@endpoint("GET", reads=query(EventsQuery))
+async def events(
+    request: HttpRequest, principal: Principal, asked: EventsQuery, run_id: str
+) -> HttpResponseBase:
+    """Stream the run's events after a number: the logged ones and those to come."""
+    run = await database.execute_read(store.get_run, run_id, principal.org_id)
+    after = _after(request, run_id, asked)
     if run.status != RunStatus.RUNNING:
         newest = await database.execute_read(stored_log().newest, run.id)
         if newest is None or newest.number <= (after or 0):
             return HttpResponse(status=204)
     acquire_stream_slot(request)
-    return EventStream(follow(run, NativeFormat(query.events), after), run.id)
+    return EventStream(follow(run, NativeFormat(asked.events), after), run.id)
 
 
-@endpoint("POST")
-async def cancel(request: HttpRequest, run_id: str) -> HttpResponseBase:
-    """Stop the run for good, at the provider too."""
-    query = parse_query(OrgQuery, request.GET)
-    run = await database.execute_read(store.get_run, run_id, query.org_id)
-    asked = await runs.cancel(run)
-    state = await database.execute_read(_state, run_id, query.org_id)
-    return json_response(state, 202 if asked else 200)
+@endpoint("POST", reads=query(OrgQuery))
+async def cancel(
+    request: HttpRequest, principal: Principal, _: OrgQuery, run_id: str
+) -> HttpResponseBase:
+    """Cancel the run, at the provider too."""
+    run = await database.execute_read(store.get_run, run_id, principal.org_id)
+    was_active = await runs.cancel(run)
+    state = await database.execute_read(_state, run_id, principal.org_id)
+    return json_response(state, 202 if was_active else 200)
 
 
 def _state(run_id: str, org_id: str) -> dict[str, object]:
@@ -59,12 +59,12 @@ def _state(run_id: str, org_id: str) -> dict[str, object]:
     return payloads.run_state(run, store.load_output(run))
 
 
-def _after(request: HttpRequest, run_id: str, query: EventsQuery) -> int | None:
-    """After which number to go on; None: none was named. The header wins."""
+def _after(request: HttpRequest, run_id: str, asked: EventsQuery) -> int | None:
+    """Return the number to resume after, if any; the header precedes the query."""
     if value := request.headers.get("Last-Event-ID"):
         of_run, number = parse_last_event_id(value)
         if of_run != run_id:
             message = "names an event of another run"
             raise InvalidRequest([FieldError("Last-Event-ID", message)])
         return number
-    return query.after
+    return asked.after

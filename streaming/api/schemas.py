@@ -1,15 +1,21 @@
-"""Request bodies and query strings, checked and typed."""
+"""The input of endpoints: bodies, query strings and headers, validated and typed."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
+from django.http import HttpRequest
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from streaming import conf
 from streaming.events import EventType
-from streaming.exceptions import FieldError, InvalidJson, InvalidRequest
+from streaming.exceptions import (
+    FieldError,
+    InvalidJson,
+    InvalidRequest,
+    UnsupportedMediaType,
+)
 from streaming.runs import RunRequest
 
 MAX_IDEMPOTENCY_KEY = 255
@@ -61,23 +67,23 @@ class RunBody(BaseModel):
     events: list[EventType] | None = None
     background: bool = False
 
-    def to_request(self, idempotency_key: str) -> RunRequest:
-        """What the run is started with."""
-        what = self.model_dump_json(exclude={"events"}).encode()
+    def to_request(self, org_id: str, idempotency_key: str) -> RunRequest:
+        """Return the request for a run in an organization."""
+        hashed = self.model_dump_json(exclude={"events"}).encode()
         return RunRequest(
             input=self.input,
-            org_id=self.org_id,
+            org_id=org_id,
             conversation_id=self.conversation_id or "",
             context=self.context,
             max_iterations=self.max_iterations,
             background=self.background,
             idempotency_key=idempotency_key,
-            request_hash=hashlib.sha256(what).hexdigest(),
+            request_hash=hashlib.sha256(hashed).hexdigest(),
         )
 
 
 class OrgQuery(BaseModel):
-    """The query of everything that belongs to an organization."""
+    """The query of an endpoint for an organization's resources."""
 
     org_id: Identifier = "default"
 
@@ -97,27 +103,36 @@ class PageQuery(OrgQuery):
     search: Annotated[Text, Field(max_length=MAX_SEARCH)] = ""
 
 
-def parse_body(body: bytes) -> RunBody:
-    """Raises `InvalidJson` or `InvalidRequest`."""
+def run_body(request: HttpRequest) -> RunBody:
+    """Parse the body of `run` and `stream`.
+
+    Raises `UnsupportedMediaType`, `InvalidJson` or `InvalidRequest`.
+    """
+    if request.content_type != "application/json":
+        raise UnsupportedMediaType
     try:
-        return RunBody.model_validate_json(body)
+        return RunBody.model_validate_json(request.read())
     except ValidationError as error:
         raise _bad_request(error) from None
 
 
-def parse_query(model: type[Q], query: Mapping[str, str]) -> Q:
-    """Raises `InvalidRequest`."""
-    values: dict[str, Any] = {name: query[name] for name in query}
-    if "events" in values:
-        values["events"] = [e for e in values["events"].split(",") if e]
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise _bad_request(error) from None
+def query(model: type[Q]) -> Callable[[HttpRequest], Q]:
+    """Return a function that parses a query string, or raises `InvalidRequest`."""
+
+    def parse(request: HttpRequest) -> Q:
+        values: dict[str, Any] = {name: request.GET[name] for name in request.GET}
+        if "events" in values:
+            values["events"] = [e for e in values["events"].split(",") if e]
+        try:
+            return model.model_validate(values)
+        except ValidationError as error:
+            raise _bad_request(error) from None
+
+    return parse
 
 
 def parse_last_event_id(value: str) -> tuple[str, int]:
-    """The run and the number in `{run_id}:{n}`. Raises `InvalidRequest`."""
+    """Return the run id and number of `{run_id}:{n}`. Raises `InvalidRequest`."""
     run_id, separator, number = value.strip().rpartition(":")
     if separator and run_id and number.isascii() and number.isdigit():
         return run_id, min(int(number[:12]), MAX_EVENT_NUMBER)
@@ -126,7 +141,7 @@ def parse_last_event_id(value: str) -> tuple[str, int]:
 
 
 def parse_idempotency_key(value: str) -> str:
-    """The key as it is kept. Raises `InvalidRequest`."""
+    """Return the key if it is valid. Raises `InvalidRequest`."""
     if len(value) > MAX_IDEMPOTENCY_KEY or not value.isprintable():
         message = f"must be at most {MAX_IDEMPOTENCY_KEY} printable characters"
         raise InvalidRequest([FieldError("Idempotency-Key", message)])
@@ -146,5 +161,5 @@ def _bad_request(error: ValidationError) -> InvalidJson | InvalidRequest:
 
 
 def _sentence(message: str) -> str:
-    """Pydantic's messages, in our voice."""
+    """Return a message of pydantic in the wording of the API."""
     return message.replace("Input should", "must").replace("Field required", "required")

@@ -1,21 +1,24 @@
-"""A stream that measures its own way to the client, for `manage.py check_streaming`."""
+"""A stream that measures its path to the client, for `manage.py check_streaming`."""
 
 from django.core.signing import BadSignature
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from streaming import conf
-from streaming.api.endpoint import endpoint
+from streaming.api.endpoint import public_endpoint
 from streaming.api.schemas import parse_last_event_id
 from streaming.exceptions import NotFound
 from streaming.selftest.plan import frames, read_plan
-from streaming.server.clients import acquire_stream_slot
+from streaming.server.clients import acquire_stream_slot, scope_of
 from streaming.server.event_stream import EventStream
 
 
-@endpoint("GET", "POST")
+@public_endpoint("GET", "POST")
 async def selftest(request: HttpRequest) -> HttpResponseBase:
-    """The stream of a signed plan, from after `Last-Event-ID` or `?after=`."""
+    """Stream a signed plan, from after `Last-Event-ID` or `?after=`.
+
+    The plan's signature is the authentication: the command signs it with SECRET_KEY.
+    """
     try:
         plan = read_plan(request.GET.get("plan", ""))
     except BadSignature:
@@ -28,7 +31,7 @@ async def selftest(request: HttpRequest) -> HttpResponseBase:
         number = int(after[:9]) if after.isdecimal() else 0
     acquire_stream_slot(request)
     seen = {
-        "http_version": getattr(request, "scope", {}).get("http_version", ""),
+        "http_version": scope_of(request).get("http_version", ""),
         "last_event_id": last_event_id,
     }
     return EventStream(

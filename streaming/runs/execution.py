@@ -191,7 +191,7 @@ class Execution:
             return LEAST_PATIENCE_SECONDS  # the process will not wait for longer
         since = self._log.failing_since
         waited = time.monotonic() - since if since else 0.0
-        return max(database.TIMEOUT_SECONDS - waited, LEAST_PATIENCE_SECONDS)
+        return max(database.default.timeout_seconds - waited, LEAST_PATIENCE_SECONDS)
 
     def _end_unstored(self, error: AgentError | None) -> None:
         """Tell this process's readers; whoever ends the run for good tells the rest."""

@@ -75,7 +75,7 @@ class Heartbeat:
         """Stop what cannot be kept. Nothing here waits for the database."""
         while True:
             since = self._log.failing_since
-            if since and time.monotonic() - since > database.TIMEOUT_SECONDS:
+            if since and time.monotonic() - since > database.default.timeout_seconds:
                 for execution in list(self._executions.values()):
                     execution.stop(database_unavailable())
             await asyncio.sleep(HEARTBEAT_SECONDS)

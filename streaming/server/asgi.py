@@ -1,8 +1,8 @@
-"""Django as an ASGI application, with what Django lacks for long streams.
+"""Django as an ASGI application, with two additions for long streams.
 
-* Shutdown that streams can see: servers wait for open streams before they tell the
-  application anything, so the signal itself starts the draining of runs.
-* Static files from an ASGI branch, so that no sync middleware is needed for them.
+* A shutdown that streams can see: servers wait for open streams before they send
+  `lifespan.shutdown`, so the signal itself starts the draining of runs.
+* Static files from an ASGI branch, which needs no synchronous middleware.
 """
 
 import asyncio
@@ -25,17 +25,18 @@ from streaming.storage import database
 logger = logging.getLogger(__name__)
 
 STATIC_MAX_AGE_SECONDS = 60
-#: New objects that are one collection's worth, and its generations: see `gc`.
-COLLECT_AFTER = (5_000, 20, 20)
-#: What clients may take, once no run is under way any more, to read what is left.
+#: Thresholds of the garbage collector's three generations: new objects before a
+#: collection of the first, and collections of each before one of the next.
+GC_THRESHOLDS = (5_000, 20, 20)
+#: Time for clients to read their last events, after all runs have ended.
 LINGER_SECONDS = 1.0
 
 
 def make_application(*, development: bool = False) -> "Lifecycle":
-    """The whole application.
+    """Return the complete application; nothing outside of it changes until it starts.
 
-    In development static files are read anew at each request, and at the end nobody
-    waits for runs.
+    In development, static files are read at each request, and a shutdown does not wait
+    for runs.
     """
     django = Handler(conf.get().request_threads)
     app = ClientConnections(with_static_files(django, autorefresh=development))
@@ -43,7 +44,7 @@ def make_application(*, development: bool = False) -> "Lifecycle":
 
 
 def with_static_files(app: App, *, autorefresh: bool) -> App:
-    """Serve what the staticfiles app finds; no collectstatic is needed."""
+    """Serve all files that the staticfiles app finds, without `collectstatic`."""
     static: Any = ServeStaticASGI(
         app,
         autorefresh=autorefresh,
@@ -58,17 +59,22 @@ def with_static_files(app: App, *, autorefresh: bool) -> App:
 
 
 def tune_gc() -> None:
-    """Have the garbage collector look at what is new, and less often.
+    """Exclude all present objects from garbage collection, and collect less often.
 
-    It stops everything, and what was imported is a hundred times what a stream holds.
+    A collection stops every stream, and the objects of imported modules are a hundred
+    times as many as those of a stream.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 class Lifecycle:
-    """Starts with the server, drains at its first signal, leaves nothing open."""
+    """The application from its server's start until its end.
+
+    At the start, which is the first event of any kind, the garbage collector is tuned
+    and the signal handlers are chained. The first signal starts the draining of runs.
+    """
 
     def __init__(self, app: ClientConnections, drain_seconds: float) -> None:
         self._app = app
@@ -98,7 +104,7 @@ class Lifecycle:
                 self._chain_signal(number)
 
     def _chain_signal(self, number: signal.Signals) -> None:
-        """Drain when the signal comes, then do what the server does with it."""
+        """Start draining at the signal, then call the server's handler."""
         previous = signal.getsignal(number)
 
         def handle(signum: int, frame: FrameType | None) -> None:
@@ -113,7 +119,7 @@ class Lifecycle:
             self._draining = asyncio.create_task(self._drain())
 
     async def _drain(self) -> None:
-        """End the runs, then what still waits for a client: servers wait for ever."""
+        """End the runs, then drop the remaining clients, which servers wait for."""
         await runs.executor().drain(self._drain_seconds)
         await asyncio.sleep(LINGER_SECONDS)
         self._app.abort()

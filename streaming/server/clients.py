@@ -1,7 +1,6 @@
-"""How much one client may take: of a body, of streams, of everybody's patience.
+"""The connections to clients: open streams are counted, and stuck clients dropped.
 
-All of it is ASGI around Django, which puts a body of any size into a temporary file
-before a view sees the request, and waits for ever for a client that does not read.
+This is ASGI around Django, which waits without a limit for a client that does not read.
 """
 
 import asyncio
@@ -10,12 +9,11 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import msgspec
 from django.http import HttpRequest
 
 from streaming import conf
 from streaming.aio.deadline import Deadline
-from streaming.exceptions import BodyTooLarge, TooManyStreams
+from streaming.exceptions import TooManyStreams
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +23,12 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-#: Where a request's connection stands in its ASGI scope.
+#: The key of a request's `ClientConnection` in its ASGI scope.
 CONNECTION = "streaming.connection"
 
 
 class ClientConnections:
-    """The requests under way: how many are streams, and who holds them up."""
+    """The requests in progress, and the number of open streams among them."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -43,7 +41,7 @@ class ClientConnections:
         connection = ClientConnection(self, send)
         self._open.add(connection)
         try:
-            scope[CONNECTION] = connection  # nobody stands above to whom it is strange
+            scope[CONNECTION] = connection
             await self._app(scope, receive, connection.send)
         finally:
             self._open.discard(connection)
@@ -51,13 +49,13 @@ class ClientConnections:
             connection.close()
 
     def abort(self) -> None:
-        """Let go every client whose answer has not ended (at shutdown)."""
+        """Drop every client whose response has not ended (at shutdown)."""
         for connection in self._open:
             connection.abort()
 
 
 class ClientConnection:
-    """One request's way to its client."""
+    """The connection of one request to its client."""
 
     def __init__(self, connections: ClientConnections, send: Send) -> None:
         self.is_stream = False
@@ -66,51 +64,51 @@ class ClientConnection:
         self._deadline = Deadline()
 
     async def send(self, message: Mapping[str, Any]) -> None:
-        """Send, and let a client go that takes nothing for `send_timeout` seconds."""
+        """Send a message; drop a client that takes nothing before the send timeout."""
         try:
             with self._deadline.within(conf.get().stream_send_timeout_seconds):
                 await self._send(message)
         except TimeoutError:
-            logger.info("a client that does not read is let go")
+            logger.info("stuck client disconnected")
             if not self.abort():
                 raise
 
     def acquire_stream_slot(self) -> None:
-        """Count as an open stream until the end. Raises `TooManyStreams`."""
+        """Count as an open stream until the request ends. Raises `TooManyStreams`."""
         limit = conf.get().stream_max_open
         if limit and self._connections.streams >= limit:
             raise TooManyStreams
         self._connections.streams += 1
         self.is_stream = True
-        self._notice_silence()
+        self._limit_silence()
 
     def abort(self) -> bool:
-        """Drop the connection with all that waits to be sent; false where we cannot.
+        """Drop the connection with its unsent data; return false if this is impossible.
 
-        ASGI has no word for it. A server that is told of a failure sends first what it
-        holds, which a client that does not read never lets it.
+        ASGI has no message for this. After an error, a server first sends the data in
+        its buffer, which a client that does not read never lets it finish.
         """
         if transport := self._transport:
             transport.abort()
         return transport is not None
 
     def close(self) -> None:
-        """The request is over."""
+        """Release the timer at the end of the request."""
         self._deadline.close()
 
     @property
     def _transport(self) -> asyncio.WriteTransport | None:
-        """The server's: uvicorn's `send` belongs to an object that has it."""
+        """The server's transport: uvicorn's `send` is a method of an object with it."""
         server = getattr(self._send, "__self__", None)
         return getattr(server, "transport", None)
 
-    def _notice_silence(self) -> None:
-        """Have the system notice a client that vanished without a word.
+    def _limit_silence(self) -> None:
+        """Have the system close a connection whose client acknowledges no data.
 
-        A laptop that sleeps acknowledges nothing, heartbeats neither. By itself Linux
-        hopes for a quarter of an hour, and as long the run would seem to be followed.
+        A sleeping laptop acknowledges nothing, keep-alives included. By default Linux
+        waits a quarter of an hour, during which the run would count as followed.
         """
-        option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
+        option = getattr(socket, "TCP_USER_TIMEOUT", None)  # on Linux only
         if option is None or self._transport is None:
             return
         connection = self._transport.get_extra_info("socket")
@@ -120,43 +118,15 @@ class ClientConnection:
 
 
 def acquire_stream_slot(request: HttpRequest) -> None:
-    """Count a request as an open stream until it ends. Raises `TooManyStreams`."""
-    if connection := getattr(request, "scope", {}).get(CONNECTION):
+    """Count a request as an open stream until it ends. Raises `TooManyStreams`.
+
+    Under a server without `ClientConnections` streams are not counted.
+    """
+    if connection := scope_of(request).get(CONNECTION):
         connection.acquire_stream_slot()
 
 
-async def read_body(scope: Scope, receive: Receive) -> bytes | None:
-    """The body of a request; None when the client went before it was whole.
-
-    Raises `BodyTooLarge` as soon as it is known to be.
-    """
-    limit = conf.get().agent_max_body_bytes
-    body = bytearray()
-    size, more = _announced(scope), True
-    while more and size <= limit:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        size, more = len(body), message.get("more_body", False)
-    if size > limit:
-        raise BodyTooLarge(f"The body must have at most {limit} bytes.")
-    return bytes(body)
-
-
-def _announced(scope: Scope) -> int:
-    """The size that the client announces; 0 when it does not."""
-    value = dict(scope["headers"]).get(b"content-length", b"")
-    return int(value) if value.isdigit() else 0
-
-
-async def refuse(error: BodyTooLarge, send: Send) -> None:
-    """Answer with the error: no request is made of such a body."""
-    body = msgspec.json.encode({"error": error.message, "code": error.code})
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-    ]
-    start = {"type": "http.response.start", "status": error.status, "headers": headers}
-    await send(start)
-    await send({"type": "http.response.body", "body": body})
+def scope_of(request: HttpRequest) -> Scope:
+    """Return the ASGI scope of a request; empty if it came another way, as by WSGI."""
+    scope: Scope = getattr(request, "scope", {})
+    return scope

@@ -1,4 +1,4 @@
-"""The response of an event stream, and its place among the open streams."""
+"""The response of an event stream."""
 
 from collections.abc import AsyncGenerator, Callable
 
@@ -6,10 +6,10 @@ from django.http import HttpRequest, StreamingHttpResponse
 
 
 class EventStream(StreamingHttpResponse):
-    """A `text/event-stream` that leaves as it is made."""
+    """A `text/event-stream` whose frames are sent as soon as they are made."""
 
-    _iterator: AsyncGenerator[bytes]  #: Django's: the frames, unless wrapped meanwhile
-    _resource_closers: list[Callable[[], object]]  #: Django's, closed at the end
+    _iterator: AsyncGenerator[bytes]  #: Django's: the frames, or a middleware's wrapper
+    _resource_closers: list[Callable[[], object]]  #: Django's: called by `close`
 
     def __init__(self, frames: AsyncGenerator[bytes], run_id: str) -> None:
         super().__init__(
@@ -23,21 +23,21 @@ class EventStream(StreamingHttpResponse):
         )
 
     def __aiter__(self) -> AsyncGenerator[bytes]:
-        """The frames themselves, so that who closes this closes them.
+        """Return the generator of the frames, so that closing the result closes it.
 
-        Django's wrapping of them would leave that to the garbage collector.
+        Django's generator around it would leave that to the garbage collector.
         """
         return self._iterator
 
     def release_request(self, request: HttpRequest) -> None:
-        """Forget the request, which else would be kept as long as the stream."""
+        """Close the request, which would otherwise stay in memory with the stream."""
         self._resource_closers.remove(request.close)
         request.close()
 
     def has_header(self, header: str) -> bool:
-        """Say that there is an encoding, so that no middleware adds one.
+        """Claim a `Content-Encoding`, so that no middleware compresses the stream.
 
-        GZipMiddleware would make each frame a gzip member of its own, and clients
-        show only the first.
+        GZipMiddleware would make each frame a gzip member of its own, and clients show
+        only the first.
         """
         return header.lower() == "content-encoding" or super().has_header(header)

@@ -1,8 +1,8 @@
-"""Threads that hold up no end: a function that hangs in one is left behind.
+"""Daemon threads as an executor: a call that hangs does not delay the process's end.
 
-A thread cannot be killed, and Python waits at its end for those of a
-`ThreadPoolExecutor` however long they take. A database that stalls would so keep a
-process that was told to end.
+Python cannot kill a thread, and at exit it waits for the threads of a
+`ThreadPoolExecutor` without a limit. A database that hangs would so keep a process
+alive that was told to end.
 """
 
 import threading
@@ -17,16 +17,18 @@ T = TypeVar("T")
 
 
 class DaemonThreads(Executor):
-    """So many threads, begun at the first call; `farewell` is called in each at its
-    end."""
+    """A fixed number of threads, started at the first call.
+
+    Each thread calls `at_end` once, after its last call.
+    """
 
     def __init__(
-        self, size: int, name: str, farewell: Callable[[], None] = lambda: None
+        self, size: int, name: str, at_end: Callable[[], None] = lambda: None
     ) -> None:
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._farewell = farewell
-        self._begin = threading.Lock()
-        self._begun = False
+        self._at_end = at_end
+        self._lock = threading.Lock()
+        self._started = False
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{at}", daemon=True)
             for at in range(size)
@@ -35,7 +37,7 @@ class DaemonThreads(Executor):
     def submit(
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Future[T]:
-        """Call `fn` in the first thread that is free."""
+        """Call `fn` in the first free thread."""
         future: Future[T] = Future()
 
         def call() -> None:
@@ -50,14 +52,14 @@ class DaemonThreads(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the threads when they have done what was submitted."""
+        """End the threads after the calls submitted so far."""
         for _ in self._threads:
             self._calls.put(None)
         if wait:
             self.join()
 
     def join(self, seconds: float | None = None) -> bool:
-        """Wait so long at most for the threads' end; false when one goes on."""
+        """Wait at most `seconds` for the threads; return true if all have ended."""
         deadline = None if seconds is None else time.monotonic() + seconds
         for thread in self._threads:
             if thread.ident:
@@ -65,14 +67,14 @@ class DaemonThreads(Executor):
         return not any(thread.is_alive() for thread in self._threads)
 
     def _start(self) -> None:
-        with self._begin:
-            if not self._begun:
-                self._begun = True
+        with self._lock:
+            if not self._started:
+                self._started = True
                 for thread in self._threads:
                     thread.start()
 
     def _work(self) -> None:
         while call := self._calls.get():
             call()
-            del call  # it may hold much, and the next may be long in coming
-        self._farewell()
+            del call  # frees its arguments while the thread waits for the next call
+        self._at_end()

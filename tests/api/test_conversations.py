@@ -1,4 +1,4 @@
-"""Conversations: listed, read, forgotten."""
+"""Conversations: listed, read, deleted."""
 
 import asyncio
 import threading
@@ -159,7 +159,7 @@ async def test_a_longer_list_takes_no_more_queries(
 
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
-            conversations._page(PageQuery(org_id="acme", search=search))
+            conversations.list_conversations("acme", PageQuery(search=search))
         return len(captured)
 
     await api.run("Hi", org_id="acme")

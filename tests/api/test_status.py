@@ -1,15 +1,20 @@
-"""Health, readiness, metadata, and what browsers on other origins may do."""
+"""Health, readiness, metadata, and requests of browsers on other origins."""
 
 import asyncio
+import json
 import threading
 import time
 
 import pytest
 from django.db import OperationalError
-from django.test import override_settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.test import AsyncRequestFactory, override_settings
+from django.urls import path
 
 from streaming import conf
 from streaming.api import status
+from streaming.api.endpoint import public_endpoint
 from streaming.events import EVENT_TYPES
 from streaming.storage import database
 from tests.client import API, SECONDS, Api
@@ -35,39 +40,42 @@ async def test_ready_names_each_dependency(api: Api) -> None:
     }
 
 
-async def test_ready_does_not_wait_for_a_database_that_stalls(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(status, "READY_SECONDS", 0.2)
+async def test_ready_does_not_wait_for_a_database_that_hangs(api: Api) -> None:
     readers = conf.get().database_read_threads
     begun, answer = threading.Barrier(readers + 1), threading.Event()
 
-    def stall() -> None:
+    def hang() -> None:
         begun.wait(SECONDS)
         answer.wait(SECONDS)
 
-    stalled = [
-        asyncio.create_task(database.execute_read(stall)) for _ in range(readers)
-    ]
+    hanging = [asyncio.create_task(database.execute_read(hang)) for _ in range(readers)]
     try:
         await asyncio.to_thread(begun.wait, SECONDS)
-        ready = await api.get("/ready")
+        ready = await status.readiness(seconds=0.2)(AsyncRequestFactory().get("/ready"))
         alive = await api.get("/health")
     finally:
         answer.set()
-        await asyncio.gather(*stalled)
-    assert (ready.status, alive.status) == (503, 200)
-    assert ready.json["checks"]["database"] == "unreachable"
+        await asyncio.gather(*hanging)
+    assert (ready.status_code, alive.status) == (503, 200)
+    assert isinstance(ready, HttpResponse)
+    assert json.loads(ready.content)["checks"]["database"] == "unreachable"
 
 
-async def test_a_request_that_the_database_does_not_answer_says_so(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def fail(*_: object) -> None:
+@public_endpoint("GET")
+async def failing(request: HttpRequest) -> HttpResponseBase:
+    def fail() -> None:
         raise OperationalError("connection refused by database.internal:5432")
 
-    monkeypatch.setattr(database, "execute_read", fail)
-    response = await api.get(f"{API}/conversations")
+    await database.execute_read(fail)
+    return HttpResponse()
+
+
+urlpatterns = [path("failing", failing)]
+
+
+@override_settings(ROOT_URLCONF=__name__)
+async def test_a_request_says_that_the_database_does_not_respond(api: Api) -> None:
+    response = await api.get("/failing")
     assert (response.status, response.headers["retry-after"]) == (500, "5")
     assert response.json == {
         "error": "The database does not answer.",

@@ -48,6 +48,7 @@ class FaultyDatabase:
 def faulty_database(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyDatabase]:
     """The process's database, to be cut."""
     faulty = FaultyDatabase()
-    monkeypatch.setattr(database, "execute_write_batched", faulty.write)
-    monkeypatch.setattr(database, "RETRY_SECONDS", 0.02)
+    for way in (database, database.default):
+        monkeypatch.setattr(way, "execute_write_batched", faulty.write)
+    monkeypatch.setattr(database.default, "retry_seconds", 0.02)
     yield faulty

@@ -94,7 +94,7 @@ async def test_a_database_that_stays_away_is_told(
     faulty_database: FaultyDatabase,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(database, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(database.default, "timeout_seconds", 0.5)
     upstream.reply(Reply(chat.pieces("x"), end="hang"), chat.answer("again"))
     body = {"input": "Hi", "conversation_id": "c"}
     async with api.open("POST", f"{API}/stream", body) as stream:
@@ -127,7 +127,7 @@ async def test_a_new_run_does_not_pay_for_an_old_trouble(
     faulty_database: FaultyDatabase,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(database, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(database.default, "timeout_seconds", 0.5)
     monkeypatch.setattr("streaming.runs.execution.LEAST_PATIENCE_SECONDS", 0.5)
     upstream.reply(Reply(chat.pieces("x"), end="hang"), slow_answer(30))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
@@ -141,7 +141,7 @@ async def test_a_new_run_does_not_pay_for_an_old_trouble(
 async def test_a_flush_that_hangs_does_not_hold_up_the_end(
     api: Api, upstream: StandInProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(database.default, "timeout_seconds", 1.0)
     monkeypatch.setattr("streaming.runs.execution.LEAST_PATIENCE_SECONDS", 0.5)
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
@@ -197,7 +197,7 @@ async def test_an_end_behind_a_checkpoint_without_an_answer_says_nothing_twice(
     faulty_database: FaultyDatabase,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(database, "RETRY_SECONDS", 60.0)  # it is stopped before
+    monkeypatch.setattr(database.default, "retry_seconds", 60.0)  # it is stopped before
     upstream.reply(
         chat.tool_calls(("c", "calculator", {"expression": "1+1"}), text="I count. ")
     )

@@ -1,11 +1,10 @@
-"""The way to the database: what waits for the writer shares a transaction, and suffers
-nothing from what it shares it with."""
+"""Database access: pending writes share a transaction and fail independently."""
 
 import asyncio
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -13,17 +12,18 @@ from django.db import IntegrityError, OperationalError, transaction
 
 from streaming.models import Conversation, Organization
 from streaming.storage import database
+from streaming.storage.database import Database
 from tests.writer import PATIENCE, busy_writer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Refused(Exception):
-    """What a function raises that has written already."""
+    """Raised by a function that has written already."""
 
 
 async def write_together(*functions: Callable[[], object]) -> list[object]:
-    """What each returned or raised, when all had to wait for the same."""
+    """Return the result or exception of each write, all pending at the same time."""
     async with busy_writer():
         tasks = [
             asyncio.create_task(database.execute_write(function))
@@ -34,7 +34,7 @@ async def write_together(*functions: Callable[[], object]) -> list[object]:
 
 
 def make(name: str) -> Callable[[], str]:
-    """A function that writes an organization."""
+    """Return a function that writes an organization."""
 
     def write() -> str:
         return Organization.objects.create(org_id=name).org_id
@@ -50,7 +50,7 @@ async def organizations() -> set[str]:
     )
 
 
-async def test_what_waits_together_is_committed_together() -> None:
+async def test_pending_writes_are_committed_together() -> None:
     order: list[str] = []
 
     def note(name: str) -> Callable[[], None]:
@@ -70,7 +70,7 @@ async def test_each_gets_its_own_result() -> None:
 
 
 def make_all(names: Sequence[str], prefix: str) -> list[str]:
-    """Write organizations, all at once; of those that are refused none."""
+    """Write organizations by one statement, or refuse all of them."""
     if "refused" in names:
         raise Refused
     made = [Organization(org_id=f"{prefix} {name} of {len(names)}") for name in names]
@@ -79,7 +79,7 @@ def make_all(names: Sequence[str], prefix: str) -> list[str]:
 
 
 async def write_alike(*items: tuple[str, str]) -> list[object]:
-    """What each got or raised, when all had to wait for the same."""
+    """Return the result or exception of each write, all pending at the same time."""
     async with busy_writer():
         tasks = [
             asyncio.create_task(database.execute_write_batched(make_all, name, prefix))
@@ -89,20 +89,20 @@ async def write_alike(*items: tuple[str, str]) -> list[object]:
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_what_is_written_alike_is_written_in_one_call() -> None:
+async def test_pending_items_of_one_function_are_written_in_one_call() -> None:
     names = [("a", "x"), ("b", "y"), ("c", "x"), ("d", "x")]
     results = await write_alike(*names)
     assert results == ["x a of 3", "y b of 1", "x c of 3", "x d of 3"]
     assert await organizations() == set(results)
 
 
-async def test_who_fails_among_those_alike_undoes_no_other() -> None:
+async def test_a_failing_item_undoes_no_other_item() -> None:
     results = await write_alike(("a", "x"), ("refused", "x"), ("b", "x"), ("a", "x"))
     assert [type(result) for result in results] == [str, Refused, str, IntegrityError]
     assert await organizations() == {"x a of 1", "x b of 1"}
 
 
-async def test_who_fails_undoes_itself_and_no_other() -> None:
+async def test_a_failing_write_undoes_itself_and_no_other() -> None:
     def refuse() -> None:
         Organization.objects.create(org_id="refused")
         raise Refused
@@ -112,7 +112,7 @@ async def test_who_fails_undoes_itself_and_no_other() -> None:
     assert await organizations() == {"a", "b"}
 
 
-async def test_what_fails_at_the_commit_undoes_no_other() -> None:
+async def test_a_failing_commit_undoes_no_other_write() -> None:
     def break_a_key() -> None:
         Conversation.objects.create(organization_id=404)
 
@@ -122,19 +122,19 @@ async def test_what_fails_at_the_commit_undoes_no_other() -> None:
     assert not await database.execute_read(Conversation.objects.exists)
 
 
-async def test_a_database_that_is_away_is_asked_once_more_and_not_by_all() -> None:
+async def test_an_unavailable_database_gets_one_more_attempt_for_the_batch() -> None:
     asked: list[str] = []
 
     def fail() -> None:
         asked.append("again")
-        raise OperationalError("away")
+        raise OperationalError("unavailable")
 
     results = await write_together(fail, fail, fail)
     assert [type(result) for result in results] == [OperationalError] * 3
     assert len(asked) == 2
 
 
-async def test_what_may_have_been_committed_is_not_done_again() -> None:
+async def test_a_possibly_committed_write_is_not_repeated() -> None:
     asked: list[str] = []
 
     def lose_the_answer() -> None:
@@ -150,7 +150,7 @@ async def test_what_may_have_been_committed_is_not_done_again() -> None:
     assert await organizations() == {"a", "b"}
 
 
-async def test_who_is_cancelled_while_waiting_writes_nothing() -> None:
+async def test_a_pending_write_that_is_cancelled_writes_nothing() -> None:
     async with busy_writer():
         waiting = asyncio.create_task(database.execute_write(make("late")))
         await asyncio.sleep(0)
@@ -160,7 +160,7 @@ async def test_who_is_cancelled_while_waiting_writes_nothing() -> None:
     assert await organizations() == {"next"}
 
 
-async def test_what_has_begun_ends_whoever_is_cancelled() -> None:
+async def test_a_write_in_progress_is_completed_when_its_caller_is_cancelled() -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def write() -> None:
@@ -177,21 +177,26 @@ async def test_what_has_begun_ends_whoever_is_cancelled() -> None:
     assert await organizations() == {"begun"}
 
 
-async def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "TIMEOUT_SECONDS", 0.1)
+@pytest.fixture
+def other() -> Iterator[Database]:
+    """A database access with short time limits."""
+    other = Database(timeout_seconds=0.1, close_seconds=0.1)
+    yield other
+    other.close()
+
+
+async def test_a_call_that_hangs_times_out(other: Database) -> None:
     answer = threading.Event()
-    for call in (database.execute_read, database.execute_write):
+    for call in (other.execute_read, other.execute_write):
         with pytest.raises(database.DatabaseTimeout):
             await call(answer.wait, PATIENCE)
     answer.set()
-    monkeypatch.undo()
-    assert await database.execute_write(make("later")) == "later"
+    other.timeout_seconds = PATIENCE
+    assert await other.execute_write(make("later")) == "later"
 
 
-async def test_a_thread_that_hangs_does_not_hold_up_the_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(database, "CLOSE_SECONDS", 0.1)
+async def test_a_thread_that_hangs_does_not_delay_the_end(other: Database) -> None:
+    other.timeout_seconds = PATIENCE
     begun, answer = threading.Barrier(3), threading.Event()
 
     def hang() -> None:
@@ -200,22 +205,43 @@ async def test_a_thread_that_hangs_does_not_hold_up_the_end(
 
     hanging = [
         asyncio.create_task(call(hang))
-        for call in (database.execute_read, database.execute_write)
+        for call in (other.execute_read, other.execute_write)
     ]
     await asyncio.to_thread(begun.wait, PATIENCE)
-    await asyncio.to_thread(database.close)
+    await asyncio.to_thread(other.close)
     answer.set()
     await asyncio.gather(*hanging)
-    assert await database.execute_write(make("by new threads")) == "by new threads"
+    assert await other.execute_write(make("by new threads")) == "by new threads"
 
 
-async def test_more_than_one_group_is_all_done() -> None:
+async def test_a_failing_database_is_retried_until_the_time_limit() -> None:
+    other = Database(timeout_seconds=0.2, retry_seconds=0.01)
+    attempts: list[str] = []
+
+    async def fail() -> str:
+        attempts.append("again")
+        raise OperationalError("unavailable")
+
+    async def recover() -> str:
+        attempts.append("again")
+        if len(attempts) < 3:
+            raise OperationalError("unavailable")
+        return "recovered"
+
+    assert await other.retry_while_unavailable(recover) == "recovered"
+    assert len(attempts) == 3
+    with pytest.raises(OperationalError):
+        await other.retry_while_unavailable(fail)
+    assert len(attempts) > 5
+
+
+async def test_more_writes_than_one_batch_are_all_done() -> None:
     names = [f"org {at}" for at in range(3 * database.MAX_BATCH + 1)]
     assert await write_together(*map(make, names)) == names
     assert await organizations() == set(names)
 
 
-async def test_what_waits_behind_the_cancelled_is_done() -> None:
+async def test_writes_behind_cancelled_writes_are_done() -> None:
     async with busy_writer():
         gone, after = (
             [
@@ -232,9 +258,9 @@ async def test_what_waits_behind_the_cancelled_is_done() -> None:
     assert await organizations() == {"after 0", "after 1"}
 
 
-async def write_many(count: int) -> list[int]:
-    """Write so often, each as soon as the one before is done."""
-    return [await database.execute_write(lambda at: at, at) for at in range(count)]
+async def write_many(count: int, access: Database = database.default) -> list[int]:
+    """Write `count` times, each as soon as the write before it is done."""
+    return [await access.execute_write(lambda at: at, at) for at in range(count)]
 
 
 async def test_no_write_is_forgotten_as_the_thread_comes_to_an_end() -> None:
@@ -248,9 +274,7 @@ async def test_no_write_is_forgotten_as_the_thread_comes_to_an_end() -> None:
     assert done == [list(range(count))] * 4
 
 
-async def test_no_write_is_forgotten_when_two_event_loops_write_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_no_write_is_forgotten_when_two_event_loops_write_at_once() -> None:
     both = threading.Barrier(2)
 
     class Meeting(deque[Any]):
@@ -258,8 +282,9 @@ async def test_no_write_is_forgotten_when_two_event_loops_write_at_once(
             super().append(write)
             both.wait(PATIENCE)
 
-    monkeypatch.setattr(database, "_waiting", Meeting())
-    monkeypatch.setattr(database, "TIMEOUT_SECONDS", 5.0)
-    elsewhere = asyncio.to_thread(asyncio.run, write_many(1))
-    there, here = await asyncio.gather(elsewhere, write_many(1))
+    other = Database(timeout_seconds=5.0)
+    other.pending = Meeting()
+    elsewhere = asyncio.to_thread(asyncio.run, write_many(1, other))
+    there, here = await asyncio.gather(elsewhere, write_many(1, other))
     assert there == here == [0]
+    other.close()

@@ -1,4 +1,4 @@
-"""Statements that are built once write what the ORM would."""
+"""Statements that are compiled once write the same rows as the ORM."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 
 def make_run(org_id: str = "acme") -> Run:
-    """One that is not stored, with a value of each kind."""
+    """Return a run that is not stored, with a value of each kind."""
     organization = Organization.objects.create(org_id=org_id)
     conversation = Conversation.objects.create(organization=organization)
     return Run(
@@ -35,7 +35,7 @@ def make_run(org_id: str = "acme") -> Run:
     )
 
 
-def test_an_inserted_row_is_read_as_it_was() -> None:
+def test_an_inserted_row_is_read_back_unchanged() -> None:
     run = make_run()
     insert_all([run])
     assert model_to_dict(Run.objects.get(pk=run.pk)) == model_to_dict(run)
@@ -62,7 +62,7 @@ def test_many_rows_are_inserted_in_their_order() -> None:
     assert [message.parts for message in Message.objects.all()] == [[t] for t in texts]
 
 
-def test_no_rows_are_no_work() -> None:
+def test_inserting_no_rows_does_nothing() -> None:
     insert_all([])
     assert not Message.objects.exists()
 
@@ -111,7 +111,7 @@ def test_a_count_is_of_the_rows_that_match() -> None:
     assert count(Message, run="another") == 0
 
 
-def test_what_reads_like_json_is_stored_as_it_is() -> None:
+def test_text_that_looks_like_json_is_stored_unchanged() -> None:
     run = make_run()
     run.input, run.error_message, run.context = "null", '{"a": 1}', "null"
     insert_all([run])

@@ -1,4 +1,4 @@
-"""Threads that hold up no end."""
+"""Daemon threads: results, their end, and calls that hang."""
 
 import subprocess
 import sys
@@ -20,16 +20,16 @@ def test_a_call_has_its_result_or_what_it_raised() -> None:
     threads.shutdown()
 
 
-def test_each_thread_says_farewell_once_after_its_last_call() -> None:
+def test_each_thread_calls_at_end_once_after_its_last_call() -> None:
     order: list[str] = []
-    threads = DaemonThreads(1, "test", lambda: order.append("farewell"))
+    threads = DaemonThreads(1, "test", lambda: order.append("at end"))
     for _ in range(3):
         threads.submit(order.append, "call")
     threads.shutdown()
-    assert order == ["call"] * 3 + ["farewell"]
+    assert order == ["call"] * 3 + ["at end"]
 
 
-def test_so_many_work_at_once_and_one_that_waits_can_be_cancelled() -> None:
+def test_all_threads_work_at_once_and_a_pending_call_can_be_cancelled() -> None:
     together, go_on = threading.Barrier(3), threading.Event()
 
     def meet() -> None:
@@ -49,7 +49,7 @@ def test_so_many_work_at_once_and_one_that_waits_can_be_cancelled() -> None:
     threads.shutdown()
 
 
-def test_none_is_begun_that_is_not_needed() -> None:
+def test_no_thread_starts_without_a_call() -> None:
     threads = DaemonThreads(2, "test")
     threads.shutdown()
     assert not [t for t in threading.enumerate() if t.name.startswith("test-")]
