@@ -85,17 +85,15 @@ class _ModelCall:
 
     def record(self, batch: list[Delta], silence_timeout: float) -> None:
         """Extend the limit for a batch that has arrived."""
-        if not self.has_output and _is_output(batch):
+        # A token count alone is not output: a later count replaces it.
+        if not self.has_output and any(
+            not isinstance(delta, TokenUsage) for delta in batch
+        ):
             self.has_output = True
             waited = (self._clock() - self._started) * 1000
             logger.debug("first output received: %s, %.0f ms", self._model, waited)
         if self.has_output:
             self.due = self._clock() + silence_timeout
-
-
-def _is_output(batch: list[Delta]) -> bool:
-    """Tell output from token counts alone, which a later count replaces."""
-    return any(not isinstance(delta, TokenUsage) for delta in batch)
 
 
 def _retry_delay(error: ProviderError, retries: int) -> float | None:

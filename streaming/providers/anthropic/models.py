@@ -84,7 +84,12 @@ def _adaptive(model: _Model, thinking: str) -> Fields:
         adaptive["block_binding"] = {"prefix_mismatch_behavior": "drop_block"}
         fields["extra_headers"] = _BINDING_CONTROLS
     if thinking != "auto":
-        effort = _nearest_effort(thinking) if thinking.isdecimal() else thinking
+        effort = thinking
+        if thinking.isdecimal():
+            efforts = (
+                name for limit, name in _NEAREST_EFFORTS if int(thinking) < limit
+            )
+            effort = next(efforts, "high")
         fields["output_config"] = {"effort": effort}
     return fields
 
@@ -108,9 +113,3 @@ def _off(model: _Model) -> Fields:
     if model.family == "sonnet":
         return {"thinking": {"type": "between_tools"}}
     return {"output_config": {"effort": "low"}}  # these always think: reduce it
-
-
-def _nearest_effort(budget: str) -> str:
-    return next(
-        (effort for limit, effort in _NEAREST_EFFORTS if int(budget) < limit), "high"
-    )

@@ -87,7 +87,9 @@ def _output_items(parts: Iterable[Part], reasons: bool) -> list[Item]:
         match part:
             case TextPart():
                 if part.text:
-                    items.append(_message_item(part.text, phase))
+                    content = [{"type": "output_text", "text": part.text}]
+                    role = {"type": "message", "role": "assistant"}
+                    items.append({**role, "content": content, **phase})
                     phase = {}
             case ThinkingPart(provider="openai", opaque=dict(item)):
                 if _is_reusable(item, reasons):
@@ -99,11 +101,6 @@ def _output_items(parts: Iterable[Part], reasons: bool) -> list[Item]:
     while items and items[-1].get("type") == "reasoning":
         items.pop()  # the API rejects it without a following item
     return items
-
-
-def _message_item(text: str, phase: dict[str, str]) -> Item:
-    content = [{"type": "output_text", "text": text}]
-    return {"type": "message", "role": "assistant", "content": content, **phase}
 
 
 def _call_item(call: ToolCallPart) -> Item:
