@@ -201,7 +201,8 @@ async def test_an_sdk_returns_the_unread_response(
         f"{sdk}: post(stream=True) reads the response before it returns. "
         f"streaming_response.read_deltas would find no events."
     )
-    assert isinstance(aiohttp_response(response), aiohttp.ClientResponse), (
+    inner = response.extensions.get(http_transport._EXTENSION)
+    assert isinstance(inner, aiohttp.ClientResponse), (
         f"{sdk} or httpx2: Response.extensions of the transport are lost. "
         f"http_transport.aiohttp_response finds aiohttp's response there."
     )
