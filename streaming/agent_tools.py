@@ -1,6 +1,6 @@
-"""The tools that come with the agent.
+"""The built-in tools of the agent.
 
-Any installed app may have such a module: the tools in it are found at start.
+The tools in the `agent_tools` module of each installed app are found at start.
 """
 
 from streaming.tools.builtin.calculator import calculator

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as a client sees it: a code, a status, a sentence.
+"""The errors that clients receive: each has a code, a status and a sentence.
 
 * AgentError
   x InvalidJson                400  invalid_json
@@ -20,8 +20,8 @@
     x ProviderIncomplete       502  provider_incomplete
     x ProviderTimeout          504  provider_timeout
 
-The docstring of a class is its message when none is given. `retryable` says whether
-the same request may succeed later; `retry_after` is in seconds.
+The docstring of a class is its default message. An error is `retryable` if the same
+request may succeed later; `retry_after` is in seconds.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ from typing import ClassVar, NamedTuple
 
 
 class FieldError(NamedTuple):
-    """One field of a bad request: its path, and what is wrong with it."""
+    """A field of an invalid request: its path, and the problem."""
 
     field: str
     message: str
@@ -107,7 +107,7 @@ class UnsupportedMediaType(AgentError):
 
 
 class ConversationBusy(AgentError):
-    """A run is under way in this conversation: join it, cancel it, or wait."""
+    """This conversation has an active run: join it, cancel it, or wait for its end."""
 
     code = "conversation_busy"
     status = 409
@@ -126,7 +126,7 @@ class IdempotencyConflict(AgentError):
 
 
 class RateLimited(AgentError):
-    """This organization has as many runs under way as it may."""
+    """This organization has reached its limit of active runs; try again later."""
 
     code = "rate_limited"
     status = 429
@@ -134,7 +134,7 @@ class RateLimited(AgentError):
 
 
 class TooManyStreams(AgentError):
-    """As many streams are open here as this server holds."""
+    """This server has reached its limit of open streams; try again later."""
 
     code = "too_many_streams"
     status = 429
@@ -157,7 +157,7 @@ class ShuttingDown(AgentError):
 
 
 class Interrupted(AgentError):
-    """The server that ran this died before the run ended."""
+    """The server that executed this run failed before the run ended."""
 
     code = "interrupted"
     status = 503
@@ -185,7 +185,7 @@ class ProviderRefusedKey(ProviderError):
 
 
 class ProviderIncomplete(ProviderError):
-    """The model provider's stream broke off before its end."""
+    """The model provider's stream ended before it was complete."""
 
     code = "provider_incomplete"
     retryable = True
@@ -200,13 +200,13 @@ class ProviderTimeout(ProviderError):
 
 
 def database_unavailable() -> InternalError:
-    """What a run ends with, and a request, that the database cannot take."""
+    """Return the error of a run or a request that the database cannot store."""
     message = "The database does not answer."
     return InternalError(message, retryable=True, retry_after=5)
 
 
 def from_code(code: str, message: str) -> AgentError:
-    """The error that was kept as its code and message."""
+    """Return the error that was stored as a code and a message."""
     return _BY_CODE.get(code, InternalError)(message)
 
 

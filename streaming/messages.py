@@ -1,6 +1,6 @@
-"""What goes into the model: messages made of ordered parts.
+"""The messages of a conversation, made of ordered parts.
 
-A part's JSON form (its `type` tag and fields) is what the database keeps.
+The database stores the JSON form of a part: its `type` tag and its fields.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,20 +10,20 @@ import msgspec
 
 Role = Literal["user", "assistant", "tool"]
 
-# A history is hundreds of these, without cycles: nothing for the garbage collector.
+# A history has hundreds of these and no cycles, so the garbage collector skips them.
 
 
 class TextPart(msgspec.Struct, tag="text", gc=False):
-    """Text that a person or the model wrote."""
+    """Text of the user or the model."""
 
     text: str
 
 
 class ThinkingPart(msgspec.Struct, tag="thinking", omit_defaults=True, gc=False):
-    """The model's reasoning.
+    """Reasoning of the model.
 
-    `opaque` is what `provider` wants back unchanged with it (a signature, encrypted
-    content); another provider is never sent it.
+    `opaque` (a signature, encrypted content) must be returned unchanged to `provider`,
+    and is never sent to another provider.
     """
 
     text: str
@@ -32,7 +32,7 @@ class ThinkingPart(msgspec.Struct, tag="thinking", omit_defaults=True, gc=False)
 
 
 class ToolCallPart(msgspec.Struct, tag="tool_call", gc=False):
-    """The model asks for a tool; `arguments` is a JSON object as text."""
+    """A tool call of the model; `arguments` is a JSON object as text."""
 
     id: str
     name: str
@@ -40,7 +40,7 @@ class ToolCallPart(msgspec.Struct, tag="tool_call", gc=False):
 
 
 class ToolResultPart(msgspec.Struct, tag="tool_result", omit_defaults=True, gc=False):
-    """What a tool answered to the call of the same `id`."""
+    """The result of the tool call with the same `id`."""
 
     id: str
     name: str
@@ -49,7 +49,7 @@ class ToolResultPart(msgspec.Struct, tag="tool_result", omit_defaults=True, gc=F
 
 
 class OpaquePart(msgspec.Struct, tag="opaque", gc=False):
-    """A block that only `provider` understands and wants back unchanged."""
+    """A block that only `provider` understands, to be returned to it unchanged."""
 
     provider: str
     data: dict[str, Any]
@@ -59,14 +59,14 @@ Part = TextPart | ThinkingPart | ToolCallPart | ToolResultPart | OpaquePart
 
 
 class Message(msgspec.Struct, gc=False):
-    """One message of a conversation, its parts in the order they came."""
+    """A message of a conversation, its parts in the order in which they came."""
 
     role: Role
     parts: list[Part]
 
     @property
     def text(self) -> str:
-        """All text parts, joined."""
+        """The text parts, joined."""
         text = ""
         for part in self.parts:
             if isinstance(part, TextPart):
@@ -88,27 +88,27 @@ class ToolSpec(msgspec.Struct, frozen=True):
 
 
 def user_message(text: str) -> Message:
-    """A message that a person wrote."""
+    """Return a message of the user."""
     return Message("user", [TextPart(text)])
 
 
 def parts_to_json(parts: Sequence[Part]) -> list[dict[str, Any]]:
-    """Parts as plain JSON values, for the database."""
+    """Convert parts to plain JSON values, for the database."""
     built: list[dict[str, Any]] = msgspec.to_builtins(parts)
     return built
 
 
 def parts_from_json(data: list[dict[str, Any]]) -> list[Part]:
-    """The inverse of `parts_to_json`."""
+    """Convert the result of `parts_to_json` back."""
     return msgspec.convert(data, list[Part])
 
 
-#: The same of many messages, a line each of JSON that is text still; much quicker.
+#: Converts the undecoded JSON of many messages, one a line; much quicker.
 parts_from_lines = msgspec.json.Decoder(list[Part]).decode_lines
 
 
 def json_size(messages: Iterable[Message]) -> int:
-    """The characters that the parts of messages take as JSON, a line each."""
+    """Return the length of the parts of messages as JSON, one message a line."""
     parts = [message.parts for message in messages]
     return len(_encode_lines(parts).decode())
 
@@ -116,37 +116,38 @@ def json_size(messages: Iterable[Message]) -> int:
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
-UNANSWERED = "The tool did not finish: the run was stopped."
+#: The result of a tool call that has none.
+UNFINISHED = "The tool did not finish: the run was stopped."
 
 
 def answer_open_calls(messages: Iterable[Message]) -> list[Message]:
-    """Give each tool call that has no result an error result.
+    """Return the messages with an error result for each tool call that has none.
 
-    Providers refuse a history with an unanswered call; a run that was cancelled or
-    killed leaves one behind.
+    Providers reject a history with such a call; a run that was cancelled or killed
+    leaves one behind.
     """
     answered: list[Message] = []
     open_calls: list[ToolCallPart] = []
     for message in messages:
         if open_calls and message.role != "tool":
-            _answer(open_calls, answered)
+            _append_results(open_calls, answered)
             open_calls = []
         answered.append(message)
-        # Of hundreds of messages: `isinstance` takes three times as long.
+        # Runs over hundreds of messages: `isinstance` takes three times as long.
         for part in message.parts:
             if type(part) is ToolCallPart:
                 open_calls.append(part)
             elif type(part) is ToolResultPart:
                 open_calls = [call for call in open_calls if call.id != part.id]
     if open_calls:
-        _answer(open_calls, answered)
+        _append_results(open_calls, answered)
     return answered
 
 
-def _answer(calls: Iterable[ToolCallPart], messages: list[Message]) -> None:
-    """Add the results of calls that were never answered."""
+def _append_results(calls: Iterable[ToolCallPart], messages: list[Message]) -> None:
+    """Append error results for tool calls without a result."""
     results: list[Part] = [
-        ToolResultPart(c.id, c.name, UNANSWERED, is_error=True) for c in calls
+        ToolResultPart(c.id, c.name, UNFINISHED, is_error=True) for c in calls
     ]
     if messages[-1].role == "tool":
         results = messages.pop().parts + results
@@ -154,10 +155,10 @@ def _answer(calls: Iterable[ToolCallPart], messages: list[Message]) -> None:
 
 
 def newest_exchanges(messages: Sequence[Message], excess: int) -> list[Message]:
-    """The newest whole turns: without the oldest, of `excess` characters at least.
+    """Return the newest exchanges, without the oldest of `excess` characters or more.
 
-    A turn begins with a user message and holds all that follows up to the next, so a
-    tool call is never parted from its result. The newest turn always stays.
+    An exchange is a user message with all messages up to the next one, so a tool call
+    always stays with its result. The newest exchange is always returned.
     """
     start = len(messages)
     for index, message in enumerate(messages):

@@ -1,7 +1,7 @@
-"""The agent: call the model, run the tools it asks for, call it again.
+"""The agent loop: call the model, run the tools that it calls, call the model again.
 
-`Agent.run` yields events in batches; what it has done so far stands in a `Progress`,
-so that also a run that is cut short knows its usage and its messages.
+`Agent.run` yields events in batches. A `Progress` holds the messages and the usage up
+to any moment, so a run that is interrupted has them too.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from streaming.tools.toolbox import Toolbox
 
 logger = logging.getLogger(__name__)
 
-#: What a token is taken for where the provider did not count.
+#: The assumed length of a token, for calls whose tokens the provider did not count.
 CHARS_PER_TOKEN = 4
 
 Checkpoint = Callable[[], Awaitable[None]]
@@ -47,7 +47,7 @@ Checkpoint = Callable[[], Awaitable[None]]
 
 @dataclass(slots=True)
 class Progress:
-    """What a run has done so far."""
+    """The state of a run: its messages, usage and counts up to the moment."""
 
     started: float = field(default_factory=time.monotonic)
     messages: list[Message] = field(default_factory=list)
@@ -59,12 +59,12 @@ class Progress:
 
     @property
     def output(self) -> str:
-        """The text of the newest answer."""
-        answers = [m for m in self.messages if m.role == "assistant"]
-        return answers[-1].text if answers else ""
+        """The text of the newest response."""
+        responses = [m for m in self.messages if m.role == "assistant"]
+        return responses[-1].text if responses else ""
 
     def wire_usage(self) -> Usage:
-        """The tokens as clients see them."""
+        """Return the usage in the form that clients receive."""
         used = self.usage
         total = used.input_tokens + used.output_tokens
         return Usage(
@@ -72,7 +72,7 @@ class Progress:
         )
 
     def summary(self) -> ExecutionSummary:
-        """The run in numbers."""
+        """Return the counts and the duration of the run."""
         return ExecutionSummary(
             llm_calls=self.llm_calls,
             tool_calls=self.tool_calls,
@@ -103,8 +103,8 @@ class Agent:
     ) -> AsyncGenerator[list[Event]]:
         """Answer the last message of `history`; yield the events as they happen.
 
-        `checkpoint` is awaited when there is a new message in `progress`, before
-        anything that follows from it is done; the last answer has none.
+        Awaits `checkpoint` after each new message in `progress`: before a tool starts,
+        and before the model receives a result. The last response has no checkpoint.
         Raises `ProviderError`.
         """
         for iteration in range(1, max_iterations + 1):
@@ -126,8 +126,10 @@ class Agent:
                 return
             await checkpoint()
             if calls := response.message.tool_calls:
-                async with aclosing(self._call_tools(calls, context, progress)) as done:
-                    async for events in done:
+                async with aclosing(
+                    self._call_tools(calls, context, progress)
+                ) as results:
+                    async for events in results:
                         yield events
                 await checkpoint()
 
@@ -135,10 +137,10 @@ class Agent:
     def _model_call(
         self, request: ModelRequest, response: ResponseBuilder, progress: Progress
     ) -> Iterator[None]:
-        """Around one model call: whatever ends it, what was said and used is kept."""
+        """Record the message and the usage of one model call, however it ends."""
         progress.llm_calls += 1
         logger.debug(
-            "model call: %d messages, %d tools to %s %s",
+            "model call started: %d messages, %d tools, provider %s, model %s",
             len(request.messages),
             len(request.tools) if request.allow_tools else 0,
             self.provider.name,
@@ -150,29 +152,38 @@ class Agent:
         finally:
             message = response.message
             if not request.allow_tools or response.stop_reason != "tool_use":
-                message = _without_calls(message)
+                # These calls are never run, so they would have no result.
+                message.parts = [
+                    p for p in message.parts if not isinstance(p, ToolCallPart)
+                ]
             if message.parts:
                 progress.messages.append(message)
-            used = (
-                response.usage if response.stop_reason else _estimate(request, response)
-            )
-            progress.usage = _sum(progress.usage, used)
+            if response.stop_reason:
+                usage = response.usage
+            else:
+                usage = _estimate(request, response)
+            progress.usage = _sum(progress.usage, usage)
             logger.debug(
                 "model call ended: %s in %.0f ms, %s",
-                response.stop_reason or "cut short",
+                response.stop_reason or "interrupted",
                 (time.monotonic() - started) * 1000,
-                used,
+                usage,
             )
 
     async def _call_tools(
         self, calls: Sequence[ToolCallPart], context: ToolContext, progress: Progress
     ) -> AsyncGenerator[list[Event]]:
-        """Run the tools at the same time; tell of each result as it comes."""
+        """Run the tools concurrently; yield the event of each result as it arrives."""
         progress.tool_calls += len(calls)
         for call in calls:
             if call.name not in progress.used_tools:
                 progress.used_tools.append(call.name)
-        yield [ToolCallEvent(tool_call=_executing(call)) for call in calls]
+        yield [
+            ToolCallEvent(
+                tool_call=ToolCallInfo(call.id, call.name, call.arguments, "executing")
+            )
+            for call in calls
+        ]
         running = {
             asyncio.create_task(self._call_tool(call, context)): call for call in calls
         }
@@ -207,7 +218,7 @@ class Agent:
 
 
 def _stop_reason(response: ResponseBuilder, is_last: bool) -> StopReason:
-    """Why a run ended with this response, the last that it may have or not."""
+    """Return the stop reason of a run that ends with this response."""
     match response.stop_reason:
         case "max_tokens" | "refusal" as reason:
             return reason
@@ -215,16 +226,6 @@ def _stop_reason(response: ResponseBuilder, is_last: bool) -> StopReason:
             return "max_iterations"
         case _:
             return "end_turn"
-
-
-def _without_calls(message: Message) -> Message:
-    """The message without tool calls: one that is never run has no result."""
-    parts: list[Part] = [p for p in message.parts if not isinstance(p, ToolCallPart)]
-    return Message(message.role, parts)
-
-
-def _executing(call: ToolCallPart) -> ToolCallInfo:
-    return ToolCallInfo(call.id, call.name, call.arguments, "executing")
 
 
 def _result_event(call: ToolCallPart, result: ToolResultPart) -> ToolResultEvent:
@@ -246,12 +247,12 @@ def _sum(one: TokenUsage, other: TokenUsage) -> TokenUsage:
 
 
 def _estimate(request: ModelRequest, response: ResponseBuilder) -> TokenUsage:
-    """The usage of a call that was cut short before the provider counted it."""
-    said = len(msgspec.json.encode(response.message.parts)) // CHARS_PER_TOKEN
-    asked = len(msgspec.json.encode(request.messages)) // CHARS_PER_TOKEN
-    told = response.usage
+    """Estimate the usage of a call that ended before the provider counted it."""
+    received = len(msgspec.json.encode(response.message.parts)) // CHARS_PER_TOKEN
+    sent = len(msgspec.json.encode(request.messages)) // CHARS_PER_TOKEN
+    counted = response.usage
     return msgspec.structs.replace(
-        told,
-        input_tokens=told.input_tokens or asked,
-        output_tokens=max(told.output_tokens, said),
+        counted,
+        input_tokens=counted.input_tokens or sent,
+        output_tokens=max(counted.output_tokens, received),
     )

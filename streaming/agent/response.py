@@ -1,4 +1,4 @@
-"""One answer of the model, joined from its deltas."""
+"""The assembly of one response of the model from its deltas."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ from streaming.providers.base import (
 
 
 class ResponseBuilder:
-    """One answer of the model, joined from its deltas."""
+    """A response of the model, built from its deltas."""
 
     def __init__(self) -> None:
         self.stop_reason: ResponseStopReason | None = None
@@ -33,11 +33,11 @@ class ResponseBuilder:
         self._open: type[TextPart | ThinkingPart] = TextPart
 
     def add(self, batch: Sequence[Delta]) -> list[Event]:
-        """Take in a batch of deltas; return the events that clients see of it."""
+        """Add a batch of deltas; return the events that clients receive for it."""
         events: list[Event] = []
         now = now_ms()
         for delta in batch:
-            # Not by `match`, whose patterns cost five times as much, for each delta.
+            # `match` patterns cost five times as much for each delta.
             if isinstance(delta, TextDelta):
                 self._extend(TextPart, delta.text)
                 events.append(Content(content=delta.text, timestamp=now))
@@ -45,26 +45,26 @@ class ResponseBuilder:
                 self._extend(ThinkingPart, delta.text)
                 events.append(Thinking(thinking_step=delta.text, timestamp=now))
             else:
-                self._take(delta)
+                self._add_other(delta)
         return events
 
     @property
     def needs_another_call(self) -> bool:
-        """Whether the model wants another call."""
+        """True if the model has called tools, or paused and expects to continue."""
         if self.stop_reason == "pause_turn":
             return bool(self.message.parts)
         return self.stop_reason == "tool_use" and bool(self.message.tool_calls)
 
     @property
     def message(self) -> Message:
-        """What the model has said so far."""
+        """The message up to the last delta."""
         self._close()
         return Message("assistant", list(self._parts))
 
-    def _take(
+    def _add_other(
         self, delta: ThinkingEnd | ToolCallPart | OpaquePart | TokenUsage | ResponseEnd
     ) -> None:
-        """Take in what clients see nothing of."""
+        """Add a delta that has no event of its own."""
         match delta:
             case ThinkingEnd(provider, opaque):
                 self._end_thinking(provider, opaque)

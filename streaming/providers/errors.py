@@ -1,7 +1,7 @@
-"""How a vendor's failure becomes one of ours: the one place for it.
+"""The mapping of a vendor's failures to the errors of this project.
 
-What a person may read of it is one of our own sentences, never the vendor's words,
-which may quote a key or a prompt. Those go to the log, at debug level.
+Clients read one of this project's own sentences, never the vendor's text, which may
+quote a key or a prompt. The vendor's text goes to the log, at debug level.
 """
 
 import logging
@@ -12,7 +12,6 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
-from aiohttp.http_exceptions import ContentEncodingError
 
 from streaming.exceptions import (
     ProviderError,
@@ -21,6 +20,7 @@ from streaming.exceptions import (
     ProviderRefusedKey,
     ProviderTimeout,
 )
+from streaming.providers.http_transport import BodyEncodingError
 
 logger = logging.getLogger(__name__)
 
@@ -31,15 +31,15 @@ _REFUSED = "The model provider refused the request."
 _TOO_LONG = "The conversation is too long for the model."
 _OVERLOADED = "The model provider is overloaded."
 
-_SENTENCES = {
+_MESSAGES = {
     404: "The model provider does not know this model or this address.",
     413: _TOO_LONG,
     503: _OVERLOADED,
     529: _OVERLOADED,
 }
 
-#: The words of an error's `type` or `code`, for errors that come without a status.
-_STATUS_OF = {
+#: The status for the `type` or `code` of an error that has no status of its own.
+_STATUS_BY_CODE = {
     "invalid_request_error": 400,
     "invalid_prompt": 400,
     "authentication_error": 401,
@@ -56,8 +56,8 @@ _STATUS_OF = {
     "overloaded_error": 529,
 }
 
-#: Against these no waiting helps.
-_QUOTA_WORDS = frozenset(
+#: Errors that a retry cannot fix.
+_QUOTA_CODES = frozenset(
     {
         "billing_error",
         "billing_hard_limit_reached",
@@ -71,31 +71,31 @@ _QUOTA_WORDS = frozenset(
 
 
 def map_request_error(error: BaseException) -> ProviderError:
-    """What an SDK raised instead of answering: a status, or no connection."""
+    """Map an exception of an SDK's request: an error status, or no connection."""
     response = getattr(error, "response", None)
     if isinstance(response, httpx2.Response):
         body = getattr(error, "body", None)
         return status_error(response.status_code, error_fields(body), response.headers)
     root = _root_of(error)
-    logger.warning("no answer from the provider: %s", type(root).__name__)
+    logger.warning("provider request failed: %s", type(root).__name__)
     if isinstance(root, TimeoutError | httpx2.TimeoutException):
         return ProviderTimeout()
     return ProviderError(_UNREACHABLE, retryable=True)
 
 
 def map_stream_error(error: BaseException) -> ProviderError:
-    """What reading a stream raised in its midst."""
+    """Map an exception that was raised while a response was read."""
     root = _root_of(error)
-    logger.warning("the provider's stream broke off: %s", type(root).__name__)
+    logger.warning("provider stream interrupted: %s", type(root).__name__)
     if isinstance(root, TimeoutError | httpx2.TimeoutException):
         return ProviderTimeout()
-    if isinstance(error, ValueError) or isinstance(root, ContentEncodingError):
+    if isinstance(error, ValueError) or isinstance(root, BodyEncodingError):
         return ProviderError(UNREADABLE, retryable=True)
     return ProviderIncomplete()
 
 
 def error_fields(body: object) -> Mapping[str, Any]:
-    """The fields of an error body: those under its `error`, where it has one."""
+    """Return the fields of an error body: those of its `error` if it has one."""
     inner = body.get("error", body) if isinstance(body, Mapping) else None
     return inner if isinstance(inner, Mapping) else {}
 
@@ -105,62 +105,66 @@ def status_error(
     fields: Mapping[str, Any],
     headers: Mapping[str, str] | None = None,
 ) -> ProviderError:
-    """The error of an HTTP status or, with None for it, one told inside a stream.
+    """Return the error for an HTTP status, or for an error event if that is None.
 
-    `fields` are the vendor's: `type`, `code`, `message`, whichever it gave.
+    `fields` are the vendor's `type`, `code` and `message`, as far as it sent them.
     """
-    words = _words(fields)
-    status = status or _status_told(fields, words)
+    codes = _error_codes(fields)
+    status = status or _infer_status(fields, codes)
     headers = headers or {}
     request_id = headers.get("request-id") or headers.get("x-request-id") or "unknown"
-    logger.warning("provider error: %d %s, request %s", status, words, request_id)
+    logger.warning(
+        "provider error received: status %d, codes %s, request %s",
+        status,
+        codes,
+        request_id,
+    )
     if status not in (401, 403):
-        logger.debug("provider error: %.500s", fields.get("message"))
-    if _QUOTA_WORDS.intersection(words):
+        logger.debug("provider error text: %.500s", fields.get("message"))
+    if _QUOTA_CODES.intersection(codes):
         return ProviderRateLimited(_NO_QUOTA, retryable=False)
-    if status == 400 and _says_too_long(fields, words):
+    if status == 400 and (
+        "context_length_exceeded" in codes
+        or "prompt is too long" in str(fields.get("message"))
+    ):
         status = 413
-    return _error_of_status(status, headers)
+    return _error_for_status(status, headers)
 
 
-def _error_of_status(status: int, headers: Mapping[str, str]) -> ProviderError:
+def _error_for_status(status: int, headers: Mapping[str, str]) -> ProviderError:
     retry_after = _retry_after(headers)
-    advice = {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
+    should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
     if status in (401, 403):
         return ProviderRefusedKey()
     if status == 429:
-        return ProviderRateLimited(retryable=advice, retry_after=retry_after)
+        return ProviderRateLimited(retryable=should_retry, retry_after=retry_after)
     if status in (408, 504):
-        return ProviderTimeout(retryable=advice, retry_after=retry_after)
-    passing = status == 409 or status >= 500
+        return ProviderTimeout(retryable=should_retry, retry_after=retry_after)
+    is_transient = status == 409 or status >= 500
     return ProviderError(
-        _SENTENCES.get(status, "" if passing else _REFUSED),
-        retryable=passing if advice is None else advice,
+        _MESSAGES.get(status, "" if is_transient else _REFUSED),
+        retryable=is_transient if should_retry is None else should_retry,
         retry_after=retry_after,
     )
 
 
-def _words(fields: Mapping[str, Any]) -> list[str]:
+def _error_codes(fields: Mapping[str, Any]) -> list[str]:
     details = fields.get("details")
     reason = details.get("error_code") if isinstance(details, Mapping) else None
-    told = (fields.get("type"), fields.get("code"), reason)
-    return [word for word in told if isinstance(word, str) and len(word) < 100]
+    candidates = (fields.get("type"), fields.get("code"), reason)
+    return [code for code in candidates if isinstance(code, str) and len(code) < 100]
 
 
-def _status_told(fields: Mapping[str, Any], words: list[str]) -> int:
-    code = fields.get("code")
-    if isinstance(code, int) and 400 <= code < 600:
-        return code
-    return next((_STATUS_OF[word] for word in words if word in _STATUS_OF), 500)
-
-
-def _says_too_long(fields: Mapping[str, Any], words: list[str]) -> bool:
-    message = str(fields.get("message"))
-    return "context_length_exceeded" in words or "prompt is too long" in message
+def _infer_status(fields: Mapping[str, Any], codes: list[str]) -> int:
+    number = fields.get("code")
+    if isinstance(number, int) and 400 <= number < 600:
+        return number
+    known = (_STATUS_BY_CODE[code] for code in codes if code in _STATUS_BY_CODE)
+    return next(known, 500)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from either form of the header or its twin in milliseconds."""
+    """Return the seconds to wait, from `retry-after` or `retry-after-ms`."""
     try:
         if milliseconds := headers.get("retry-after-ms"):
             seconds = float(milliseconds) / 1000
@@ -180,7 +184,7 @@ def _seconds_until(value: str) -> float:
 
 
 def _root_of(error: BaseException) -> BaseException:
-    """The first cause: the SDKs call some refused connections a timeout."""
+    """Return the first cause: the SDKs call some refused connections a timeout."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error

@@ -1,7 +1,8 @@
-"""The connections to a provider: aiohttp's, under the SDKs' client of httpx2.
+"""The HTTP connections to a provider: aiohttp's, under the httpx2 client of the SDKs.
 
-The SDKs include such a transport too. Theirs returns at most 16 kB at a time, through
-half a dozen generators, and sets a timer for each read; `RetryingProvider` has one.
+The SDKs include such a transport too. Theirs returns at most 16 kB at a time, passes
+through half a dozen generators, and sets a timer for each read; `RetryingProvider`
+already has one.
 """
 
 from collections.abc import AsyncGenerator, Callable
@@ -12,41 +13,47 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import httpx2
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import ContentEncodingError
 from multidict import istr
 
-#: Seconds that a connection is kept for the next iteration of a tool loop.
+#: Seconds that an idle connection is kept for the next iteration of a tool loop.
 KEEP_ALIVE_SECONDS = 30.0
 
+#: The root cause when a body is not in the content encoding that its head names.
+BodyEncodingError = ContentEncodingError
 
-# A request's headers, which are nearly the same each time, are kept by aiohttp while
-# the answer lasts: one of each is enough.
-@lru_cache(256)
-def _header(name: bytes, value: bytes) -> tuple[istr, str]:
-    return istr(name.decode()), value.decode()
-
-
-#: Where aiohttp's answer stands among the extensions of its response.
-_ANSWER = "streaming.answer"
+#: The key of the aiohttp response among the extensions of an httpx2 response.
+_EXTENSION = "streaming.aiohttp_response"
 
 
 def http_client(connect_timeout: float) -> httpx2.AsyncClient:
-    """An HTTP client for an SDK. Once connected, it waits as long as it is let."""
+    """Return an HTTP client for an SDK. Only connecting has a timeout, in seconds."""
     return httpx2.AsyncClient(
         transport=_Transport(),
         timeout=httpx2.Timeout(None, connect=connect_timeout),
-        # What is sent bit by bit is not worth compressing.
+        # Responses arrive in small pieces, which are not worth compressing.
         headers={"Accept-Encoding": "identity"},
     )
 
 
 def aiohttp_response(response: httpx2.Response) -> aiohttp.ClientResponse:
-    """The answer under a response of ours."""
-    answer: aiohttp.ClientResponse = response.extensions[_ANSWER]
-    return answer
+    """Return the aiohttp response that an httpx2 response was made from."""
+    inner: aiohttp.ClientResponse = response.extensions[_EXTENSION]
+    return inner
+
+
+@lru_cache(256)
+def _header(name: bytes, value: bytes) -> tuple[istr, str]:
+    """Return a header as aiohttp takes it, the same objects each time.
+
+    Requests have nearly the same headers, and aiohttp keeps them while the response
+    lasts: one copy of each is enough.
+    """
+    return istr(name.decode()), value.decode()
 
 
 class _Transport(httpx2.AsyncBaseTransport):
-    """A connection for each request; how many there are is limited elsewhere."""
+    """A transport without a limit of connections; other modules limit the runs."""
 
     def __init__(self) -> None:
         self._ssl = httpx2.create_ssl_context()
@@ -54,11 +61,11 @@ class _Transport(httpx2.AsyncBaseTransport):
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request; its answer as soon as its head is there.
+        """Send a request; return the response as soon as its head has arrived.
 
-        Raises what aiohttp raises.
+        Raises the exceptions of aiohttp.
         """
-        answer = await self._open_session().request(
+        inner = await self._open_session().request(
             request.method,
             str(request.url),
             headers=[_header(*each) for each in request.headers.raw],
@@ -69,13 +76,13 @@ class _Transport(httpx2.AsyncBaseTransport):
             ),
             proxy=self._proxy(request.url),
         )
-        # Whatever encoding it came in, aiohttp has undone it.
-        headers = [h for h in answer.raw_headers if h[0].lower() != b"content-encoding"]
+        # aiohttp has decoded the body already.
+        headers = [h for h in inner.raw_headers if h[0].lower() != b"content-encoding"]
         return httpx2.Response(
-            answer.status,
+            inner.status,
             headers=headers,
-            stream=_Body(answer),
-            extensions={_ANSWER: answer},
+            stream=_ErrorBody(inner),
+            extensions={_EXTENSION: inner},
         )
 
     async def aclose(self) -> None:
@@ -84,7 +91,7 @@ class _Transport(httpx2.AsyncBaseTransport):
             await self._session.close()
 
     def _open_session(self) -> aiohttp.ClientSession:
-        """The session, made at first use: it belongs to the running event loop."""
+        """Return the session, made at first use: it belongs to the event loop."""
         if self._session is None:
             connector = _Connector(
                 limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, ssl=self._ssl
@@ -95,27 +102,28 @@ class _Transport(httpx2.AsyncBaseTransport):
         return self._session
 
     def _proxy(self, url: httpx2.URL) -> str | None:
-        """The proxy that the environment names for an address."""
+        """Return the proxy that the environment names for an address."""
         if not self._proxies or proxy_bypass(url.host):
             return None
         return self._proxies.get(url.scheme) or self._proxies.get("all")
 
 
 class _Connection(ResponseHandler):
-    """Resumes reading when it was paused, and not after each chunk of an answer.
+    """A connection that resumes reading only if reading was paused.
 
-    That calls the parser in vain, which takes as long as all else for a delta's bytes.
+    aiohttp resumes after each chunk of a response and each time calls its parser with
+    no data, which takes as long as everything else for the bytes of one delta.
     """
 
     __slots__ = ()
 
-    def resume_reading(self, *how: Any, **more: Any) -> None:  # noqa: ANN401
+    def resume_reading(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         if self._reading_paused:
-            super().resume_reading(*how, **more)
+            super().resume_reading(*args, **kwargs)
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Makes connections of ours. Aiohttp has no public way to say so."""
+    """A connector that makes `_Connection`s, for which aiohttp has no public option."""
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401
         super().__init__(**options)
@@ -123,16 +131,16 @@ class _Connector(aiohttp.TCPConnector):
         self._factory = partial(make, loop=self._loop)
 
 
-class _Body(httpx2.AsyncByteStream):
-    """A body as httpx2 reads it, where it does: that of an error."""
+class _ErrorBody(httpx2.AsyncByteStream):
+    """A body that httpx2 reads, which is done for error responses only."""
 
-    def __init__(self, answer: aiohttp.ClientResponse) -> None:
-        self._answer = answer
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
-        while data := await self._answer.content.readany():
+        while data := await self._response.content.readany():
             yield data
 
     async def aclose(self) -> None:
-        """Give the connection back when the body has ended, else close it."""
-        self._answer.close()
+        """Return the connection to the pool if the body has ended, else close it."""
+        self._response.close()

@@ -1,4 +1,4 @@
-"""Deadlines and retries around a vendor's provider, the same for each of them."""
+"""Timeouts and retries around a vendor's provider, the same for each vendor."""
 
 import asyncio
 import logging
@@ -18,15 +18,16 @@ from streaming.providers.base import (
 
 logger = logging.getLogger(__name__)
 
-_FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 8.0
+#: Backoff in seconds: before the first retry, and at most.
+_FIRST_DELAY = 0.5
+_MAX_DELAY = 8.0
 
-#: Whom the provider asks to wait longer is told so at once.
-LONGEST_RETRY_AFTER = 30.0
+#: A provider that asks for a longer wait (in seconds) is not retried.
+MAX_RETRY_AFTER = 30.0
 
 
 class RetryingProvider:
-    """A provider that waits for another one: not for ever, and more than once."""
+    """A wrapper that adds timeouts and retries to a provider."""
 
     def __init__(self, provider: Provider, options: ProviderOptions) -> None:
         self.name = provider.name
@@ -37,10 +38,10 @@ class RetryingProvider:
         self._max_retries = options.llm_max_retries
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
-        """As the provider's own; asks again when it fails before its first word."""
+        """Stream from the provider; retry if it fails before its first output."""
         with closing(Deadline(ProviderTimeout)) as deadline:
-            for attempt in range(self._max_retries + 1):
-                call = _Call(self.model, self._first_token_timeout)
+            for retries in range(self._max_retries + 1):
+                call = _ModelCall(self.model, self._first_token_timeout)
                 try:
                     async with aclosing(self._provider.stream(request)) as batches:
                         with deadline.at(call.due):
@@ -48,58 +49,58 @@ class RetryingProvider:
                                 if batch:
                                     deadline.suspend()
                                     yield batch
-                                call.heed(batch, self._silence_timeout)
+                                call.record(batch, self._silence_timeout)
                                 deadline.at(call.due)
                     return
                 except ProviderError as error:
-                    pause = _pause(error, attempt)
-                    if call.has_spoken or attempt == self._max_retries or pause is None:
+                    delay = _retry_delay(error, retries)
+                    if call.has_output or retries == self._max_retries or delay is None:
                         raise
-                    logger.warning("%s Asking again in %.1f s.", error.message, pause)
-                await asyncio.sleep(pause)
+                    logger.warning(
+                        "model call failed: %s Retry in %.1f s.", error.message, delay
+                    )
+                await asyncio.sleep(delay)
 
     async def aclose(self) -> None:
         """Close the provider's connections."""
         await self._provider.aclose()
 
 
-class _Call:
-    """One call of the model, given up once it is silent for too long.
+class _ModelCall:
+    """The time limit of one model call, which times out after a long silence.
 
-    Until the first word only words count, then any sign of life does, such as the
-    parts of a tool call that is not whole yet.
+    Before the first output only output extends the limit. After it each batch does,
+    also an empty one, such as the fragments of an incomplete tool call.
     """
 
-    __slots__ = ("_clock", "_model", "_started", "due", "has_spoken")
+    __slots__ = ("_clock", "_model", "_started", "due", "has_output")
 
     def __init__(self, model: str, first_token_timeout: float) -> None:
         self._model = model
         self._clock = asyncio.get_running_loop().time
         self._started = self._clock()
-        #: When it is silent for too long, by the event loop's clock.
+        #: The time of the timeout, by the event loop's clock.
         self.due = self._started + first_token_timeout
-        self.has_spoken = False
+        self.has_output = False
 
-    def heed(self, batch: list[Delta], silence_timeout: float) -> None:
-        """Take note of a sign of life."""
-        if not self.has_spoken and _speaks(batch):
-            self.has_spoken = True
+    def record(self, batch: list[Delta], silence_timeout: float) -> None:
+        """Extend the limit for a batch that has arrived."""
+        # A token count alone is not output: a later count replaces it.
+        if not self.has_output and any(
+            not isinstance(delta, TokenUsage) for delta in batch
+        ):
+            self.has_output = True
             waited = (self._clock() - self._started) * 1000
-            logger.debug("%s: first word after %.0f ms", self._model, waited)
-        if self.has_spoken:
+            logger.debug("first output received: %s, %.0f ms", self._model, waited)
+        if self.has_output:
             self.due = self._clock() + silence_timeout
 
 
-def _speaks(batch: list[Delta]) -> bool:
-    """Whether it holds more than a token count, which a later one replaces."""
-    return any(not isinstance(delta, TokenUsage) for delta in batch)
-
-
-def _pause(error: ProviderError, attempt: int) -> float | None:
-    """Seconds until the next attempt; None when it would be in vain."""
-    if not error.retryable or (error.retry_after or 0.0) > LONGEST_RETRY_AFTER:
+def _retry_delay(error: ProviderError, retries: int) -> float | None:
+    """Return the seconds until the next retry; None if a retry is useless."""
+    if not error.retryable or (error.retry_after or 0.0) > MAX_RETRY_AFTER:
         return None
     if error.retry_after is not None:
         return error.retry_after
-    longest = min(_FIRST_PAUSE * (1 << attempt), _LONGEST_PAUSE)
+    longest = min(_FIRST_DELAY * (1 << retries), _MAX_DELAY)
     return longest * random.uniform(0.5, 1.0)

@@ -1,6 +1,6 @@
-"""What the vendors' providers share: sending a request, reading an answer, its JSON.
+"""The shared part of the vendors' providers: send a request, read its response.
 
-The SDKs build and send the request; the answer is read here as raw bytes.
+The SDKs build and send the request; the response is read here as raw bytes.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ T = TypeVar("T")
 _ENCODER = msgspec.json.Encoder()
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
-# What the SDKs let through unwrapped when a request fails.
+# The SDKs do not wrap these when a request fails.
 _RAW_ERRORS = (httpx2.HTTPError, aiohttp.ClientError, OSError)
 
-# How long to wait for the end of an answer that has out all.
-_DRAIN_SECONDS = 0.5
+# Limit for reading the rest of a body after its terminal event.
+_BODY_END_SECONDS = 0.5
 
 # PostgreSQL cannot store NUL; half of a surrogate pair has no form in UTF-8.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -51,26 +51,29 @@ class Client(Protocol):
         options: Any,  # noqa: ANN401
         stream: Literal[True],
     ) -> Any:  # noqa: ANN401
-        """Send a request with the SDK's headers and its view of failures."""
+        """Send a request with the SDK's headers; raise the SDK's errors."""
         ...
 
 
 class Parser(Protocol):
-    """Turns the events of one answer into deltas."""
+    """A parser of the events of one response."""
 
     @property
     def done(self) -> bool:
-        """Whether nothing more can follow."""
+        """True after the terminal event."""
         ...
 
     def feed(self, data: bytes, out: list[Delta]) -> None:
-        """Add to `out` what one event tells. Raises the `ProviderError` of one."""
+        """Append the deltas of one event to `out`.
+
+        Raises a `ProviderError` for an error event.
+        """
         ...
 
     def finish(self) -> list[Delta]:
-        """What is left to tell at the end, `ResponseEnd` last.
+        """Return the deltas that remain at the end, `ResponseEnd` last.
 
-        Raises `ProviderIncomplete` when the answer ended too early.
+        Raises `ProviderIncomplete` if the response ended too early.
         """
         ...
 
@@ -81,11 +84,11 @@ async def send_request(
     body: Mapping[str, Any],
     headers: Mapping[str, str] | None = None,
 ) -> aiohttp.ClientResponse:
-    """Send a request, encoded here; its answer, for the caller to close.
+    """Encode and send a request; return its response, which the caller closes.
 
     The SDKs' own methods walk through their arguments type by type, which takes 200 ms
-    of CPU for a history of 400 messages. Of what they return only the answer itself is
-    kept: the rest holds the whole request.
+    of CPU for a history of 400 messages. Only aiohttp's response is kept of their
+    result: the rest holds the whole request.
     """
     response: httpx2.Response = await client.post(
         path,
@@ -98,23 +101,27 @@ async def send_request(
 
 
 async def read_deltas(
-    opening: Callable[[], Awaitable[aiohttp.ClientResponse]],
+    send: Callable[[], Awaitable[aiohttp.ClientResponse]],
     parser: Parser,
     sdk_error: type[Exception],
+    max_event_bytes: int = sse.MAX_EVENT_BYTES,
 ) -> AsyncGenerator[list[Delta], None]:
-    """Send the request by `opening` and yield what its answer tells."""
+    """Call `send` and yield the deltas of the response, a batch for each read."""
     try:
-        answer = await opening()
+        response = await send()
     except (sdk_error, *_RAW_ERRORS) as error:
         raise map_request_error(error) from error
-    del opening  # of a long history it holds hundreds of dicts
-    with closing(answer):
-        decoder = sse.Decoder()
-        content, more = answer.content, True
+    del send  # it holds the request: hundreds of dicts for a long history
+    with closing(response):
+        decoder = sse.Decoder(max_event_bytes)
+        content, more = response.content, True
         while more and not parser.done:
             try:
                 more = bool(chunk := await content.readany())
-                events = decoder.feed(chunk) if more else _last_events(decoder)
+                if more:
+                    events = decoder.feed(chunk)
+                else:  # a last event may lack its blank line
+                    events = [data for data in decoder.flush() if _is_complete(data)]
             except Exception as error:
                 raise map_stream_error(error) from error
             if events:
@@ -123,13 +130,13 @@ async def read_deltas(
                 if failure:
                     raise failure
         yield parser.finish()
-        await _drain(content)
+        await _read_to_end(content)
 
 
 def _parse(
     parser: Parser, events: list[bytes]
 ) -> tuple[list[Delta], ProviderError | None]:
-    """What the events tell, up to the failure that one of them tells of."""
+    """Return the deltas of events up to the first error event, and its error."""
     batch: list[Delta] = []
     try:
         for data in events:
@@ -140,32 +147,27 @@ def _parse(
     return batch, None
 
 
-async def _drain(content: aiohttp.StreamReader) -> None:
-    """Read to the end, for only then can the connection be used again."""
+async def _read_to_end(content: aiohttp.StreamReader) -> None:
+    """Read the rest of a body: only then can the connection be used again."""
     if content.at_eof():
         return
-    with suppress(Exception):  # whatever it is, all was out before
-        async with asyncio.timeout(_DRAIN_SECONDS):
+    with suppress(Exception):  # all deltas have been yielded, so no failure matters
+        async with asyncio.timeout(_BODY_END_SECONDS):
             while await content.readany():
                 pass
 
 
-def _last_events(decoder: sse.Decoder) -> list[bytes]:
-    """What an answer ended with, though its blank line is missing."""
-    return [data for data in decoder.flush() if _is_whole(data)]
-
-
 def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
-    """The data of one event. NUL and lone surrogates in it become U+FFFD."""
+    """Decode the data of one event. NUL and lone surrogates become U+FFFD."""
     try:
         return _decode(decoder, data)
     except (ValueError, RecursionError) as error:
-        logger.warning("the provider sent %d bytes that are no event", len(data))
+        logger.warning("provider event not decodable: %d bytes", len(data))
         raise ProviderError(UNREADABLE, retryable=True) from error
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """The JSON object that a model wrote; empty when it wrote none."""
+    """Return the JSON object that a model wrote; empty if it wrote none."""
     try:
         return _decode(_OBJECT, text.encode())
     except (ValueError, RecursionError):
@@ -177,13 +179,13 @@ def _decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
         try:
             return decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            pass  # it may be for lone surrogates, or for bytes that are no UTF-8
+            pass  # perhaps because of lone surrogates, or of bytes that are not UTF-8
     value = json.loads(data.decode(errors="replace"), strict=False)
     return msgspec.convert(_storable(value), decoder.type)
 
 
-def _is_whole(data: bytes) -> bool:
-    """Whether a last event that lacks its blank line came to its own end."""
+def _is_complete(data: bytes) -> bool:
+    """Tell the complete data of an event from data that was cut off."""
     if data == b"[DONE]":
         return True
     try:
@@ -194,6 +196,7 @@ def _is_whole(data: bytes) -> bool:
 
 
 def _storable(value: Any) -> Any:  # noqa: ANN401
+    """Return a JSON value with all that cannot be stored replaced."""
     match value:
         case str():
             return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)

@@ -1,4 +1,4 @@
-"""What an agent can do: `@tool` makes a typed function into a tool.
+"""The tools of an agent: `@tool` makes a tool of a typed function.
 
 from streaming.tools import ToolContext, ToolError, tool
 """

@@ -1,6 +1,6 @@
-"""A tool: what the model is told of it, and how it is called.
+"""A tool: its description for the model, and its call.
 
-`@tool` makes one from a typed function; a `Toolbox` holds those that an agent has.
+`@tool` makes a tool of a typed function; a `Toolbox` holds the tools of an agent.
 """
 
 import inspect
@@ -21,12 +21,12 @@ from streaming.tools.threads import Threads, TooManyThreads
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: What both vendors take for a tool's name.
+#: The tool names that both vendors accept.
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
 class ToolContext(msgspec.Struct, frozen=True):
-    """For whom a tool is called. `values` is the request's `context`."""
+    """The run that calls a tool. `values` is the request's `context`."""
 
     org_id: str = "default"
     conversation_id: str = ""
@@ -35,17 +35,17 @@ class ToolContext(msgspec.Struct, frozen=True):
 
 
 class ToolError(Exception):
-    """A tool's own, expected failure: its message goes to the model as it stands."""
+    """An expected failure of a tool: the model receives its message unchanged."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tool(Generic[P, R]):
-    """A function that the model can call. In Python it is called as the function."""
+    """A function that the model can call. In Python it is called like the function."""
 
     function: Callable[P, R]
     spec: ToolSpec
     parameters: Parameters
-    #: In seconds; None: the agent's.
+    #: In seconds; None for the agent's default.
     timeout: float | None = None
     threads: Threads = field(default_factory=Threads)
 
@@ -54,30 +54,30 @@ class Tool(Generic[P, R]):
 
     @property
     def name(self) -> str:
-        """What the model calls it."""
+        """The name by which the model calls it."""
         return self.spec.name
 
     @property
     def origin(self) -> str:
-        """Where its function is from."""
+        """The full name of its function."""
         return f"{self.function.__module__}.{self.function.__qualname__}"
 
     @property
     def is_async(self) -> bool:
-        """Whether it runs on the event loop; another one runs in a thread."""
+        """True if it runs on the event loop; other tools run in a thread."""
         return inspect.iscoroutinefunction(self.function)
 
     async def call(self, arguments: str, context: ToolContext) -> str:
-        """Call it as a model does: with a JSON object as text, answered with text.
+        """Call the tool with a JSON object as text; return its result as text.
 
-        Raises `ToolError`, and whatever the function raises.
+        Raises `ToolError` and the exceptions of the function.
         """
         try:
             kwargs = self.parameters.parse(arguments)
         except ValueError as error:
             raise ToolError(str(error)) from None
-        if self.parameters.given_name:
-            kwargs[self.parameters.given_name] = context
+        if self.parameters.context_name:
+            kwargs[self.parameters.context_name] = context
         result = await self._result(kwargs)
         return result if isinstance(result, str) else to_json(result).decode()
 
@@ -108,12 +108,12 @@ def tool(
     name: str = "",
     timeout: float | None = None,
 ) -> Any:
-    """Make a tool from a function, sync (it runs in a thread) or async.
+    """Make a tool of a function, async or sync (which runs in a thread).
 
-    The model is told its name, its docstring and its parameters; the docstring's Args
-    section describes them. A parameter of the type `ToolContext` is not told: it gets
-    the context of the call. The result goes to the model as text, or as JSON when it
-    is no string. `timeout` is in seconds, when the agent's does not suit.
+    The model receives its name, its docstring and its parameters, which the docstring's
+    Args section describes. A parameter of the type `ToolContext` is hidden from the
+    model and receives the context of the call. The model receives the result as text,
+    or as JSON if it is not a string. `timeout` is in seconds and replaces the agent's.
     """
     if function is None:
         return partial(_make, name=name, timeout=timeout)
@@ -127,7 +127,9 @@ def _make(function: Callable[P, R], *, name: str, timeout: float | None) -> Tool
     docstring = parse(function.__doc__ or "", DocstringStyle.GOOGLE)
     description = (docstring.description or "").strip()
     if not description:
-        raise TypeError(f"{function.__qualname__} needs a docstring to tell the model.")
-    parameters = Parameters(function, docstring, given=ToolContext)
+        raise TypeError(
+            f"{function.__qualname__} needs a docstring to describe it to the model."
+        )
+    parameters = Parameters(function, docstring, context_type=ToolContext)
     spec = ToolSpec(name, description, parameters.schema)
     return Tool(function, spec, parameters, timeout)

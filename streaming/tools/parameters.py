@@ -1,4 +1,4 @@
-"""What a function takes: told as JSON Schema, read from a model's JSON."""
+"""The parameters of a function: described as JSON Schema, read from a model's JSON."""
 
 import inspect
 from collections.abc import Callable
@@ -8,15 +8,15 @@ from docstring_parser import Docstring
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.json_schema import GenerateJsonSchema
 
-#: A model that got everything wrong needs no longer list than this.
+#: The number of errors that a model is sent; more would not help it.
 MAX_ERRORS = 5
 
 
 class _Arguments(BaseModel):
     """The base of every tool's arguments.
 
-    Types are lenient as pydantic's are ("5" is taken for an integer, "five" is not),
-    names are not: one that the tool does not have is an error.
+    Types are lenient as in pydantic ("5" is an integer, "five" is not). Names are
+    strict: an unknown name is an error.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -30,27 +30,29 @@ class _JsonSchema(GenerateJsonSchema):
 
 
 class Parameters:
-    """The parameters of a function, but for the one of the type `given`.
+    """The parameters of a function, except for the one of type `context_type`.
 
-    `given_name` is that one's name, if there is one.
+    `context_name` is the name of that parameter, or None.
     """
 
     def __init__(
-        self, function: Callable[..., object], docstring: Docstring, given: type
+        self, function: Callable[..., object], docstring: Docstring, context_type: type
     ) -> None:
         hints = get_type_hints(function, include_extras=True)
         parameters = inspect.signature(function).parameters.values()
         for parameter in parameters:
             _check(function, parameter, hints)
-        told = [p for p in parameters if hints[p.name] is not given]
-        self.given_name = next((p.name for p in parameters if p not in told), None)
-        self._model = _model(told, hints, _descriptions(docstring))
-        self.schema = _schema(self._model)
+        visible = [p for p in parameters if hints[p.name] is not context_type]
+        hidden = (p.name for p in parameters if p not in visible)
+        self.context_name = next(hidden, None)
+        self._model = _model(visible, hints, _descriptions(docstring))
+        self.schema = self._model.model_json_schema(schema_generator=_JsonSchema)
+        del self.schema["title"]
 
     def parse(self, text: str) -> dict[str, Any]:
-        """The keyword arguments in a JSON text; defaults are left to the function.
+        """Return the keyword arguments in a JSON text, without defaults.
 
-        Raises `ValueError` with a sentence.
+        Raises `ValueError` with a sentence for the model.
         """
         try:
             arguments = self._model.model_validate_json(text.strip() or "{}")
@@ -91,10 +93,10 @@ def _model(
     hints: dict[str, Any],
     descriptions: dict[str, str],
 ) -> type[_Arguments]:
-    """A pydantic model of the parameters.
+    """Return a pydantic model of the parameters.
 
-    Its fields have names of their own and the parameters' as aliases, as a parameter
-    may be called what a pydantic model's attribute is (`schema`, `copy`).
+    Its fields have generated names and the parameters' names as aliases: a parameter
+    may have the name of an attribute of pydantic models (`schema`, `copy`).
     """
     fields: dict[str, Any] = {}
     for number, parameter in enumerate(parameters):
@@ -107,19 +109,13 @@ def _model(
     return create_model("Arguments", __base__=_Arguments, **fields)
 
 
-def _schema(model: type[BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema(schema_generator=_JsonSchema)
-    del schema["title"]
-    return schema
-
-
 def _sentence(error: ValidationError) -> str:
     problems = error.errors(
         include_url=False, include_context=False, include_input=False
     )
-    told = [
+    messages = [
         f"{'.'.join(str(step) for step in problem['loc']) or 'arguments'}: "
         f"{problem['msg']}"
         for problem in problems[:MAX_ERRORS]
     ]
-    return f"The arguments do not fit: {'; '.join(told)}."
+    return f"The arguments do not fit: {'; '.join(messages)}."

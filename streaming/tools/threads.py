@@ -1,9 +1,9 @@
 """Threads for functions that block.
 
-A thread cannot be killed, and a function that never returns keeps its own for ever.
-So each call has a thread of its own, a daemon one that does not hold up the end of the
-process, and whoever waits for it may stop waiting. `limit` bounds what a function that
-hangs can cost; as each tool has its own `Threads`, it takes none away from others.
+A thread cannot be killed, and a function that never returns keeps its thread for ever.
+Each call therefore has a thread of its own, and its caller can stop waiting. Threads
+are daemons, so they do not delay the end of the process. `limit` bounds the threads of
+a function that hangs; each tool has its own `Threads`, so other tools keep theirs.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ R = TypeVar("R")
 
 
 class TooManyThreads(Exception):
-    """As many calls are under way as may be."""
+    """The limit of concurrent calls is reached."""
 
 
 class Threads:
-    """Runs functions in threads, at most `limit` at once."""
+    """A runner of functions in threads, at most `limit` at once."""
 
     def __init__(self, limit: int = 64) -> None:
         self._free = threading.Semaphore(limit)
@@ -29,8 +29,8 @@ class Threads:
     async def run(self, function: Callable[[], R]) -> R:
         """Call the function in a thread, in a copy of the caller's context.
 
-        When the caller is cancelled it stops waiting; the function goes on, and what
-        comes of it is dropped.
+        A cancelled caller stops waiting; the function continues and its result is
+        dropped.
         """
         if not self._free.acquire(blocking=False):
             raise TooManyThreads
@@ -39,7 +39,7 @@ class Threads:
 
         def work() -> None:
             try:
-                _fulfil(future, function)
+                _set_result(future, function)
             finally:
                 self._free.release()
 
@@ -52,10 +52,10 @@ class Threads:
         return await asyncio.wrap_future(future)
 
 
-def _fulfil(future: Future[R], function: Callable[[], R]) -> None:
+def _set_result(future: Future[R], function: Callable[[], R]) -> None:
     try:
         future.set_result(function())
-    except StopIteration as error:  # asyncio's futures refuse it.
+    except StopIteration as error:  # asyncio's futures do not take it.
         future.set_exception(RuntimeError(f"{function!r} raised {error!r}"))
     except BaseException as error:
         future.set_exception(error)

@@ -1,4 +1,4 @@
-"""The tools that an agent has, and calling them whatever the model asks."""
+"""The tools of an agent, and the calls that the model makes of them."""
 
 import asyncio
 import logging
@@ -11,12 +11,12 @@ from streaming.tools.base import Tool, ToolContext, ToolError
 
 logger = logging.getLogger(__name__)
 
-#: What neither a database nor UTF-8 can hold.
+#: Characters that PostgreSQL cannot store or UTF-8 cannot encode.
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class Toolbox:
-    """Tools by their names, in the order given."""
+    """A set of tools by their names, in the order given."""
 
     def __init__(self, tools: Iterable[Tool[..., Any]] = ()) -> None:
         self._tools: dict[str, Tool[..., Any]] = {}
@@ -39,11 +39,11 @@ class Toolbox:
         timeout: float,
         max_chars: int,
     ) -> ToolResultPart:
-        """Answer a model's call; whatever goes wrong becomes an error result.
+        """Run a model's call; every failure becomes an error result.
 
-        `timeout` is in seconds and for tools that have none of their own. A result
-        longer than `max_chars` is cut there and says so. Raises `CancelledError`
-        only, when it is this call that is cancelled.
+        `timeout` is in seconds, for tools that have none of their own. A result longer
+        than `max_chars` is truncated and says so. Raises only `CancelledError`, if this
+        call is cancelled.
         """
         is_error = False
         try:
@@ -51,11 +51,12 @@ class Toolbox:
         except ToolError as error:
             text, is_error = str(error), True
         except (Exception, SystemExit, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
-                raise
-            logger.exception("tool %s failed in run %s", call.name, context.run_id)
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                raise  # this task is cancelled, not one inside the tool
+            logger.exception("tool failed: %s in run %s", call.name, context.run_id)
             text, is_error = f"The tool failed: {type(error).__name__}.", True
-        text = UNSTORABLE.sub("\ufffd", _cut(text, max_chars))
+        text = UNSTORABLE.sub("\ufffd", _truncate(text, max_chars))
         return ToolResultPart(call.id, call.name, text, is_error)
 
     async def _call(
@@ -73,17 +74,11 @@ class Toolbox:
         except TimeoutError:
             if not deadline.expired():
                 raise
-            logger.warning("tool %s timed out in run %s", call.name, context.run_id)
+            logger.warning("tool timed out: %s in run %s", call.name, context.run_id)
             raise ToolError(f"The tool did not answer in {seconds:g} s.") from None
 
 
-def _is_cancelled() -> bool:
-    """Whether someone cancelled this task, and not the tool something of its own."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _cut(text: str, max_chars: int) -> str:
+def _truncate(text: str, max_chars: int) -> str:
     if len(text) <= max_chars:
         return text
     return (

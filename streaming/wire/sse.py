@@ -31,14 +31,15 @@ def frame(event: str, data: bytes, id: str = "", retry_ms: int = 0) -> bytes:
 class Decoder:
     """Feed it bytes as they come, take the data of the events that are whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_event_bytes = max_event_bytes
         self._rest = b""
         self._started = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of each event that `chunk` completes.
 
-        Raises ValueError when an event grows beyond `MAX_EVENT_BYTES`.
+        Raises ValueError when an event grows beyond `max_event_bytes`.
         """
         buffer = self._rest + chunk
         if not self._started:
@@ -54,8 +55,8 @@ class Decoder:
             buffer = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         whole, blank_line, rest = buffer.rpartition(b"\n\n")
         self._rest = rest + held
-        if len(self._rest) > MAX_EVENT_BYTES:
-            raise ValueError(f"an event of more than {MAX_EVENT_BYTES} bytes")
+        if len(self._rest) > self._max_event_bytes:
+            raise ValueError(f"an event of more than {self._max_event_bytes} bytes")
         return _data_of(whole + blank_line)
 
     def flush(self) -> list[bytes]:

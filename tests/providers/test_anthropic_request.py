@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from streaming.messages import (
-    UNANSWERED,
+    UNFINISHED,
     Message,
     OpaquePart,
     Part,
@@ -244,7 +244,7 @@ async def test_a_call_without_a_result_gets_one(upstream: StandInProvider) -> No
         {
             "type": "tool_result",
             "tool_use_id": "b",
-            "content": UNANSWERED,
+            "content": UNFINISHED,
             "is_error": True,
         },
         {"type": "text", "text": "And?"},

@@ -1,4 +1,4 @@
-"""What the providers share: HTTP, the events of an answer, its JSON, its failures."""
+"""The shared part of the providers: HTTP, the events of a response, JSON, failures."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -38,6 +38,7 @@ from streaming.providers.streaming_response import (
 )
 from streaming.testing.provider import Reply, StandInProvider
 from streaming.wire import sse
+from tests.providers.calls import count_calls
 
 OPTIONS = ProviderOptions(llm_max_retries=0)
 IMPATIENT = ProviderOptions(
@@ -49,14 +50,14 @@ ANY = msgspec.json.Decoder(dict[str, Any])
 
 
 class Echo:
-    """A parser to which each event is text and `end` the last one."""
+    """A parser that takes each event as text, and `end` as the terminal event."""
 
     done = False
 
-    def feed(self, data: bytes, told: list[Delta]) -> None:
+    def feed(self, data: bytes, out: list[Delta]) -> None:
         self.done = data == b"end"
         if not self.done:
-            told.append(TextDelta(data.decode()))
+            out.append(TextDelta(data.decode()))
 
     def finish(self) -> list[Delta]:
         if not self.done:
@@ -64,29 +65,35 @@ class Echo:
         return [ResponseEnd("end_turn")]
 
 
-class Asking:
-    """A provider of next to nothing but a vendor's SDK."""
+class BareProvider:
+    """A provider of little more than a vendor's SDK."""
 
-    name = model = "asking"
+    name = model = "bare"
 
-    def __init__(self, url: str, sdk: str) -> None:
+    def __init__(
+        self, url: str, sdk: str, max_event_bytes: int = sse.MAX_EVENT_BYTES
+    ) -> None:
         self._client, self._error = CLIENTS[sdk](url)
+        self._max_event_bytes = max_event_bytes
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
-        return read_deltas(
-            partial(send_request, self._client, "/", {}), Echo(), self._error
-        )
+        send = partial(send_request, self._client, "/", {})
+        return read_deltas(send, Echo(), self._error, self._max_event_bytes)
 
     async def aclose(self) -> None:
         await self._client.close()
 
 
 async def read(
-    url: str, sdk: str, options: ProviderOptions = OPTIONS
+    url: str,
+    sdk: str,
+    options: ProviderOptions = OPTIONS,
+    max_event_bytes: int = sse.MAX_EVENT_BYTES,
 ) -> list[list[Delta]]:
-    """The batches of one answer, asked for with that vendor's SDK."""
+    """The batches of one response, requested with that vendor's SDK."""
     request = ModelRequest(system="", messages=[])
-    async with aclosing(RetryingProvider(Asking(url, sdk), options)) as provider:
+    bare = BareProvider(url, sdk, max_event_bytes)
+    async with aclosing(RetryingProvider(bare, options)) as provider:
         return [batch async for batch in provider.stream(request)]
 
 
@@ -111,7 +118,7 @@ CLIENTS: Mapping[str, Callable[[str], tuple[Any, type[Exception]]]] = {
 both_sdks = pytest.mark.parametrize("sdk", ["anthropic", "openai"])
 
 
-# Reading an answer
+# Reading a response
 
 
 @both_sdks
@@ -129,34 +136,26 @@ async def test_what_one_read_brings_is_one_batch(
 
 @pytest.mark.parametrize("events", [100, 20_000])
 async def test_reading_is_resumed_only_when_it_was_paused(
-    upstream: StandInProvider, monkeypatch: pytest.MonkeyPatch, events: int
+    upstream: StandInProvider, events: int
 ) -> None:
-    resumed = 0
-    resume = ResponseHandler.resume_reading
-
-    def count(*args: Any, **more: Any) -> None:  # noqa: ANN401
-        nonlocal resumed
-        resumed += 1
-        resume(*args, **more)
-
-    monkeypatch.setattr(ResponseHandler, "resume_reading", count)
     sent = [f"{number:06} {'x' * 50}" for number in range(events)]
     body = "".join(f"data: {text}\n\n" for text in [*sent, "end"]).encode()
     upstream.reply(Reply(body, chunk_size=65))
-    provider = Asking(upstream.url, "openai")
-    told: list[Delta] = []
-    async for batch in provider.stream(ModelRequest(system="", messages=[])):
-        told += batch
-        await asyncio.sleep(0.01)  # slower than the answer comes
+    provider = BareProvider(upstream.url, "openai")
+    deltas: list[Delta] = []
+    with count_calls(ResponseHandler.resume_reading) as resumed:
+        async for batch in provider.stream(ModelRequest(system="", messages=[])):
+            deltas += batch
+            await asyncio.sleep(0.01)  # slower than the response arrives
     await provider.aclose()
-    assert told == [*map(TextDelta, sent), ResponseEnd("end_turn")]
-    # Once more at the end, when nothing is left to be held up.
-    assert resumed <= 1 if events == 100 else resumed > 1
+    assert deltas == [*map(TextDelta, sent), ResponseEnd("end_turn")]
+    # aiohttp resumes once more at the end, when nothing is paused.
+    assert resumed.count <= 1 if events == 100 else resumed.count > 1
 
 
 @both_sdks
 @pytest.mark.parametrize("body", [b"", b"data: one\n\n", b'data: one\n\ndata: {"e'])
-async def test_an_answer_without_its_end_is_incomplete(
+async def test_a_response_without_its_end_is_incomplete(
     upstream: StandInProvider, sdk: str, body: bytes
 ) -> None:
     upstream.reply(Reply(body))
@@ -165,20 +164,19 @@ async def test_an_answer_without_its_end_is_incomplete(
 
 
 @both_sdks
-async def test_an_event_that_grows_without_end_is_given_up(
-    upstream: StandInProvider, sdk: str, monkeypatch: pytest.MonkeyPatch
+async def test_an_event_that_grows_without_end_is_an_error(
+    upstream: StandInProvider, sdk: str
 ) -> None:
-    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
     upstream.reply(Reply(b"data: " + b"x" * 2000))
     with pytest.raises(ProviderError, match="cannot be read"):
-        await read(upstream.url, sdk)
+        await read(upstream.url, sdk, max_event_bytes=1000)
 
 
-# Getting there
+# Proxies
 
 
 @both_sdks
-async def test_a_proxy_that_the_environment_names_is_asked(
+async def test_requests_go_through_the_proxy_of_the_environment(
     upstream: StandInProvider, sdk: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", upstream.url)
@@ -191,7 +189,7 @@ async def test_a_proxy_that_the_environment_names_is_asked(
     assert upstream.requests[1].path == "/"
 
 
-# Failing to get one
+# Failed requests
 
 
 @both_sdks
@@ -205,15 +203,15 @@ async def test_a_refused_connection_is_no_timeout(sdk: str) -> None:
 
 
 @both_sdks
-@pytest.mark.parametrize("said", [b"", b"hello?\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n"])
+@pytest.mark.parametrize("data", [b"", b"hello?\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n"])
 async def test_a_server_that_speaks_no_http_cannot_be_reached(
-    sdk: str, said: bytes
+    sdk: str, data: bytes
 ) -> None:
     async def hang_up(
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         await reader.read(1)
-        writer.write(said)
+        writer.write(data)
         writer.close()
 
     async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
@@ -224,7 +222,7 @@ async def test_a_server_that_speaks_no_http_cannot_be_reached(
 
 
 @both_sdks
-async def test_a_server_that_says_nothing_at_all_is_a_timeout(sdk: str) -> None:
+async def test_a_server_that_sends_nothing_is_a_timeout(sdk: str) -> None:
     gone = asyncio.Event()
 
     async def listen(
@@ -244,7 +242,7 @@ async def test_a_server_that_says_nothing_at_all_is_a_timeout(sdk: str) -> None:
 
 
 @both_sdks
-async def test_silence_in_an_answer_is_a_timeout(
+async def test_silence_in_a_response_is_a_timeout(
     upstream: StandInProvider, sdk: str
 ) -> None:
     upstream.reply(Reply(b"data: one\n\n", end="hang"))
@@ -254,7 +252,7 @@ async def test_silence_in_an_answer_is_a_timeout(
 
 @both_sdks
 @pytest.mark.parametrize("end", ["cut", "hang"])
-async def test_an_error_answer_may_break_off_itself(
+async def test_an_error_response_may_be_cut_off_itself(
     upstream: StandInProvider, sdk: str, end: str
 ) -> None:
     broken = Reply(b'{"err', 500, end="cut" if end == "cut" else "hang")
@@ -264,7 +262,7 @@ async def test_an_error_answer_may_break_off_itself(
     assert failure.value.retryable
 
 
-# When to come back
+# Advice on retries
 
 
 @pytest.mark.parametrize(
@@ -284,13 +282,13 @@ async def test_an_error_answer_may_break_off_itself(
     ],
 )
 @pytest.mark.parametrize("status", [408, 429, 503])
-def test_a_server_may_say_when_to_come_back(
+def test_a_server_can_send_the_time_of_a_retry(
     status: int, headers: Mapping[str, str], expected: float | None
 ) -> None:
     assert status_error(status, {}, headers).retry_after == expected
 
 
-def test_it_may_say_so_by_a_date() -> None:
+def test_the_time_of_a_retry_can_be_a_date() -> None:
     moment = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
     retry_after = status_error(429, {}, {"retry-after": moment}).retry_after
     assert retry_after is not None
@@ -299,21 +297,21 @@ def test_it_may_say_so_by_a_date() -> None:
 
 @pytest.mark.parametrize(("advice", "expected"), [("true", True), ("false", False)])
 @pytest.mark.parametrize("status", [400, 408, 429, 500])
-def test_it_may_say_whether_to_come_back_at_all(
+def test_a_server_can_advise_for_or_against_a_retry(
     status: int, advice: str, expected: bool
 ) -> None:
     error = status_error(status, {}, {"x-should-retry": advice})
     assert error.retryable is expected
 
 
-def test_no_advice_brings_back_a_quota() -> None:
+def test_no_advice_makes_an_exhausted_quota_retryable() -> None:
     fields = {"type": "insufficient_quota"}
     error = status_error(429, fields, {"x-should-retry": "true", "retry-after": "1"})
     assert isinstance(error, ProviderRateLimited)
     assert not error.retryable
 
 
-# Errors told inside a stream
+# Error events
 
 
 @pytest.mark.parametrize(
@@ -328,11 +326,13 @@ def test_no_advice_brings_back_a_quota() -> None:
         (None, 500),
     ],
 )
-def test_without_a_status_the_words_tell_the_kind(body: object, status: int) -> None:
-    told = status_error(None, error_fields(body))
+def test_without_a_status_the_code_determines_the_error(
+    body: object, status: int
+) -> None:
+    error = status_error(None, error_fields(body))
     same = status_error(status, {})
-    assert type(told) is type(same)
-    assert (told.message, told.retryable) == (same.message, same.retryable)
+    assert type(error) is type(same)
+    assert (error.message, error.retryable) == (same.message, same.retryable)
 
 
 # JSON
@@ -357,7 +357,7 @@ def test_json_that_cannot_be_stored_is_made_storable(
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[1]", b"oops", b'{"a":' * 100_000])
-def test_what_is_no_such_json_is_an_error(data: bytes) -> None:
+def test_other_json_is_an_error(data: bytes) -> None:
     with pytest.raises(ProviderError, match="cannot be read") as failure:
         decode(ANY, data)
     assert failure.value.retryable

@@ -153,7 +153,7 @@ async def test_a_failure_is_logged_with_its_traceback_and_told_without(
     with caplog.at_level(logging.ERROR, "streaming.tools"):
         result = await call("divide", '{"number": 0}')
     assert "division by zero" not in result.result
-    assert "tool divide failed in run r1" in caplog.text
+    assert "tool failed: divide in run r1" in caplog.text
     assert "ZeroDivisionError: division by zero" in caplog.text
 
 

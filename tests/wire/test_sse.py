@@ -42,9 +42,8 @@ def test_an_event_without_its_blank_line_comes_with_flush() -> None:
     assert decoder.flush() == []
 
 
-def test_an_endless_event_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 100)
-    decoder = sse.Decoder()
+def test_an_endless_event_is_refused() -> None:
+    decoder = sse.Decoder(max_event_bytes=100)
     decoder.feed(b"data: " + b"x" * 90)
     with pytest.raises(ValueError, match="100 bytes"):
         decoder.feed(b"x" * 10)

@@ -1,12 +1,12 @@
-"""How a model is told to think, which differs with its version.
+"""The request fields that control thinking, which differ by model version.
 
 | models           | form                          | "off"                          |
 |------------------|-------------------------------|--------------------------------|
-| before 3.7       | none                          | as ever                        |
+| before 3.7       | none                          | nothing sent                   |
 | 3.7 to 4.5       | `enabled`, a budget of tokens | nothing sent                   |
 | 4.6 to 4.x       | `adaptive`, an effort         | nothing sent                   |
-| 5 and newer      | `adaptive`, an effort         | `disabled`, or what is nearest |
-| of other vendors | a budget, when asked for      | nothing sent                   |
+| 5 and newer      | `adaptive`, an effort         | `disabled`, or the nearest     |
+| of other vendors | a budget, if requested        | nothing sent                   |
 """
 
 import re
@@ -14,24 +14,24 @@ from typing import Any, NamedTuple
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
 
-#: The least that the API takes for a budget; we leave as much for the answer.
+#: The smallest budget that the API accepts. As many tokens remain for the response.
 MIN_BUDGET = 1024
 
 _BUDGET_SINCE = (3, 7)
 _ADAPTIVE_SINCE = (4, 6)
-_THINKS_UNASKED_SINCE = (5, 0)
-_BOUND_SINCE = (5, 1)
+_THINKS_BY_DEFAULT_SINCE = (5, 0)
+_BLOCK_BINDING_SINCE = (5, 1)
 
 _NEWEST = (99, 0)
 
-#: The first version of a family that refuses `disabled`; others always did.
+#: The first version of a family that rejects `disabled`; other families always do.
 _DISABLED_UNTIL = {"opus": (5, 5), "sonnet": (5, 5), "haiku": (100, 0)}
 
-#: The share of `max_tokens` that an effort may think, for models that want a budget.
+#: The share of `max_tokens` for thinking by effort, for models that need a budget.
 _SHARES = {"auto": 0.5, "low": 0.25, "medium": 0.5, "high": 0.75}
 
-#: The budgets below which "low" and "medium" come nearest, for those that want none.
-_NEAREST = ((2048, "low"), (8192, "medium"))
+#: The budgets below which an effort is the nearest, for models that take an effort.
+_NEAREST_EFFORTS = ((2048, "low"), (8192, "medium"))
 
 _INTERLEAVED = {"anthropic-beta": "interleaved-thinking-2025-05-14"}
 _BINDING_CONTROLS = {"anthropic-beta": "thinking-binding-controls-2026-08-01"}
@@ -47,12 +47,12 @@ class _Model(NamedTuple):
 
 
 def thinking_fields(model: str, thinking: str, max_tokens: int) -> Fields:
-    """The request's fields that depend on thinking, `max_tokens` among them."""
+    """Return the request's fields that depend on thinking, including `max_tokens`."""
     fields: Fields = {"max_tokens": max_tokens}
     known = _parse(model)
     if known is None:
-        asked = thinking not in ("auto", "off", "0")
-        return fields | (_budget(thinking, max_tokens) if asked else {})
+        requested = thinking not in ("auto", "off", "0")
+        return fields | (_budget(thinking, max_tokens) if requested else {})
     if thinking in ("off", "0"):
         return fields | _off(known)
     if known.version >= _ADAPTIVE_SINCE:
@@ -63,7 +63,7 @@ def thinking_fields(model: str, thinking: str, max_tokens: int) -> Fields:
 
 
 def _parse(model: str) -> _Model | None:
-    """The model's family and version; None for a model that is not Anthropic's."""
+    """Return a model's family and version; None if it is not Anthropic's."""
     if "claude" not in model:
         return None
     family = re.search("opus|sonnet|haiku|fable|mythos", model)
@@ -75,23 +75,29 @@ def _parse(model: str) -> _Model | None:
 
 
 def _adaptive(model: _Model, thinking: str) -> Fields:
-    how: Fields = {"type": "adaptive", "display": "summarized"}
-    fields: Fields = {"thinking": how}
-    if model.version >= _BOUND_SINCE:
-        # Else a changed system prompt or tool, or a trimmed history, would fail the
-        # request: what these models thought is valid only after what was before it.
-        how["block_binding"] = {"prefix_mismatch_behavior": "drop_block"}
+    adaptive: Fields = {"type": "adaptive", "display": "summarized"}
+    fields: Fields = {"thinking": adaptive}
+    if model.version >= _BLOCK_BINDING_SINCE:
+        # Thinking of these models is valid only after the content that preceded it.
+        # Without this option a changed system prompt or tool, or a shortened history,
+        # would fail the request.
+        adaptive["block_binding"] = {"prefix_mismatch_behavior": "drop_block"}
         fields["extra_headers"] = _BINDING_CONTROLS
     if thinking != "auto":
-        effort = _nearest_effort(thinking) if thinking.isdecimal() else thinking
+        effort = thinking
+        if thinking.isdecimal():
+            efforts = (
+                name for limit, name in _NEAREST_EFFORTS if int(thinking) < limit
+            )
+            effort = next(efforts, "high")
         fields["output_config"] = {"effort": effort}
     return fields
 
 
 def _budget(thinking: str, max_tokens: int) -> Fields:
     share = _SHARES.get(thinking)
-    asked = int(thinking) if share is None else int(max_tokens * share)
-    budget = max(asked, MIN_BUDGET)
+    requested = int(thinking) if share is None else int(max_tokens * share)
+    budget = max(requested, MIN_BUDGET)
     return {
         "max_tokens": max(max_tokens, budget + MIN_BUDGET),
         "thinking": {"type": "enabled", "budget_tokens": budget},
@@ -100,14 +106,10 @@ def _budget(thinking: str, max_tokens: int) -> Fields:
 
 
 def _off(model: _Model) -> Fields:
-    if model.version < _THINKS_UNASKED_SINCE:
+    if model.version < _THINKS_BY_DEFAULT_SINCE:
         return {}
-    if model.version < _DISABLED_UNTIL.get(model.family, _THINKS_UNASKED_SINCE):
+    if model.version < _DISABLED_UNTIL.get(model.family, _THINKS_BY_DEFAULT_SINCE):
         return {"thinking": {"type": "disabled"}}
     if model.family == "sonnet":
         return {"thinking": {"type": "between_tools"}}
-    return {"output_config": {"effort": "low"}}  # they think always: let it be little
-
-
-def _nearest_effort(budget: str) -> str:
-    return next((effort for below, effort in _NEAREST if int(budget) < below), "high")
+    return {"output_config": {"effort": "low"}}  # these always think: reduce it

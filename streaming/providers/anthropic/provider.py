@@ -33,9 +33,9 @@ class AnthropicProvider:
         """Call the model and yield batches of deltas, ending with `ResponseEnd`."""
         body = build(request, model=self.model, options=self._options)
         headers = body.pop("extra_headers", None)
-        opening = partial(send_request, self._client, "/v1/messages", body, headers)
-        return read_deltas(opening, MessageParser(), AnthropicError)
+        send = partial(send_request, self._client, "/v1/messages", body, headers)
+        return read_deltas(send, MessageParser(), AnthropicError)
 
     async def aclose(self) -> None:
-        """Close the connections that are kept for reuse."""
+        """Close the pooled connections."""
         await self._client.close()

@@ -1,7 +1,7 @@
-"""The request: our messages, tools and system prompt as the Messages API wants them.
+"""The request: messages, tools and system prompt in the form of the Messages API.
 
-Whatever the history holds, what is sent is valid: turns alternate, none is empty, each
-tool call has its result, and nothing of another vendor's goes along.
+Every history becomes a valid request: roles alternate, no message is empty, each tool
+call has its result, and opaque parts of other vendors are omitted.
 """
 
 import re
@@ -30,19 +30,19 @@ _CACHE = {"cache_control": {"type": "ephemeral"}}
 _CACHEABLE = frozenset({"text", "tool_use", "tool_result"})
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 
-# The API refuses other characters; other vendors' ids may have them.
-_NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
+# The API rejects these characters; ids of other vendors may contain them.
+_INVALID_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def build(
     request: ModelRequest, *, model: str, options: ProviderOptions
 ) -> dict[str, Any]:
-    """The request's body, and beside it `extra_headers` where a model wants some."""
+    """Return the request's body, plus `extra_headers` if the model needs any."""
     fields = thinking_fields(model, options.llm_thinking, options.llm_max_tokens)
     thinks = fields.get("thinking", {}).get("type") in ("adaptive", "enabled")
     built: dict[str, Any] = {
         "model": model,
-        "messages": _turns(request.messages, all_thinking=thinks),
+        "messages": _messages(request.messages, all_thinking=thinks),
         **fields,
     }
     if request.system.strip():
@@ -67,34 +67,34 @@ def _tools(specs: Sequence[ToolSpec]) -> list[Block]:
     return tools
 
 
-def _turns(messages: Sequence[Message], *, all_thinking: bool) -> list[Block]:
-    """The messages as turns that alternate.
+def _messages(messages: Sequence[Message], *, all_thinking: bool) -> list[Block]:
+    """Return the messages with alternating roles.
 
-    Without `all_thinking` only the thinking since the newest user message goes along:
-    in mid-answer the API insists on it, and the rest it could not use.
+    Without `all_thinking` only the thinking since the newest user message is included:
+    the API requires it between tool calls, and cannot use earlier thinking.
     """
-    turns: list[Block] = []
-    begun = dropwhile(lambda message: message.role != "user", messages)
-    answered = answer_open_calls(begun)
+    built: list[Block] = []
+    from_question = dropwhile(lambda message: message.role != "user", messages)
+    answered = answer_open_calls(from_question)
     backwards = reversed(range(len(answered)))
-    newest = next((at for at in backwards if answered[at].role == "user"), 0)
+    newest = next((n for n in backwards if answered[n].role == "user"), 0)
     for index, message in enumerate(answered):
         role = "assistant" if message.role == "assistant" else "user"
         blocks = _blocks(message.parts, thinking=all_thinking or index > newest)
         while blocks and blocks[-1]["type"] in _THINKING:
-            blocks.pop()  # cut off here, and refused at the end of a turn
+            blocks.pop()  # was cut off; the API rejects thinking at the end
         if not blocks:
             continue
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
+        if built and built[-1]["role"] == role:
+            built[-1]["content"] += blocks
         else:
-            turns.append({"role": role, "content": blocks})
-    _mark_for_cache(turns)
-    return turns
+            built.append({"role": role, "content": blocks})
+    _mark_for_cache(built)
+    return built
 
 
-def _mark_for_cache(turns: list[Block]) -> None:
-    for block in reversed(turns[-1]["content"] if turns else ()):
+def _mark_for_cache(messages: list[Block]) -> None:
+    for block in reversed(messages[-1]["content"] if messages else ()):
         if block["type"] in _CACHEABLE:
             block |= _CACHE
             return
@@ -143,4 +143,4 @@ def _tool_result(result: ToolResultPart) -> Block:
 
 
 def _id(text: str) -> str:
-    return _NOT_IN_IDS.sub("_", text) or "_"
+    return _INVALID_IN_IDS.sub("_", text) or "_"

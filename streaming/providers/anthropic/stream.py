@@ -1,4 +1,4 @@
-"""The answer: the events of one message as our deltas."""
+"""The response: the events of one message of the Messages API as deltas."""
 
 import uuid
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ class _Event(msgspec.Struct, gc=False):
 
 
 class _Block(msgspec.Struct):
-    """A content block that is not whole yet."""
+    """A content block that is not complete yet."""
 
     data: dict[str, Any]
     signature: str = ""
@@ -83,11 +83,11 @@ _STOP_REASONS: dict[str, ResponseStopReason] = {
 
 
 class MessageParser:
-    """Reads the events of one message.
+    """A parser of the events of one message.
 
-    Text and thinking are out as they come, the other blocks when they are whole. A
-    tool call waits for what follows it, which tells whether it was cut off. Blocks of
-    unknown types are passed over.
+    Text and thinking are emitted as they arrive, other blocks when they are complete.
+    A tool call is emitted at the next event that shows that it was not cut off. Blocks
+    of unknown types are ignored.
     """
 
     def __init__(self) -> None:
@@ -101,40 +101,40 @@ class MessageParser:
         self._usage = _Usage()
 
     def feed(self, data: bytes, out: list[Delta]) -> None:
-        """Add to `out` what one event tells."""
+        """Append the deltas of one event to `out`."""
         event = decode(_EVENT, data)
         match event.type:
             case "content_block_delta" if event.delta:
-                self._continue(event.index, event.delta, out)
+                self._extend_block(event.index, event.delta, out)
             case "content_block_start" if event.content_block:
                 out.extend(self._release_calls())
-                out.extend(self._start(event.index, event.content_block))
+                out.extend(self._start_block(event.index, event.content_block))
             case "content_block_stop":
-                out.extend(self._stop(event.index))
+                out.extend(self._end_block(event.index))
             case "message_start" if event.message:
-                out.extend(self._count(event.message.usage))
+                out.extend(self._update_usage(event.message.usage))
             case "message_delta":
-                out.extend(self._count(event.usage))
-                self._note_end(event.delta or _Delta())
+                out.extend(self._update_usage(event.usage))
+                self._record_stop(event.delta or _Delta())
             case "message_stop":
                 self.done = True
             case "error":
                 raise status_error(None, error_fields(event.error))
 
     def finish(self) -> list[Delta]:
-        """What is left to tell once the stream has ended."""
+        """Return the deltas that remain once the stream has ended."""
         if not self.done:
             raise ProviderIncomplete
-        left: list[Delta] = []
+        remaining: list[Delta] = []
         if self._stop_reason == "refusal" and self._explanation and not self._has_text:
-            left.append(TextDelta(self._explanation))
+            remaining.append(TextDelta(self._explanation))
         if self._stop_reason not in ("max_tokens", "refusal"):
-            left.extend(self._release_calls())
-        usual: ResponseStopReason = "tool_use" if self._has_called else "end_turn"
-        left.append(ResponseEnd(self._stop_reason or usual))
-        return left
+            remaining.extend(self._release_calls())
+        default: ResponseStopReason = "tool_use" if self._has_called else "end_turn"
+        remaining.append(ResponseEnd(self._stop_reason or default))
+        return remaining
 
-    def _start(self, index: Index, block: dict[str, Any]) -> Iterator[Delta]:
+    def _start_block(self, index: Index, block: dict[str, Any]) -> Iterator[Delta]:
         kind = str(block.get("type"))
         if kind == "text" and block.get("text"):
             self._has_text = True
@@ -144,7 +144,7 @@ class MessageParser:
         if kind.endswith(("thinking", "tool_use", "tool_result")):
             self._blocks[index] = _Block(block, str(block.get("signature") or ""))
 
-    def _continue(self, index: Index, delta: _Delta, out: list[Delta]) -> None:
+    def _extend_block(self, index: Index, delta: _Delta, out: list[Delta]) -> None:
         match delta.type:
             case "text_delta" if delta.text:
                 self._has_text = True
@@ -156,7 +156,7 @@ class MessageParser:
             case "input_json_delta" if index in self._blocks:
                 self._blocks[index].json.append(delta.partial_json or "")
 
-    def _stop(self, index: Index) -> Iterator[Delta]:
+    def _end_block(self, index: Index) -> Iterator[Delta]:
         block = self._blocks.pop(index, None)
         if block is None:
             return
@@ -165,7 +165,7 @@ class MessageParser:
             case "thinking":
                 yield ThinkingEnd("anthropic", {"signature": block.signature})
             case "tool_use":
-                self._calls.append(_call(block))
+                self._calls.append(_tool_call(block))
             case _:
                 if block.json:
                     data["input"] = json_object(_arguments(block))
@@ -176,17 +176,17 @@ class MessageParser:
         yield from self._calls
         self._calls.clear()
 
-    def _note_end(self, delta: _Delta) -> None:
+    def _record_stop(self, delta: _Delta) -> None:
         if delta.stop_reason:
             self._stop_reason = _STOP_REASONS.get(delta.stop_reason)
         if delta.stop_details:
             self._explanation = delta.stop_details.explanation or ""
 
-    def _count(self, out: _Usage | None) -> Iterator[Delta]:
-        """The counts are cumulative; one that is not out stays as it was."""
-        if out is None:
+    def _update_usage(self, sent: _Usage | None) -> Iterator[Delta]:
+        """Merge cumulative counts; a count that was not sent keeps its value."""
+        if sent is None:
             return
-        fields = msgspec.structs.asdict(out)
+        fields = msgspec.structs.asdict(sent)
         known = {name: count for name, count in fields.items() if count is not None}
         self._usage = usage = msgspec.structs.replace(self._usage, **known)
         details = usage.output_tokens_details or _TokenDetails()
@@ -201,12 +201,12 @@ class MessageParser:
         )
 
 
-def _call(block: _Block) -> ToolCallPart:
+def _tool_call(block: _Block) -> ToolCallPart:
     id = block.data.get("id") or f"toolu_{uuid.uuid4().hex}"
     return ToolCallPart(str(id), str(block.data.get("name")), _arguments(block))
 
 
 def _arguments(block: _Block) -> str:
-    """The JSON text; some servers send it at once, in the block's `input`."""
+    """Return the JSON text; some servers send all of it in the block's `input`."""
     text = "".join(block.json).strip()
     return text or msgspec.json.encode(block.data.get("input") or {}).decode()

@@ -1,10 +1,9 @@
-"""Chat Completions, the request: our messages as OpenAI and its imitators know them."""
+"""Chat Completions, the request: messages for OpenAI and compatible servers."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from streaming.messages import (
-    Message,
     Part,
     TextPart,
     ThinkingPart,
@@ -28,7 +27,7 @@ def body(
     thinking: str,
     at_openai: bool,
 ) -> dict[str, Any]:
-    """The request as the API wants it; `at_openai` tells OpenAI from other servers."""
+    """Return the request's body; `at_openai` tells OpenAI from other servers."""
     built: dict[str, Any] = {
         "model": model,
         "messages": list(_messages(request)),
@@ -61,39 +60,39 @@ def _messages(request: ModelRequest) -> Iterator[ChatMessage]:
             case "user":
                 yield {"role": "user", "content": message.text}
             case "assistant":
-                if said := _assistant(message.parts):
-                    yield said
+                if built := _assistant(message.parts):
+                    yield built
             case "tool":
-                yield from _results(message)
+                for part in message.parts:
+                    if isinstance(part, ToolResultPart):
+                        yield {
+                            "role": "tool",
+                            "tool_call_id": part.id,
+                            "content": part.result,
+                        }
 
 
 def _assistant(parts: Iterable[Part]) -> ChatMessage | None:
-    """None if it was cut short before it said anything: servers refuse it empty."""
-    said: ChatMessage = {"role": "assistant", "content": ""}
+    """Return None if the message has no content: servers reject an empty message."""
+    built: ChatMessage = {"role": "assistant", "content": ""}
     for part in parts:
         match part:
             case TextPart():
-                said["content"] += part.text
+                built["content"] += part.text
             case ToolCallPart():
-                said.setdefault("tool_calls", []).append(_call(part))
+                built.setdefault("tool_calls", []).append(_tool_call(part))
             case ThinkingPart(provider="openai", opaque={"field": str(name)}):
-                # It goes back in the field it came in; some servers insist on it.
-                said[name] = said.get(name, "") + part.text
-    if not said["content"]:
-        if "tool_calls" not in said:
+                # It returns in the field in which it came; some servers require it.
+                built[name] = built.get(name, "") + part.text
+    if not built["content"]:
+        if "tool_calls" not in built:
             return None
-        said["content"] = None
-    return said
+        built["content"] = None
+    return built
 
 
-def _call(call: ToolCallPart) -> dict[str, Any]:
-    # Servers parse them to fill in their chat template, and fail on broken JSON.
+def _tool_call(call: ToolCallPart) -> dict[str, Any]:
+    # Servers parse the arguments for their chat template, and fail on invalid JSON.
     arguments = call.arguments if is_object(call.arguments) else "{}"
     function = {"name": call.name, "arguments": arguments}
     return {"id": call.id, "type": "function", "function": function}
-
-
-def _results(message: Message) -> Iterator[ChatMessage]:
-    for part in message.parts:
-        if isinstance(part, ToolResultPart):
-            yield {"role": "tool", "tool_call_id": part.id, "content": part.result}

@@ -1,8 +1,8 @@
-"""Chat Completions, the answer: its chunks as our deltas, oddities of servers included.
+"""Chat Completions, the response: its chunks as deltas, also of irregular servers.
 
-OpenAI's own chunks are regular. The servers that speak like it leave out ids, finish
-reasons, indexes or choices, repeat names, or tell of an error in a chunk; what they
-send is taken for what they must have meant.
+OpenAI's own chunks are regular. Compatible servers omit ids, finish reasons, indexes or
+choices, repeat names, or send an error in a chunk; each such chunk is given the meaning
+that is most likely.
 """
 
 from typing import Any
@@ -65,13 +65,13 @@ class _Chunk(msgspec.Struct, gc=False):
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
 
-_CUT = frozenset({"length", "max_tokens", "model_length"})
+_TRUNCATED = frozenset({"length", "max_tokens", "model_length"})
 _FILTERED = frozenset({"content_filter", "sensitive"})
 _FAILED = frozenset({"abort", "error", "insufficient_system_resource"})
 
 
 class ChatParser:
-    """Reads the chunks of one completion. Tool calls are out at its end."""
+    """A parser of the chunks of one completion. Tool calls are emitted at its end."""
 
     def __init__(self) -> None:
         self.done = False
@@ -81,7 +81,7 @@ class ChatParser:
         self._calls = OpenCalls()
 
     def feed(self, data: bytes, out: list[Delta]) -> None:
-        """Add to `out` what one chunk tells."""
+        """Append the deltas of one chunk to `out`."""
         if data.startswith(b"[DONE]"):
             self.done = True
             return
@@ -90,7 +90,7 @@ class ChatParser:
             raise status_error(None, error_fields(chunk.error))
         for choice in chunk.choices or ():
             if not choice.index:
-                self._choice(choice, out)
+                self._add_choice(choice, out)
         if usage := chunk.usage:
             self.done = bool(self._finish_reason)
             count = token_usage(
@@ -102,31 +102,31 @@ class ChatParser:
             out.append(count)
 
     def finish(self) -> list[Delta]:
-        """What is left to tell once the stream has ended."""
+        """Return the deltas that remain once the stream has ended."""
         reason = self._finish_reason
         if not reason and not self.done:
             raise ProviderIncomplete
         if reason in _FAILED:
             raise status_error(503, {})
-        left: list[Delta] = []
-        self._end_thinking(left)
-        calls = list(self._calls.parts(whole_only=reason in _CUT | _FILTERED))
+        remaining: list[Delta] = []
+        self._end_thinking(remaining)
+        calls = list(self._calls.parts(complete_only=reason in _TRUNCATED | _FILTERED))
         end = ResponseEnd(self._stop_reason(reason, called=bool(calls)))
-        return [*left, *calls, end]
+        return [*remaining, *calls, end]
 
-    def _choice(self, choice: _Choice, out: list[Delta]) -> None:
+    def _add_choice(self, choice: _Choice, out: list[Delta]) -> None:
         if delta := choice.delta:
             if delta.reasoning_content or delta.reasoning:
-                self._thinking(delta, out)
+                self._add_thinking(delta, out)
             if delta.content or delta.refusal:
-                self._text(delta, out)
+                self._add_text(delta, out)
             for fragment in delta.tool_calls or ():
-                self._call(fragment.index, fragment.id, fragment.function)
+                self._add_call(fragment.index, fragment.id, fragment.function)
             if delta.function_call:
-                self._call(None, None, delta.function_call)
+                self._add_call(None, None, delta.function_call)
         self._finish_reason = choice.finish_reason or self._finish_reason
 
-    def _thinking(self, delta: _Delta, out: list[Delta]) -> None:
+    def _add_thinking(self, delta: _Delta, out: list[Delta]) -> None:
         for field in ("reasoning_content", "reasoning"):
             text = getattr(delta, field)
             if text and isinstance(text, str):
@@ -134,11 +134,11 @@ class ChatParser:
                 out.append(ThinkingDelta(text))
                 return  # servers that send both send the same in both
 
-    def _text(self, delta: _Delta, out: list[Delta]) -> None:
+    def _add_text(self, delta: _Delta, out: list[Delta]) -> None:
         text = delta.content
         if delta.refusal or not isinstance(text, str):
             self._refused |= bool(delta.refusal)
-            text = _plain(text) + _plain(delta.refusal)
+            text = _plain_text(text) + _plain_text(delta.refusal)
         if text:
             self._end_thinking(out)
             out.append(TextDelta(text))
@@ -148,22 +148,26 @@ class ChatParser:
             out.append(ThinkingEnd("openai", {"field": self._thinking_field}))
             self._thinking_field = ""
 
-    def _call(self, index: int | None, id: object, function: _Function | None) -> None:
+    def _add_call(
+        self, index: int | None, id: object, function: _Function | None
+    ) -> None:
         function = function or _Function()
         self._calls.add(index, id, function.name, function.arguments)
 
     def _stop_reason(self, reason: str, *, called: bool) -> ResponseStopReason:
         if self._refused or reason in _FILTERED:
             return "refusal"
-        if reason in _CUT:
+        if reason in _TRUNCATED:
             return "max_tokens"
         return "tool_use" if called else "end_turn"
 
 
-def _plain(content: object) -> str:
-    """Text, which some servers send as a list of parts."""
+def _plain_text(content: object) -> str:
+    """Return the text, which some servers send as a list of parts."""
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        return "".join(_plain(p.get("text")) for p in content if isinstance(p, dict))
+        return "".join(
+            _plain_text(p.get("text")) for p in content if isinstance(p, dict)
+        )
     return ""

@@ -1,17 +1,17 @@
-"""What the request must know of a model: whether it reasons, and how little it can."""
+"""The reasoning abilities of OpenAI's models, by their names."""
 
 import re
 
 DEFAULT_MODEL = "gpt-6.2-sol"
 
-#: Ways to say that the model should not think, as far as it can help it.
+#: Values of `thinking` that ask for the least reasoning that a model supports.
 OFF = ("off", "0")
 
-_REASONS = re.compile(r"(gpt-[5-9]|gpt-\d\d|gpt-oss|o\d|codex-|computer-use-)")
-_ANSWERS_AT_ONCE = re.compile(r"-chat(-|$)|-search-")
+_REASONING = re.compile(r"(gpt-[5-9]|gpt-\d\d|gpt-oss|o\d|codex-|computer-use-)")
+_NOT_REASONING = re.compile(r"-chat(-|$)|-search-")
 
-# The lowest effort of a family; "low" is the floor of those that are not listed.
-_LOWEST = (
+# The lowest effort of each family; "low" for families that are not listed.
+_LOWEST_EFFORTS = (
     (re.compile(r".*-pro(-|$)"), None),
     (re.compile(r".*codex"), "low"),
     (re.compile(r"gpt-5(-mini|-nano)?(-\d{4}|$)"), "minimal"),
@@ -23,40 +23,38 @@ _MEDIUM_BUDGET = 8_192
 
 
 def reasons(model: str) -> bool:
-    """Whether this is a model of OpenAI's that takes reasoning options."""
-    name = _bare(model)
-    return bool(_REASONS.match(name)) and not _ANSWERS_AT_ONCE.search(name)
+    """Return True for a model of OpenAI that takes reasoning options."""
+    name = _base_name(model)
+    return bool(_REASONING.match(name)) and not _NOT_REASONING.search(name)
 
 
 def effort(thinking: str, model: str) -> str | None:
-    """The effort that `thinking` asks for; None leaves it to the model.
+    """Return the effort for a value of `thinking`; None is the model's default.
 
-    A budget of tokens, which OpenAI does not know, becomes the nearest effort.
+    A budget of tokens, which OpenAI does not have, becomes the nearest effort.
     """
     match thinking:
         case "auto":
             return None
         case _ if thinking in OFF:
-            return _lowest(model)
-        case _ if thinking.isdecimal():
-            return _nearest(int(thinking))
-        case _:
+            return _lowest_effort(model)
+        case _ if not thinking.isdecimal():
             return thinking
+        case _ if int(thinking) < _LOW_BUDGET:
+            return "low"
+        case _:
+            return "medium" if int(thinking) < _MEDIUM_BUDGET else "high"
 
 
-def _nearest(budget: int) -> str:
-    if budget < _LOW_BUDGET:
-        return "low"
-    return "medium" if budget < _MEDIUM_BUDGET else "high"
-
-
-def _lowest(model: str) -> str | None:
+def _lowest_effort(model: str) -> str | None:
     if not reasons(model):
         return "none"
-    name = _bare(model)
-    return next((low for known, low in _LOWEST if known.match(name)), "low")
+    name = _base_name(model)
+    return next(
+        (lowest for known, lowest in _LOWEST_EFFORTS if known.match(name)), "low"
+    )
 
 
-def _bare(model: str) -> str:
-    """`gpt-5`, also where a router says `openai/gpt-5`."""
+def _base_name(model: str) -> str:
+    """Return `gpt-5` also for a router's `openai/gpt-5`."""
     return model.rsplit("/", 1)[-1]

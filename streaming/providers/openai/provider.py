@@ -50,9 +50,9 @@ class OpenAIProvider:
         )
         path = "/responses" if is_responses else "/chat/completions"
         parser = ResponseParser() if is_responses else ChatParser()
-        opening = partial(send_request, self._client, path, body)
-        return read_deltas(opening, parser, OpenAIError)
+        send = partial(send_request, self._client, path, body)
+        return read_deltas(send, parser, OpenAIError)
 
     async def aclose(self) -> None:
-        """Close the connections that are kept for reuse."""
+        """Close the pooled connections."""
         await self._client.close()

@@ -1,4 +1,4 @@
-"""OpenAI's Responses API, the request: our messages as its input items."""
+"""The Responses API, the request: messages as its input items."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -28,7 +28,7 @@ def body(
     thinking: str,
     at_openai: bool,
 ) -> dict[str, Any]:
-    """The request as the API wants it. Nothing is stored at OpenAI."""
+    """Return the request's body. OpenAI stores nothing of it."""
     built: dict[str, Any] = {
         "model": model,
         "input": list(_input(request.messages, models.reasons(model))),
@@ -80,33 +80,30 @@ def _input(messages: Iterable[Message], reasons: bool) -> Iterator[Item]:
 
 
 def _output_items(parts: Iterable[Part], reasons: bool) -> list[Item]:
-    """What the model said earlier."""
+    """Return an earlier response of the model as items."""
     items: list[Item] = []
     phase: dict[str, str] = {}
     for part in parts:
         match part:
             case TextPart():
                 if part.text:
-                    items.append(_said(part.text, phase))
+                    content = [{"type": "output_text", "text": part.text}]
+                    role = {"type": "message", "role": "assistant"}
+                    items.append({**role, "content": content, **phase})
                     phase = {}
             case ThinkingPart(provider="openai", opaque=dict(item)):
-                if _can_go_back(item, reasons):
+                if _is_reusable(item, reasons):
                     items.append(item)
             case OpaquePart(provider="openai", data={"phase": str(name)}):
                 phase = {"phase": name}
             case ToolCallPart():
-                items.append(_call(part))
+                items.append(_call_item(part))
     while items and items[-1].get("type") == "reasoning":
-        items.pop()  # the API refuses it without the item that follows it
+        items.pop()  # the API rejects it without a following item
     return items
 
 
-def _said(text: str, phase: dict[str, str]) -> Item:
-    content = [{"type": "output_text", "text": text}]
-    return {"type": "message", "role": "assistant", "content": content, **phase}
-
-
-def _call(call: ToolCallPart) -> Item:
+def _call_item(call: ToolCallPart) -> Item:
     return {
         "type": "function_call",
         "call_id": call.id,
@@ -115,10 +112,11 @@ def _call(call: ToolCallPart) -> Item:
     }
 
 
-def _can_go_back(reasoning: Item, reasons: bool) -> bool:
-    """OpenAI's own carries its content encrypted, for models that reason only.
+def _is_reusable(reasoning: Item, reasons: bool) -> bool:
+    """Return True for reasoning that a request can contain.
 
-    Other servers leave it open. One with neither would be looked up, in vain.
+    OpenAI's has encrypted content, which only reasoning models take. That of other
+    servers has plain content. OpenAI would look up an item with neither, and fail.
     """
     if reasoning.get("encrypted_content"):
         return reasons

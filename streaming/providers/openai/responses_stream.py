@@ -1,4 +1,4 @@
-"""OpenAI's Responses API, the answer: its events as our deltas."""
+"""The Responses API, the response: its events as deltas."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -60,47 +60,49 @@ _EVENT = msgspec.json.Decoder(_Event)
 
 
 class ResponseParser:
-    """Reads the events of one response.
+    """A parser of the events of one response.
 
-    The deltas are what counts; where a server sends none, the finished items are.
+    Deltas are emitted as they arrive. An item without deltas is emitted when it ends.
     """
 
     def __init__(self) -> None:
         self._stop_reason: ResponseStopReason | None = None
         self._refused = False
-        self._called = False
+        self._has_called = False
         self._items_ended = False
-        self._told: set[Index] = set()
+        self._streamed: set[Index] = set()
         self._arguments: defaultdict[Index, list[str]] = defaultdict(list)
 
     @property
     def done(self) -> bool:
-        """Whether nothing more can follow."""
+        """True after the terminal event."""
         return self._stop_reason is not None
 
     def feed(self, data: bytes, out: list[Delta]) -> None:
-        """Add to `out` what one event tells."""
+        """Append the deltas of one event to `out`."""
         if data.startswith(b"[DONE]"):
-            return  # not OpenAI's, and no terminal event
+            return  # OpenAI does not send it; it is not a terminal event
         event = decode(_EVENT, data)
         index = event.output_index
         match event.type:
             case "response.output_text.delta":
-                self._tell(index, TextDelta, event.delta, out)
+                self._emit(index, TextDelta, event.delta, out)
             case (
                 "response.reasoning_summary_text.delta"
                 | "response.reasoning_text.delta"
             ):
-                self._tell(index, ThinkingDelta, event.delta, out)
+                self._emit(index, ThinkingDelta, event.delta, out)
             case "response.refusal.delta":
                 self._refused = True
-                self._tell(index, TextDelta, event.delta, out)
+                self._emit(index, TextDelta, event.delta, out)
             case "response.function_call_arguments.delta":
                 self._arguments[index].append(str(event.delta))
             case "response.function_call_arguments.done" if event.arguments:
                 self._arguments[index] = [str(event.arguments)]
             case "response.output_item.added" if event.item:
-                out.extend(_phase(event.item))
+                # Models that label their messages respond worse without the label.
+                if phase := event.item.get("phase"):
+                    out.append(OpaquePart("openai", {"phase": phase}))
             case "response.output_item.done" if event.item:
                 self._items_ended = True
                 self._end_item(index, event.item, out)
@@ -111,12 +113,12 @@ class ResponseParser:
                 raise status_error(None, error_fields(event.error) or fields)
 
     def finish(self) -> list[Delta]:
-        """What is left to tell once the stream has ended."""
+        """Return the deltas that remain once the stream has ended."""
         if self._stop_reason is None:
             raise ProviderIncomplete
         return [ResponseEnd(self._stop_reason)]
 
-    def _tell(
+    def _emit(
         self,
         index: Index,
         kind: type[TextDelta | ThinkingDelta],
@@ -124,21 +126,21 @@ class ResponseParser:
         out: list[Delta],
     ) -> None:
         if isinstance(text, str) and text:
-            self._told.add(index)
+            self._streamed.add(index)
             out.append(kind(text))
 
     def _end_item(self, index: Index, item: Item, out: list[Delta]) -> None:
-        untold = index not in self._told
+        not_streamed = index not in self._streamed
         match item.get("type"):
-            case "message" if untold:
+            case "message" if not_streamed:
                 for part in _parts(item, "content"):
                     self._refused |= part.get("type") == "refusal"
                     text = part.get("text") or part.get("refusal")
-                    self._tell(index, TextDelta, text, out)
+                    self._emit(index, TextDelta, text, out)
             case "reasoning":
-                thoughts = _parts(item, "summary", "content") if untold else ()
+                thoughts = _parts(item, "summary", "content") if not_streamed else ()
                 for part in thoughts:
-                    self._tell(index, ThinkingDelta, part.get("text"), out)
+                    self._emit(index, ThinkingDelta, part.get("text"), out)
                 out.append(ThinkingEnd("openai", item))
             case "function_call":
                 out.extend(self._call(index, item))
@@ -148,9 +150,11 @@ class ResponseParser:
         arguments = item.get("arguments") or "".join(self._arguments[index])
         call.add(item.get("call_id") or item.get("id"), item.get("name"), arguments)
         status = item.get("status")
-        cut = status == "incomplete" or (status != "completed" and call.is_cut)
-        if call.name and not cut:
-            self._called = True
+        truncated = status == "incomplete" or (
+            status != "completed" and call.is_truncated
+        )
+        if call.name and not truncated:
+            self._has_called = True
             yield call.part()
 
     def _end(self, kind: str, response: _Response, out: list[Delta]) -> None:
@@ -165,26 +169,22 @@ class ResponseParser:
         elif kind == "response.failed" or response.error:
             raise status_error(None, fields)
         else:
-            self._stop_reason = self._why(response.incomplete_details)
+            self._stop_reason = self._final_reason(response.incomplete_details)
 
-    def _why(self, incomplete: _IncompleteDetails | None) -> ResponseStopReason:
+    def _final_reason(
+        self, incomplete: _IncompleteDetails | None
+    ) -> ResponseStopReason:
         if incomplete:
             filtered = incomplete.reason == "content_filter"
             return "refusal" if filtered else "max_tokens"
         if self._refused:
             return "refusal"
-        return "tool_use" if self._called else "end_turn"
+        return "tool_use" if self._has_called else "end_turn"
 
 
 def _parts(item: Item, *names: str) -> list[Item]:
     parts = [part for name in names for part in item.get(name) or ()]
     return [part for part in parts if isinstance(part, dict)]
-
-
-def _phase(item: Item) -> Iterator[Delta]:
-    """Models that label their messages answer worse when the label is lost."""
-    if phase := item.get("phase"):
-        yield OpaquePart("openai", {"phase": phase})
 
 
 def _usage(usage: _Usage) -> TokenUsage:

@@ -1,4 +1,4 @@
-"""Tool calls as OpenAI and the servers that speak like it send them: in fragments."""
+"""The assembly of tool calls from the fragments that OpenAI and others send."""
 
 import uuid
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
 def is_object(text: str) -> bool:
-    """Whether this is a whole JSON object, to which nothing can be added."""
+    """Return True for a complete JSON object, to which nothing can be added."""
     if not text.rstrip().endswith("}"):
         return False
     try:
@@ -23,7 +23,7 @@ def is_object(text: str) -> bool:
 
 
 class OpenCall:
-    """A tool call under way. The first id and name count: servers repeat them."""
+    """An incomplete tool call. The first id and name count: servers repeat them."""
 
     def __init__(self) -> None:
         self.id = ""
@@ -32,11 +32,11 @@ class OpenCall:
 
     @property
     def arguments(self) -> str:
-        """The arguments so far."""
+        """The arguments received so far."""
         return "".join(self._pieces)
 
     def add(self, id: object, name: object, arguments: object) -> None:
-        """Take in a fragment. Some servers send the arguments as an object, whole."""
+        """Add a fragment. Some servers send complete arguments as an object."""
         if isinstance(id, str):
             self.id = self.id or id
         if isinstance(name, str):
@@ -47,12 +47,12 @@ class OpenCall:
             self._pieces = [msgspec.json.encode(arguments).decode()]
 
     @property
-    def is_cut(self) -> bool:
-        """Whether the arguments were begun and not ended."""
+    def is_truncated(self) -> bool:
+        """True if the arguments were begun and not completed."""
         return bool(self.arguments) and not is_object(self.arguments)
 
-    def is_left_by(self, id: object, name: object, arguments: object) -> bool:
-        """Whether a fragment that came to the same place begins another call."""
+    def is_followed_by(self, id: object, name: object, arguments: object) -> bool:
+        """Return True if a fragment with the same index begins another call."""
         if not name:
             return False
         if id and self.id:
@@ -60,41 +60,41 @@ class OpenCall:
         return name != self.name or (bool(arguments) and is_object(self.arguments))
 
     def part(self) -> ToolCallPart:
-        """The call, with an id of ours where the server gave none."""
+        """Return the call, with a generated id if the server sent none."""
         id = self.id or f"call_{uuid.uuid4().hex[:24]}"
         return ToolCallPart(id, self.name, self.arguments.strip() or "{}")
 
 
 class OpenCalls:
-    """The tool calls of one answer, out apart by index, id or name."""
+    """The tool calls of one response, distinguished by index, id or name."""
 
     def __init__(self) -> None:
         self._calls: list[OpenCall] = []
-        self._at: dict[int, OpenCall] = {}
+        self._by_index: dict[int, OpenCall] = {}
 
     def add(
         self, index: int | None, id: object, name: object, arguments: object
     ) -> None:
-        """Take in a fragment of one of them, or the beginning of another."""
+        """Add a fragment of a call, or the beginning of another call."""
         call = self._find(index, begins=bool(id or name))
-        if call is None or call.is_left_by(id, name, arguments):
+        if call is None or call.is_followed_by(id, name, arguments):
             call = OpenCall()
             self._calls.append(call)
         if index is not None:
-            self._at[index] = call
+            self._by_index[index] = call
         call.add(id, name, arguments)
 
-    def parts(self, *, whole_only: bool) -> Iterator[ToolCallPart]:
-        """The calls in the order in which they began, each with an id of its own."""
+    def parts(self, *, complete_only: bool) -> Iterator[ToolCallPart]:
+        """Yield the calls in the order in which they began, each with a unique id."""
         ids: set[str] = set()
         for call in self._calls:
             if call.id in ids:
                 call.id = ""
             ids.add(call.id)
-            if call.name and (is_object(call.arguments) or not whole_only):
+            if call.name and (is_object(call.arguments) or not complete_only):
                 yield call.part()
 
     def _find(self, index: int | None, *, begins: bool) -> OpenCall | None:
-        if index is not None and (index in self._at or begins):
-            return self._at.get(index)
+        if index is not None and (index in self._by_index or begins):
+            return self._by_index.get(index)
         return self._calls[-1] if self._calls else None

@@ -1,4 +1,4 @@
-"""Token counts as OpenAI and the servers that speak like it tell them."""
+"""The token counts of OpenAI and compatible servers."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ Count = int | float | None
 
 
 class TokenDetails(msgspec.Struct, gc=False):
-    """What the tokens of one direction were."""
+    """The parts of the token count of one direction."""
 
     cached_tokens: Count = None
     cache_write_tokens: Count = None
@@ -21,7 +21,7 @@ def token_usage(
     read_details: TokenDetails | None,
     written_details: TokenDetails | None,
 ) -> TokenUsage:
-    """Both APIs' counts, which differ in their names only, as ours."""
+    """Convert the counts of either API; only their field names differ."""
     of_read = read_details or TokenDetails()
     of_written = written_details or TokenDetails()
     return TokenUsage(

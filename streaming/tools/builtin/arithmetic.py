@@ -1,9 +1,9 @@
-"""Arithmetic as people and models write it, rewritten as Python's.
+"""The translation of arithmetic as people and models write it to Python.
 
 Beside Python's own operators there are `^` for powers, postfix `!` and `%`, `3 x 4`,
 `15% of 80`, the signs × ÷ − √ π ² ³, and thousands separators. `%` is modulo before an
-operand (`7 % 3`, `7 % -3`) and a percentage otherwise. What could be read in two ways
-is an error: `max(1,200)` may have one argument or two.
+operand (`7 % 3`, `7 % -3`) and a percentage otherwise. An ambiguous expression is an
+error: `max(1,200)` may have one argument or two.
 """
 
 import re
@@ -41,7 +41,7 @@ TOKEN = re.compile(
     re.VERBOSE,
 )
 SPACE = re.compile(r"\s*")
-#: A `%` that is no percentage: an operand comes next, or a sign that belongs to one.
+#: A `%` that is not a percentage: before an operand, or before a sign of one.
 MODULO = re.compile(r"%\s*(?!of\b|x(?![a-z]))[0-9.(a-z]|(?<=\s)%\s*[-+][0-9.(a-z]")
 
 
@@ -55,24 +55,24 @@ class Rewritten(NamedTuple):
 def rewrite(
     text: str, functions: Collection[str], constants: Collection[str]
 ) -> Rewritten:
-    """Read an expression in which these names may be used; raises `ToolError`."""
+    """Translate an expression with these names; raise `ToolError` if it is invalid."""
     if len(text) > MAX_LENGTH:
         raise ToolError(f"The expression is longer than {MAX_LENGTH} characters.")
     return _Writer(text.translate(SIGNS).lower(), functions, constants).write()
 
 
 class _Group(NamedTuple):
-    """A parenthesis that is open: where its operand starts, what kind it is."""
+    """An open parenthesis: the start of its operand, and its kind."""
 
     start: int
     is_call: bool
 
 
 class _Writer:
-    """Writes one token after the other.
+    """A writer of the expression, one token after the other.
 
-    `_operand` is where in the output the operand starts that has just ended; None
-    where one must follow.
+    `_operand` is the index in the output at which the last operand starts; None if an
+    operand must follow.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class _Writer:
         self._position = 0
 
     def write(self) -> Rewritten:
-        """Read to the end."""
+        """Read the whole text and return its translation."""
         self._skip_space()
         while self._position < len(self._text):
-            self._take()
+            self._read_token()
             self._skip_space()
         if self._operand is None:
             _fail("a number is missing at its end")
@@ -103,7 +103,7 @@ class _Writer:
         if space := SPACE.match(self._text, self._position):
             self._position = space.end()
 
-    def _take(self) -> None:
+    def _read_token(self) -> None:
         token = TOKEN.match(self._text, self._position)
         if token is None:
             _fail(f"{self._text[self._position]!r} has no meaning in it")
@@ -123,8 +123,8 @@ class _Writer:
                 f"{text} may be one number or several: leave out the separators, "
                 f"or put a space between arguments"
             )
-        self._begin(text)
-        self._end(len(self._output), str(len(self._numbers)))
+        self._require_operator(text)
+        self._append_operand(len(self._output), str(len(self._numbers)))
         self._numbers.append(Fraction(text.replace(",", "").replace("_", "")))
 
     def _word(self, name: str) -> None:
@@ -135,14 +135,14 @@ class _Writer:
         elif name in self._functions:
             self._function(name)
         elif name in self._constants:
-            self._begin(name)
-            self._end(len(self._output), name)
+            self._require_operator(name)
+            self._append_operand(len(self._output), name)
         else:
             known = ", ".join([*self._functions, *self._constants])
             _fail(f"{name!r} is unknown; known are {known}")
 
     def _function(self, name: str) -> None:
-        self._begin(name)
+        self._require_operator(name)
         self._output.append(name)
         self._skip_space()
         if not self._text.startswith("(", self._position):
@@ -157,12 +157,12 @@ class _Writer:
             case "!":
                 self._postfix(text, "factorial")
             case "(":
-                self._begin(text)
+                self._require_operator(text)
                 self._group(len(self._output), is_call=False)
             case ")":
                 self._close()
-            case ",":
-                self._comma()
+            case "," if not self._open or not self._open[-1].is_call:
+                _fail("a comma stands where none may; 1234.5 or 1,234.5 is a number")
             case "+" | "-" if self._operand is None:
                 self._output.append(text)
             case _:
@@ -177,21 +177,16 @@ class _Writer:
     def _close(self) -> None:
         if not self._open:
             _fail("a closing parenthesis has no opening one")
-        self._ended(")")
-        self._end(self._open.pop().start, ")")
-
-    def _comma(self) -> None:
-        if not self._open or not self._open[-1].is_call:
-            _fail("a comma stands where none may; 1234.5 or 1,234.5 is a number")
-        self._binary(",")
+        self._require_operand(")")
+        self._append_operand(self._open.pop().start, ")")
 
     def _binary(self, symbol: str) -> None:
-        self._ended(symbol)
+        self._require_operand(symbol)
         self._output.append(symbol)
         self._operand = None
 
     def _postfix(self, symbol: str, function: str) -> None:
-        start = self._ended(symbol)
+        start = self._require_operand(symbol)
         if self._output[start] in ("percent", "factorial"):
             _fail(f"{symbol!r} follows another % or !")
         self._output[start:start] = [function, "("]
@@ -200,16 +195,16 @@ class _Writer:
     def _is_percentage(self) -> bool:
         return self._operand is not None and self._output[self._operand] == "percent"
 
-    def _begin(self, token: str) -> None:
+    def _require_operator(self, token: str) -> None:
         if self._operand is not None:
             _fail(f"an operator is missing before {token!r}")
 
-    def _ended(self, token: str) -> int:
+    def _require_operand(self, token: str) -> int:
         if self._operand is None:
             _fail(f"a number is missing before {token!r}")
         return self._operand
 
-    def _end(self, start: int, token: str) -> None:
+    def _append_operand(self, start: int, token: str) -> None:
         self._output.append(token)
         self._operand = start
 

@@ -1,8 +1,8 @@
-"""The calculator: exact where it can be, and safe with whatever it is given.
+"""The calculator: exact where possible, and safe with any input.
 
-What is written is read token by token (see `arithmetic`), so that nothing but numbers,
-operators and the names below reaches the evaluator; what it computes is bounded (see
-`exact`). Percentages are those of a pocket calculator: `200 + 10%` is 220.
+An expression is read token by token (see `arithmetic`), so that only numbers, operators
+and the names below reach the evaluator. Results are bounded (see `exact`). Percentages
+are those of a pocket calculator: `200 + 10%` is 220.
 """
 
 import ast
@@ -62,17 +62,17 @@ EVALUATOR = SimpleEval(
 
 
 class _Calculation(ast.NodeTransformer):
-    """Gives the tree its numbers, and percentages something to be a part of."""
+    """A transformer that inserts the numbers, and applies percentages to their base."""
 
     def __init__(self, numbers: Sequence[Fraction]) -> None:
         self._numbers = numbers
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        """Put the number that was written in the place of its index."""
+        """Replace the index of a number by the number."""
         return _number(self._numbers[cast(int, node.value)])
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
-        """Make `a + 10%` into `a * (1 + 10%)`, unless `a` is a percentage too."""
+        """Turn `a + 10%` into `a * (1 + 10%)`, unless `a` is a percentage too."""
         self.generic_visit(node)
         if not isinstance(node.op, ast.Add | ast.Sub):
             return node
@@ -97,7 +97,7 @@ def _is_percentage(node: ast.expr) -> bool:
 
 
 def evaluate(expression: str) -> Number:
-    """The value of an expression; raises `ToolError` with a sentence."""
+    """Return the value of an expression; raise `ToolError` with a sentence."""
     source, numbers = rewrite(expression, FUNCTIONS, CONSTANTS)
     try:
         tree = _Calculation(numbers).visit(ast.parse(source, mode="eval").body)
@@ -125,6 +125,6 @@ def calculator(expression: str) -> str:
     factorial, gcd; the constants pi and e.
 
     Args:
-        expression: What to evaluate, such as "10000 * (1 + 5/100) ** 3".
+        expression: The expression to evaluate, such as "10000 * (1 + 5/100) ** 3".
     """
     return exact.show(evaluate(expression))

@@ -1,4 +1,4 @@
-"""The current time, anywhere."""
+"""The tool for the current time in any time zone."""
 
 from datetime import datetime
 from functools import cache
@@ -9,9 +9,9 @@ from streaming.tools.base import ToolError, tool
 
 @cache
 def _zones() -> dict[str, str]:
-    """Time zones by their names, and by the cities that they are named after.
+    """Return the time zones by their names, and by the cities in their names.
 
-    Etc/GMT+1 is an hour behind GMT, so nobody gets it for "GMT+1".
+    "GMT+1" does not match Etc/GMT+1, which is an hour behind GMT.
     """
     names = sorted(available_timezones())
     cities = {

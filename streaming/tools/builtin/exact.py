@@ -1,7 +1,8 @@
-"""The calculator's numbers and what is done with them, all of it bounded.
+"""The calculator's numbers and their operations, all of them bounded.
 
-A number is exact, a fraction, for as long as it can be; roots, logarithms and the like
-make floats. What would be too large raises `OverflowError` before it is computed.
+A number is an exact fraction for as long as possible; roots, logarithms and the like
+return floats. A result that would be too large raises `OverflowError` before it is
+computed.
 """
 
 import math
@@ -14,16 +15,16 @@ from streaming.tools.base import ToolError
 
 Number = Fraction | float
 
-#: Of an exact result. Python itself refuses to print more than 4,300.
+#: Digits of an exact result. Python itself prints at most 4,300.
 MAX_DIGITS = 4000
 MAX_BITS = math.ceil(MAX_DIGITS * math.log2(10))
 MAX_FACTORIAL = 1000
 MAX_ROOT = 100
-#: What a result that is no integer is shown with.
+#: Digits with which a result that is not an integer is shown.
 DIGITS = 15
 NOISE = 1e-15
 
-#: For powers and logarithms, rounded to more digits than a float has.
+#: The context of powers and logarithms, with more digits than a float has.
 PRECISE = Context(
     prec=50,
     Emax=MAX_DIGITS,
@@ -33,31 +34,24 @@ PRECISE = Context(
 
 
 def bounded(operation: Callable[..., Number]) -> Callable[..., Number]:
-    """The operation, its result exact if it can be and never beyond the bounds."""
+    """Wrap an operation so that its result is exact if possible, and bounded."""
 
     @wraps(operation)
     def within_bounds(*numbers: Number) -> Number:
         result = operation(*numbers)
         if isinstance(result, float):
-            return _finite(result)
+            if not math.isfinite(result):
+                raise OverflowError
+            return result
         exact = Fraction(result)
-        if _bits(exact) <= MAX_BITS:
+        bits = max(exact.numerator.bit_length(), exact.denominator.bit_length())
+        if bits <= MAX_BITS:
             return exact
         if exact.denominator == 1:
             raise OverflowError
         return exact.numerator / exact.denominator
 
     return within_bounds
-
-
-def _finite(number: float) -> float:
-    if not math.isfinite(number):
-        raise OverflowError
-    return number
-
-
-def _bits(number: Fraction) -> int:
-    return max(number.numerator.bit_length(), number.denominator.bit_length())
 
 
 def _precise(number: Number) -> Decimal:
@@ -72,12 +66,12 @@ def _integer(number: Number) -> int:
 
 
 def percent(number: Number) -> Number:
-    """So many hundredths."""
+    """Return a percentage as a number."""
     return number / 100
 
 
 def power(base: Number, exponent: Number) -> Number:
-    """A power, exact if it is rational and within the bounds."""
+    """Return a power, exact if it is rational and within the bounds."""
     if not base and exponent < 0:
         raise ZeroDivisionError
     if _is_exact_power(base, exponent):
@@ -96,7 +90,7 @@ def _is_exact_power(base: Number, exponent: Number) -> bool:
 
 
 def _exact_root(base: Number, exponent: Number, near: Decimal) -> Fraction | None:
-    """The fraction near an approximate root, when it is the root."""
+    """Return the fraction near an approximate root if it is the exact root."""
     if isinstance(base, float) or isinstance(exponent, float):
         return None
     degree = exponent.denominator
@@ -108,7 +102,7 @@ def _exact_root(base: Number, exponent: Number, near: Decimal) -> Fraction | Non
 
 
 def square_root(number: Number) -> Number:
-    """A square root, exact if it is rational."""
+    """Return a square root, exact if it is rational."""
     if number < 0:
         raise ToolError("A negative number has no real square root.")
     return power(number, Fraction(1, 2))
@@ -121,7 +115,7 @@ def _positive(number: Number) -> Decimal:
 
 
 def logarithm(number: Number, base: Number = math.e) -> Number:
-    """A logarithm, natural when no base is given."""
+    """Return a logarithm, by default the natural one."""
     result = PRECISE.ln(_positive(number))
     if base != math.e:
         result = PRECISE.divide(result, PRECISE.ln(_positive(base)))
@@ -129,37 +123,37 @@ def logarithm(number: Number, base: Number = math.e) -> Number:
 
 
 def decimal_logarithm(number: Number) -> Number:
-    """A logarithm to base 10."""
+    """Return the logarithm to base 10."""
     return float(PRECISE.log10(_positive(number)))
 
 
 def exponential(number: Number) -> Number:
-    """A power of e."""
+    """Return a power of e."""
     return float(PRECISE.exp(_precise(number)))
 
 
 def sine(angle: Number) -> Number:
-    """The sine of an angle in radians."""
-    return _zero_if_noise(math.sin(angle), angle)
+    """Return the sine of an angle in radians."""
+    return _without_noise(math.sin(angle), angle)
 
 
 def cosine(angle: Number) -> Number:
-    """The cosine of an angle in radians."""
-    return _zero_if_noise(math.cos(angle), angle)
+    """Return the cosine of an angle in radians."""
+    return _without_noise(math.cos(angle), angle)
 
 
 def tangent(angle: Number) -> Number:
-    """The tangent of an angle in radians."""
+    """Return the tangent of an angle in radians."""
     return sine(angle) / cosine(angle)
 
 
-def _zero_if_noise(value: float, angle: Number) -> float:
-    """Zero for what only stems from pi being rounded: sin(pi) is 0."""
+def _without_noise(value: float, angle: Number) -> float:
+    """Return zero for a value that only the rounding of pi causes: sin(pi) is 0."""
     return 0.0 if abs(value) < NOISE < math.fabs(angle) else value
 
 
 def rounded(number: Number, decimals: Number = Fraction(0)) -> Number:
-    """Rounded to so many decimals; halves go away from zero, as people round."""
+    """Round to a number of decimals, halves away from zero, as people round."""
     places = _integer(decimals)
     if abs(places) > MAX_DIGITS:
         raise ToolError(f"round takes at most {MAX_DIGITS} decimals.")
@@ -169,7 +163,7 @@ def rounded(number: Number, decimals: Number = Fraction(0)) -> Number:
 
 
 def factorial(number: Number) -> Number:
-    """The product of the integers up to this one."""
+    """Return the product of the integers up to this one."""
     count = _integer(number)
     if not 0 <= count <= MAX_FACTORIAL:
         raise ToolError(f"factorial takes an integer from 0 to {MAX_FACTORIAL}.")
@@ -177,12 +171,12 @@ def factorial(number: Number) -> Number:
 
 
 def common_divisor(*numbers: Number) -> Number:
-    """The greatest common divisor of integers."""
+    """Return the greatest common divisor of integers."""
     return Fraction(math.gcd(*map(_integer, numbers)))
 
 
 def show(number: Number) -> str:
-    """A number as text: integers in full, others with 15 digits after the point.
+    """Format a number: integers in full, others with 15 digits after the point.
 
     A float, and a fraction below one, has 15 significant digits instead.
     """
