@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { RunSpans } from "../../static/streaming/run-spans.js";
+import { RunSpans } from "../../static/streaming/page/run-spans.js";
 
 const spansOf = (...events) => {
   const spans = new RunSpans();

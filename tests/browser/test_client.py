@@ -23,7 +23,7 @@ COUNT = 400
 BEGUN = 50
 
 LOAD = """async ([server, orgId]) => {
-  const { AgentClient } = await import("/static/streaming/agent-client.js");
+  const { AgentClient } = await import("/static/streaming/client/agent-client.js");
   window.client = new AgentClient({ baseUrl: `${server}/api/v1/agent`, orgId });
 }"""
 

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 #: Put the conversation on the page as the API gives it, in place of what is there.
 LOAD = """async (conversation) => {
-  const { Transcript } = await import("/static/streaming/transcript.js");
+  const { Transcript } = await import("/static/streaming/page/transcript.js");
   const [list, frame] = ["transcript", "conversation"].map((id) =>
     document.getElementById(id));
   new Transcript(list, frame).load(conversation);

@@ -40,8 +40,8 @@ QUICK_FRAMES = """() => {
 }"""
 #: Draw a text whole, then in pieces of each size, each piece in a frame of its own.
 DRAW = """async ([source, ...sizes]) => {
-  const { StreamedMarkdown } = await import("/static/streaming/streamed-markdown.js");
-  const { colour } = await import("/static/streaming/code-colours.js");
+  const { StreamedMarkdown } = await import("/static/streaming/page/streamed-markdown.js");
+  const { colour } = await import("/static/streaming/page/code-colours.js");
   const code = document.body.appendChild(document.createElement("code"));
   code.textContent = "if";
   for (colour(code, "js", false); !code.querySelector("span"); ) {
@@ -62,7 +62,7 @@ DRAW = """async ([source, ...sizes]) => {
 }"""
 #: What is shown of a text that has not ended.
 SHOW = """async (source) => {
-  const { StreamedMarkdown } = await import("/static/streaming/streamed-markdown.js");
+  const { StreamedMarkdown } = await import("/static/streaming/page/streamed-markdown.js");
   const markdown = new StreamedMarkdown();
   markdown.append(source);
   await new Promise(requestAnimationFrame);
@@ -203,7 +203,7 @@ async def test_finished_blocks_are_never_touched_again(demo: DemoPage) -> None:
     await demo.page.evaluate(QUICK_FRAMES)
     touched = await demo.page.evaluate(
         """async (source) => {
-          const path = "/static/streaming/streamed-markdown.js";
+          const path = "/static/streaming/page/streamed-markdown.js";
           const { StreamedMarkdown } = await import(path);
           const markdown = new StreamedMarkdown();
           document.body.append(markdown.element);

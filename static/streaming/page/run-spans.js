@@ -1,6 +1,6 @@
 /** What a run did and when: its thinking, tools and text as spans of time. */
 
-/** @typedef {import("./agent-client.js").AgentEvent} AgentEvent */
+/** @typedef {import("../client/agent-client.js").AgentEvent} AgentEvent */
 
 /**
  * @typedef {object} Span
@@ -85,7 +85,7 @@ export class RunSpans {
     this.#start = timestamp;
   }
 
-  /** @param {import("./agent-types.js").CompleteEvent["data"]} data */
+  /** @param {import("../client/agent-types.js").CompleteEvent["data"]} data */
   #complete({ timestamp, metadata }) {
     const took = metadata.execution_summary.execution_time_ms;
     if (took && timestamp - took < this.#start) this.#begin(timestamp - took);

@@ -7,7 +7,7 @@
  */
 
 import { element } from "./dom.js";
-import { onNextFrame } from "./frames.js";
+import { onNextFrame } from "./animation-frames.js";
 import { blocksOf, mended } from "./markdown.js";
 import { blockOf } from "./markdown-nodes.js";
 import { morph } from "./morph.js";

@@ -1,9 +1,9 @@
 /** What goes with each prompt: set in a dialog, and remembered. */
 
 import { byId } from "./dom.js";
-import { recall, recallInTab, remember, rememberInTab } from "./memory.js";
+import { recall, recallInTab, remember, rememberInTab } from "./browser-storage.js";
 
-/** @typedef {import("./agent-client.js").RunRequest} RunRequest */
+/** @typedef {import("../client/agent-client.js").RunRequest} RunRequest */
 
 /**
  * @typedef {object} Values

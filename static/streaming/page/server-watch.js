@@ -1,6 +1,6 @@
 /** Asks the server now and then how it stands: calmly, and less when nobody looks. */
 
-/** @typedef {import("./agent-client.js").AgentClient} AgentClient */
+/** @typedef {import("../client/agent-client.js").AgentClient} AgentClient */
 /** @typedef {import("./status.js").ServerState} ServerState */
 
 const CALM_MS = 15_000;

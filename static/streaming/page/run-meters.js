@@ -2,12 +2,12 @@
 
 import { element } from "./dom.js";
 import { count, duration, number } from "./format.js";
-import { onNextFrame } from "./frames.js";
+import { onNextFrame } from "./animation-frames.js";
 import { RunSpans } from "./run-spans.js";
 import { RunTimeline } from "./run-timeline.js";
 
-/** @typedef {import("./agent-client.js").AgentEvent} AgentEvent */
-/** @typedef {import("./agent-types.js").Usage} Usage */
+/** @typedef {import("../client/agent-client.js").AgentEvent} AgentEvent */
+/** @typedef {import("../client/agent-types.js").Usage} Usage */
 
 /** What a token is taken for until the server has told. */
 const CHARS_PER_TOKEN = 4;

@@ -6,7 +6,7 @@
 import { element } from "./dom.js";
 import { milliseconds, prettyJson } from "./format.js";
 
-/** @typedef {import("./agent-client.js").AgentEvent} AgentEvent */
+/** @typedef {import("../client/agent-client.js").AgentEvent} AgentEvent */
 
 const PREVIEW_CHARS = 120;
 

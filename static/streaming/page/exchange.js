@@ -6,10 +6,10 @@ import { element } from "./dom.js";
 import { count, duration, number } from "./format.js";
 import { icon } from "./icons.js";
 
-/** @typedef {import("./agent-client.js").AgentEvent} AgentEvent */
-/** @typedef {import("./agent-client.js").RunRequest} RunRequest */
-/** @typedef {import("./agent-types.js").Outcome} Outcome */
-/** @typedef {import("./agent-types.js").RunOutcome} RunOutcome */
+/** @typedef {import("../client/agent-client.js").AgentEvent} AgentEvent */
+/** @typedef {import("../client/agent-client.js").RunRequest} RunRequest */
+/** @typedef {import("../client/agent-types.js").Outcome} Outcome */
+/** @typedef {import("../client/agent-types.js").RunOutcome} RunOutcome */
 
 /**
  * What can be done with a turn that has ended; what is left out is not offered.

@@ -5,7 +5,7 @@
  */
 
 import { library } from "./libraries.js";
-import { math } from "./math.js";
+import { math } from "./markdown-math.js";
 
 /** @typedef {{type: string, raw: string, [more: string]: any}} Token */
 /** @typedef {Record<string, unknown>} Links what `[name]: url` defines */

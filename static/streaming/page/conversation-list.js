@@ -1,14 +1,14 @@
 /** The organization's conversations beside the chat: to search, open and delete. */
 
-import { linkTo } from "./address.js";
-import { ago } from "./ago.js";
+import { linkTo } from "./page-url.js";
+import { ago } from "./relative-time.js";
 import { byId, element } from "./dom.js";
 import { count } from "./format.js";
 import { icon } from "./icons.js";
-import { reallyDelete } from "./question.js";
+import { reallyDelete } from "./delete-dialog.js";
 
-/** @typedef {import("./agent-client.js").AgentClient} AgentClient */
-/** @typedef {import("./agent-types.js").ConversationSummary} ConversationSummary */
+/** @typedef {import("../client/agent-client.js").AgentClient} AgentClient */
+/** @typedef {import("../client/agent-types.js").ConversationSummary} ConversationSummary */
 /** @typedef {import("./settings.js").Settings} Settings */
 
 /**

@@ -1,7 +1,7 @@
 /** Light or dark: as the system, or as a person chose. */
 
 import { byId } from "./dom.js";
-import { remember } from "./memory.js";
+import { remember } from "./browser-storage.js";
 
 const root = document.documentElement;
 

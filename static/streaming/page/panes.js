@@ -1,7 +1,7 @@
 /** The panes beside the chat: folded away or not; in a narrow window, drawers above it. */
 
 import { byId } from "./dom.js";
-import { recall, remember } from "./memory.js";
+import { recall, remember } from "./browser-storage.js";
 
 const root = document.documentElement;
 

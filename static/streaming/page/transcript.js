@@ -1,13 +1,13 @@
 /** The conversation on the page: its turns, and the view that follows their end. */
 
 import { EndFollower } from "./end-follower.js";
-import { atFrameEnd } from "./frames.js";
-import { Turn } from "./turn.js";
+import { atFrameEnd } from "./animation-frames.js";
+import { Turn } from "./exchange.js";
 
-/** @typedef {import("./agent-client.js").RunRequest} RunRequest */
-/** @typedef {import("./agent-types.js").Conversation} Conversation */
-/** @typedef {import("./agent-types.js").Message} Message */
-/** @typedef {import("./turn.js").TurnCommands} TurnCommands */
+/** @typedef {import("../client/agent-client.js").RunRequest} RunRequest */
+/** @typedef {import("../client/agent-types.js").Conversation} Conversation */
+/** @typedef {import("../client/agent-types.js").Message} Message */
+/** @typedef {import("./exchange.js").TurnCommands} TurnCommands */
 
 /** @param {Message} message */
 export function textOf({ parts }) {

@@ -1,7 +1,7 @@
 /** The demo page: wires what a person does to the chat, and the chat to what is shown. */
 
-import { go, here, rename } from "./address.js";
-import { AgentClient } from "./agent-client.js";
+import { go, here, rename } from "./page-url.js";
+import { AgentClient } from "../client/agent-client.js";
 import { showAgent } from "./agent-info.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
@@ -16,7 +16,7 @@ import { Status } from "./status.js";
 import { switchTheme } from "./theme.js";
 import { Transcript } from "./transcript.js";
 
-/** @typedef {import("./turn.js").Turn} Turn */
+/** @typedef {import("./exchange.js").Turn} Turn */
 
 const API = new URL("api/v1/agent/", document.baseURI);
 /** As much of a prompt as the server keeps for a title. */

@@ -1,7 +1,7 @@
 /** Plain text that grows: one text node, appended to at most once per animation frame. */
 
 import { element } from "./dom.js";
-import { onNextFrame } from "./frames.js";
+import { onNextFrame } from "./animation-frames.js";
 
 export class StreamedText {
   element;

@@ -11,10 +11,10 @@ import { EndFollower } from "./end-follower.js";
 import { entryOf } from "./event-entry.js";
 import { EventFilter } from "./event-filter.js";
 import { count, number } from "./format.js";
-import { atFrameEnd, onNextFrame } from "./frames.js";
+import { atFrameEnd, onNextFrame } from "./animation-frames.js";
 import { icon } from "./icons.js";
 
-/** @typedef {import("./agent-client.js").AgentEvent} AgentEvent */
+/** @typedef {import("../client/agent-client.js").AgentEvent} AgentEvent */
 /** @typedef {{event: AgentEvent, ms: number}} Arrival */
 
 /** Older events leave the list. */

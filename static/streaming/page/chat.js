@@ -2,18 +2,18 @@
 
 import { textOf } from "./transcript.js";
 
-/** @typedef {import("./agent-client.js").AgentClient} AgentClient */
-/** @typedef {import("./agent-client.js").AgentEvent} AgentEvent */
-/** @typedef {import("./agent-client.js").AgentStream} AgentStream */
-/** @typedef {import("./agent-client.js").Conversation} Conversation */
-/** @typedef {import("./agent-client.js").StreamOptions} StreamOptions */
-/** @typedef {import("./agent-client.js").StreamStatus} StreamStatus */
+/** @typedef {import("../client/agent-client.js").AgentClient} AgentClient */
+/** @typedef {import("../client/agent-client.js").AgentEvent} AgentEvent */
+/** @typedef {import("../client/agent-client.js").AgentStream} AgentStream */
+/** @typedef {import("../client/agent-client.js").Conversation} Conversation */
+/** @typedef {import("../client/agent-client.js").StreamOptions} StreamOptions */
+/** @typedef {import("../client/agent-client.js").StreamStatus} StreamStatus */
 /** @typedef {import("./composer.js").Composer} Composer */
 /** @typedef {import("./inspector.js").Inspector} Inspector */
 /** @typedef {import("./settings.js").Settings} Settings */
 /** @typedef {import("./status.js").Status} Status */
 /** @typedef {import("./transcript.js").Transcript} Transcript */
-/** @typedef {import("./turn.js").Turn} Turn */
+/** @typedef {import("./exchange.js").Turn} Turn */
 
 /**
  * A run as the page follows it.

@@ -9,7 +9,7 @@ import { byId } from "./dom.js";
  *   | "completed" | "stopped" | "error"} State
  */
 /** @typedef {"ready" | "draining" | "unready" | "offline"} ServerState */
-/** @typedef {import("./agent-client.js").AgentError} AgentError */
+/** @typedef {import("../client/agent-client.js").AgentError} AgentError */
 
 /** @type {Record<State, string>} */
 const LABELS = {

@@ -2,7 +2,7 @@
 
 import { byId } from "./dom.js";
 
-/** @typedef {import("./agent-client.js").AgentClient} AgentClient */
+/** @typedef {import("../client/agent-client.js").AgentClient} AgentClient */
 
 const DEMO_NOTICE =
   "The built-in demo model answers: offline and by rules. " +

@@ -3,7 +3,7 @@
 import { EventLog } from "./event-log.js";
 import { RunMeters } from "./run-meters.js";
 
-/** @typedef {import("./agent-client.js").AgentEvent} AgentEvent */
+/** @typedef {import("../client/agent-client.js").AgentEvent} AgentEvent */
 
 export class Inspector {
   #log;
