@@ -6,11 +6,11 @@
  *       if (event.type === "content") show(event.data.content);
  *     }
  *
- * A stream outlives its connections: after a lost network, a restart of the server or a
- * laptop's sleep it goes on where it was, with no event lost and none twice.
+ * A stream outlives its connections: after a network failure, a restart of the server or a
+ * laptop's sleep it resumes after the last event, without losing or repeating one.
  */
 
-import { AgentHttp, cancelRun, runPath, unexpectedAnswer } from "./agent-http.js";
+import { AgentHttp, cancelRun, runPath, unexpectedResponse } from "./agent-http.js";
 import { AgentStream } from "./agent-stream.js";
 
 export { AgentError } from "./agent-http.js";
@@ -19,7 +19,7 @@ export { AgentStream };
 /** @typedef {import("./agent-types.js").AgentEvent} AgentEvent */
 /** @typedef {import("./agent-types.js").EventType} EventType */
 /** @typedef {import("./agent-types.js").RunRequest} RunRequest */
-/** @typedef {import("./agent-types.js").RunAnswer} RunAnswer */
+/** @typedef {import("./agent-types.js").RunResult} RunResult */
 /** @typedef {import("./agent-types.js").RunState} RunState */
 /** @typedef {import("./agent-types.js").AgentMetadata} AgentMetadata */
 /** @typedef {import("./agent-types.js").Conversation} Conversation */
@@ -46,8 +46,8 @@ export class AgentClient {
    * @param {object} [options]
    * @param {string | URL} [options.baseUrl] of the API; in Node it must be absolute
    * @param {import("./agent-http.js").HeadersOption} [options.headers] sent with each
-   *   request; a function is asked each time, so that a token can be renewed
-   * @param {string} [options.orgId] the organization, where a call names none
+   *   request; a function is called for each request, so that a token can be renewed
+   * @param {string} [options.orgId] the organization of calls that name none
    */
   constructor({ baseUrl = "/api/v1/agent/", headers = {}, orgId } = {}) {
     this.#http = new AgentHttp(baseUrl, headers);
@@ -58,8 +58,8 @@ export class AgentClient {
   /**
    * Start a run and follow its events up to `done`.
    *
-   * The request goes out at once, and again if its answer never comes: an
-   * `Idempotency-Key` sees to it that one run is started, however often it is sent.
+   * The request is sent immediately, and repeated if the response never arrives. Its
+   * `Idempotency-Key` makes the server start one run, however often it is sent.
    *
    * @param {RunRequest} request
    * @param {StreamOptions & {idempotencyKey?: string}} [options]
@@ -72,8 +72,8 @@ export class AgentClient {
   }
 
   /**
-   * Follow a run that was started before, by whomever: all its events, or those after a
-   * number or an event's id. Ends without any when there is nothing left.
+   * Follow an existing run, started by any client: all its events, or those after a
+   * number or an event's id. The stream ends without events if none remain.
    *
    * @param {string} runId
    * @param {StreamOptions & {after?: number | string, events?: EventType[], orgId?: string}}
@@ -86,11 +86,11 @@ export class AgentClient {
   }
 
   /**
-   * Run to the end, for one answer.
+   * Run to the end and return the result.
    *
    * @param {RunRequest} request
    * @param {{signal?: AbortSignal, idempotencyKey?: string}} [options]
-   * @returns {Promise<RunAnswer>}
+   * @returns {Promise<RunResult>}
    */
   run(request, { signal, idempotencyKey } = {}) {
     const body = { ...request, org_id: request.org_id ?? this.#orgId };
@@ -100,7 +100,7 @@ export class AgentClient {
   }
 
   /**
-   * What the agent is and can do.
+   * Return the agent's name, model, tools, event types and limits.
    *
    * @param {CallOptions} [options]
    * @returns {Promise<AgentMetadata>}
@@ -110,7 +110,7 @@ export class AgentClient {
   }
 
   /**
-   * A run as it stands.
+   * Return the current state of a run.
    *
    * @param {string} runId
    * @param {CallOptions} [options]
@@ -121,7 +121,7 @@ export class AgentClient {
   }
 
   /**
-   * Stop a run for good, at the provider too.
+   * Cancel a run, at the provider too.
    *
    * @param {string} runId
    * @param {{orgId?: string}} [options]
@@ -132,15 +132,15 @@ export class AgentClient {
   }
 
   /**
-   * Whether the server can take a run, and what it lacks if not.
+   * Return the server's readiness, with the state of each dependency.
    *
    * @param {CallOptions} [options]
    * @returns {Promise<Readiness>}
    */
   async ready({ signal } = {}) {
-    const answer = await this.#http.json("../../../ready", { signal, allow: [503] });
-    if (!answer.checks) throw unexpectedAnswer(503); // a proxy's, not the server's
-    return answer;
+    const readiness = await this.#http.json("../../../ready", { signal, allow: [503] });
+    if (!readiness.checks) throw unexpectedResponse(503); // from a proxy, not from the server
+    return readiness;
   }
 }
 
@@ -158,7 +158,7 @@ class Conversations {
   }
 
   /**
-   * A page of them, newest first; `cursor` is the `next_cursor` of the page before.
+   * Return a page of conversations, newest first; `cursor` is the previous page's `next_cursor`.
    *
    * @param {CallOptions & {limit?: number, cursor?: string, search?: string}} [options]
    * @returns {Promise<ConversationPage>}
@@ -169,7 +169,7 @@ class Conversations {
   }
 
   /**
-   * One, with its messages.
+   * Return one conversation with its messages.
    *
    * @param {string} id
    * @param {CallOptions} [options]
@@ -180,7 +180,7 @@ class Conversations {
   }
 
   /**
-   * Forget one: its messages, its runs and their events.
+   * Delete a conversation: its messages, its runs and their events.
    *
    * @param {string} id
    * @param {CallOptions} [options]
@@ -195,7 +195,7 @@ function pathOf(id) {
   return `conversations/${encodeURIComponent(id)}`;
 }
 
-/** A key that nobody else has. Pages without HTTPS lack `randomUUID`. */
+/** Return a random unique key. Pages without HTTPS lack `randomUUID`. */
 function newKey() {
   if (crypto.randomUUID) return crypto.randomUUID();
   const bytes = crypto.getRandomValues(new Uint8Array(16));

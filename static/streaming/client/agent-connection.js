@@ -1,72 +1,72 @@
-/** One connection of a stream, and how long to wait for the next. */
+/** One connection of a stream, and the delay before the next one. */
 
-import { connectionLost, unexpectedAnswer } from "./agent-http.js";
+import { connectionLost, unexpectedResponse } from "./agent-http.js";
 import { EventStreamParser } from "./sse.js";
 
-/** How often a connection is checked while it is silent. */
+/** Checks of a silent connection within its timeout. */
 const CHECKS = 10;
 const MIN_RETRY_MS = 100;
-/** No wait is longer, unless the server asks for it. */
+/** The longest delay, unless the server asks for a longer one. */
 const MAX_RETRY_MS = 30_000;
 
-/** An event stream that is read piece by piece, until it ends, dies or is closed. */
+/** An event stream that is read chunk by chunk until it ends, fails or is closed. */
 export class Connection {
-  /** It was closed from this side. */
+  /** Closed by the client. */
   closed = false;
-  /** More came than a greeting. */
-  proven = false;
+  /** More than the first chunk, which holds `connected`, has arrived. */
+  established = false;
 
   #parser = new EventStreamParser();
   #controller = new AbortController();
   /** @type {ReadableStreamDefaultReader<Uint8Array> | undefined} */
   #reader;
-  #pieces = 0;
+  #chunks = 0;
   #silenceMs;
   #check;
-  /** Since when something is waited for; 0 while nobody listens. */
-  #since = 0;
+  /** Start of the current wait for the server, in ms; 0 outside of a wait. */
+  #waitingSince = 0;
 
-  /** @param {number} silenceMs without a byte, after which it counts as dead */
+  /** @param {number} silenceMs time without a byte, after which the connection has failed */
   constructor(silenceMs) {
     this.#silenceMs = silenceMs;
     this.#check = setInterval(() => this.#checkSilence(), silenceMs / CHECKS);
   }
 
-  /** What the server asked to wait before a next connection. */
+  /** The server's `retry:` value, in ms: the delay before the next connection. */
   get retryMs() {
     return this.#parser.retry;
   }
 
   /**
    * @param {(signal: AbortSignal) => Promise<Response>} send
-   * @returns {Promise<Response>} an event stream, or a 204: there is nothing to read
+   * @returns {Promise<Response>} an event stream, or a 204: no events remain
    */
   async open(send) {
-    const response = await this.#awaited(send(this.#controller.signal));
+    const response = await this.#await(send(this.#controller.signal));
     if (response.status === 204) return response;
     const type = response.headers.get("Content-Type") ?? "";
-    if (!type.startsWith("text/event-stream")) throw unexpectedAnswer(response.status);
+    if (!type.startsWith("text/event-stream")) throw unexpectedResponse(response.status);
     if (!response.body) throw connectionLost();
     this.#reader = response.body.getReader();
     return response;
   }
 
-  /** The events that the next piece completes, often none. */
+  /** Return the events that the next chunk completes, often none. */
   async read() {
     if (!this.#reader) throw connectionLost();
-    const { value } = await this.#awaited(this.#reader.read());
+    const { value } = await this.#await(this.#reader.read());
     if (!value) throw connectionLost();
-    this.proven = ++this.#pieces > 1;
+    this.established = ++this.#chunks > 1;
     return this.#parser.push(value);
   }
 
-  /** Close it, whatever is under way. */
+  /** Close the connection and abort any read. */
   close() {
     this.closed = true;
     this.#stop();
   }
 
-  /** Let it end by itself, so that the browser can use it for the next request. */
+  /** Read to the end, so that the browser can reuse the connection for the next request. */
   async finish() {
     await this.read().catch(() => {});
     this.close();
@@ -74,26 +74,26 @@ export class Connection {
 
   /**
    * @template T
-   * @param {Promise<T>} coming
+   * @param {Promise<T>} promise
    */
-  async #awaited(coming) {
+  async #await(promise) {
     const { signal } = this.#controller;
-    this.#since = Date.now();
+    this.#waitingSince = Date.now();
     try {
-      return await coming;
+      return await promise;
     } catch (cause) {
-      // Engines do not agree on what an aborted read throws.
+      // JavaScript engines throw different errors for an aborted read.
       if (signal.aborted) throw signal.reason;
       throw this.#reader ? connectionLost(cause) : cause;
     } finally {
-      this.#since = 0;
+      this.#waitingSince = 0;
     }
   }
 
-  // A clock that is looked at often, and not one long timer: timers stand still while a
-  // laptop sleeps, which a connection rarely survives.
+  // Compares the clock at short intervals instead of setting one long timer: timers stop
+  // while a laptop sleeps, and connections rarely survive that.
   #checkSilence() {
-    if (!this.#since || Date.now() - this.#since < this.#silenceMs) return;
+    if (!this.#waitingSince || Date.now() - this.#waitingSince < this.#silenceMs) return;
     this.#stop(connectionLost());
   }
 
@@ -105,30 +105,30 @@ export class Connection {
 }
 
 /**
- * Milliseconds to wait before a try: twice as long each time, and by chance shorter, so
- * that not all clients come back at once to a server that was away.
+ * Return the delay before an attempt, in ms: exponential backoff with jitter, so that
+ * clients do not all reconnect at the same moment after an outage.
  *
- * @param {number} attempt the first is 1
+ * @param {number} attempt counted from 1
  * @param {number} baseMs
- * @param {number} [retryAfter] seconds that the server asked for
+ * @param {number} [retryAfter] the server's `Retry-After`, in seconds
  */
 export function delayMs(attempt, baseMs, retryAfter = 0) {
-  // A browser that says it is offline may be wrong: look, but rarely.
+  // `onLine` can be wrong: still retry while offline, but rarely.
   const offline = globalThis.navigator?.onLine === false;
   const doubled = Math.max(baseMs, MIN_RETRY_MS) * 2 ** (attempt - 1);
   const longest = offline ? MAX_RETRY_MS : Math.min(doubled, MAX_RETRY_MS);
-  const chance = Math.random();
-  const asked = retryAfter && retryAfter * 1000 + baseMs * chance;
-  return Math.max((longest * (1 + chance)) / 2, asked);
+  const jitter = Math.random();
+  const requested = retryAfter && retryAfter * 1000 + baseMs * jitter;
+  return Math.max((longest * (1 + jitter)) / 2, requested);
 }
 
-/** Waits that can be ended early, all at once. */
+/** A set of waits that can be ended early, all at once. */
 export class Waits {
   /** @type {Set<() => void>} */
   #ends = new Set();
 
   /**
-   * @param {number} [ms] until `end` when left out
+   * @param {number} [ms] until `end` is called if omitted
    * @returns {Promise<void>}
    */
   async wait(ms) {

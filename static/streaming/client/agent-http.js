@@ -1,4 +1,4 @@
-/** HTTP to the agent's API: URLs, headers, and every failure as an `AgentError`. */
+/** HTTP requests to the agent's API: URLs, headers, and each failure as an `AgentError`. */
 
 /** @typedef {Record<string, string>} HeaderValues */
 /** @typedef {HeaderValues | (() => HeaderValues | Promise<HeaderValues>)} HeadersOption */
@@ -10,46 +10,46 @@
  */
 
 const RETRYABLE_STATUSES = [408, 425, 429, 502, 503, 504];
-/** Asking again helps with these, as soon as the other run has ended. */
+/** Retryable once the conversation's active run has ended. */
 const RETRYABLE_CODES = ["conversation_busy"];
-/** The provider's lasting refusals, which come as 502 too. */
+/** Permanent provider failures, which also have status 502. */
 const FINAL_CODES = ["provider_error", "provider_refused_key"];
 
 /**
- * What the server, or the way to it, answered instead of what was asked for.
+ * A failed request.
  *
- * Its `code` is the server's own, or one of the way: `unreachable` (no answer),
- * `connection_lost` (an answer that broke off), `unexpected_answer` (one that is not
+ * Its `code` comes from the server or from the client: `unreachable` (no response),
+ * `connection_lost` (the response broke off), `unexpected_answer` (the response is not
  * from this API).
  */
 export class AgentError extends Error {
   name = "AgentError";
 
   /**
-   * @param {string} message a sentence for people
-   * @param {object} about
-   * @param {string} about.code a word for programs
-   * @param {number} [about.status] the HTTP status, 0 when there was no answer
-   * @param {FieldError[]} [about.details] the fields at fault
-   * @param {string} [about.runId] the run that is in the way
-   * @param {boolean} [about.retryable] whether the same request may succeed later
-   * @param {number} [about.retryAfter] seconds that the server asks to wait
-   * @param {unknown} [about.cause]
+   * @param {string} message a sentence to show to users
+   * @param {object} properties
+   * @param {string} properties.code a code for programs
+   * @param {number} [properties.status] the HTTP status, 0 without a response
+   * @param {FieldError[]} [properties.details] the invalid fields
+   * @param {string} [properties.runId] the run that occupies the conversation
+   * @param {boolean} [properties.retryable] true if the same request may succeed later
+   * @param {number} [properties.retryAfter] the server's `Retry-After`, in seconds
+   * @param {unknown} [properties.cause]
    */
-  constructor(message, about) {
-    super(message, { cause: about.cause });
-    this.code = about.code;
-    this.status = about.status ?? 0;
-    this.details = about.details ?? [];
-    this.runId = about.runId ?? "";
-    this.retryable = about.retryable ?? false;
-    this.retryAfter = about.retryAfter;
+  constructor(message, properties) {
+    super(message, { cause: properties.cause });
+    this.code = properties.code;
+    this.status = properties.status ?? 0;
+    this.details = properties.details ?? [];
+    this.runId = properties.runId ?? "";
+    this.retryable = properties.retryable ?? false;
+    this.retryAfter = properties.retryAfter;
   }
 }
 
 /** @param {unknown} [cause] */
 export function connectionLost(cause) {
-  const message = "The connection broke before the answer ended.";
+  const message = "The connection closed before the response ended.";
   return new AgentError(message, { code: "connection_lost", retryable: true, cause });
 }
 
@@ -57,12 +57,12 @@ export function connectionLost(cause) {
  * @param {number} status
  * @param {unknown} [cause]
  */
-export function unexpectedAnswer(status, cause) {
-  const message = "What answered does not speak this API.";
+export function unexpectedResponse(status, cause) {
+  const message = "The response is not from this API.";
   return new AgentError(message, { code: "unexpected_answer", status, cause });
 }
 
-/** The way to one server. */
+/** A sender of requests to one server. */
 export class AgentHttp {
   #base;
   #headers;
@@ -79,7 +79,7 @@ export class AgentHttp {
   }
 
   /**
-   * A JSON answer.
+   * Send a request and return the JSON of the response.
    *
    * @param {string} path
    * @param {RequestOptions} [options]
@@ -93,12 +93,12 @@ export class AgentHttp {
     try {
       return JSON.parse(text);
     } catch (cause) {
-      throw unexpectedAnswer(response.status, cause);
+      throw unexpectedResponse(response.status, cause);
     }
   }
 
   /**
-   * Any answer that is no error.
+   * Send a request and return the response, unless it is an error.
    *
    * @typedef {object} RequestOptions
    * @property {string} [method]
@@ -106,8 +106,8 @@ export class AgentHttp {
    * @property {unknown} [body] sent as JSON
    * @property {HeaderValues} [headers]
    * @property {AbortSignal} [signal]
-   * @property {boolean} [keepalive] outlive the page
-   * @property {number[]} [allow] statuses that are no errors here
+   * @property {boolean} [keepalive] continue after the page is closed
+   * @property {number[]} [allow] error statuses to accept
    *
    * @param {string} path
    * @param {RequestOptions} [options]
@@ -129,29 +129,30 @@ export class AgentHttp {
    * @param {unknown} body
    */
   async #fetch(url, init, body) {
-    const own = typeof this.#headers === "function" ? reach(this.#headers) : this.#headers;
-    const headers = { ...(await own), ...init.headers };
+    const own = this.#headers;
+    const common = typeof own === "function" ? await mapNetworkErrors(own) : own;
+    const headers = { ...common, ...init.headers };
     if (body !== undefined) {
       headers["Content-Type"] = "application/json";
       init.body = JSON.stringify(body);
     }
-    // A header that cannot be sent is a mistake that is told here, not a lost network.
+    // An invalid header throws here, so that it is not mistaken for a network failure.
     const request = new Request(url, { ...init, headers });
-    return reach(() => fetch(request));
+    return mapNetworkErrors(() => fetch(request));
   }
 }
 
 /**
- * What came of asking over the network.
+ * Call `send`, and throw network failures as `AgentError`.
  *
  * @template T
- * @param {() => T | Promise<T>} ask
+ * @param {() => T | Promise<T>} send
  */
-async function reach(ask) {
+async function mapNetworkErrors(send) {
   try {
-    return await ask();
+    return await send();
   } catch (cause) {
-    // This is what `fetch` throws when the network fails.
+    // `fetch` throws a TypeError if the network fails.
     if (!(cause instanceof TypeError)) throw cause;
     const message = "The server cannot be reached.";
     throw new AgentError(message, { code: "unreachable", retryable: true, cause });
@@ -177,7 +178,7 @@ async function errorOf(response) {
 }
 
 /**
- * `Retry-After` is a number of seconds or a date.
+ * Return the seconds of a `Retry-After`, which is a number of seconds or a date.
  *
  * @param {string | null} value
  */
@@ -193,7 +194,7 @@ export function runPath(runId) {
 }
 
 /**
- * Stop a run for good.
+ * Cancel a run.
  *
  * @param {AgentHttp} http
  * @param {string} runId

@@ -1,14 +1,14 @@
-/** A run's events as one unbroken stream, over as many connections as it takes. */
+/** A run's events as one continuous stream over any number of connections. */
 
 /** @import { AgentEvent, EventType, RunRequest, RunState } from "./agent-types.js" */
 /** @import { StreamOptions, StreamState } from "./agent-types.js" */
 /** @import { ServerSentEvent } from "./sse.js" */
 
 import { Connection, Waits, delayMs } from "./agent-connection.js";
-import { AgentError, AgentHttp, cancelRun, runPath, unexpectedAnswer } from "./agent-http.js";
+import { AgentError, AgentHttp, cancelRun, runPath, unexpectedResponse } from "./agent-http.js";
 
 /**
- * What to follow: a run that `request` starts, or one that is known.
+ * The run to follow: `request` starts a new one, `runId` names an existing one.
  *
  * @typedef {object} Target
  * @property {RunRequest} [request]
@@ -20,15 +20,15 @@ import { AgentError, AgentHttp, cancelRun, runPath, unexpectedAnswer } from "./a
  */
 
 const SILENCE_MS = 45_000;
-/** Until the server says what it prefers. */
+/** Default until the server sends `retry:`. */
 const RETRY_MS = 1000;
 
 /**
  * The events of a run: `for await (const event of stream)`.
  *
- * It begins at once, goes on over lost connections by itself, and ends after `done`.
- * Whoever leaves the loop closes the connection and no more: the run goes on until it
- * is cancelled, and can be followed again.
+ * The stream begins immediately, resumes after lost connections, and ends after `done`.
+ * Leaving the loop only closes the connection: the run continues until it is cancelled,
+ * and can be followed again.
  *
  * @implements {AsyncIterable<AgentEvent>}
  */
@@ -42,20 +42,20 @@ export class AgentStream {
   #orgId;
   #conversationId;
   #lastNumber;
-  /** The id that the next event inherits, if it has none of its own. */
-  #numberedId = "";
+  /** The id that the next event inherits if it has none of its own. */
+  #inheritedId = "";
   #attempt = 0;
   /** @type {number | undefined} */
   #retryAt;
   /** @type {AgentError | undefined} */
   #error;
   #retryMs = RETRY_MS;
-  #left = false;
+  #abandoned = false;
   /** @type {Connection | undefined} */
   #connection;
   /** @type {Promise<RunState | undefined> | undefined} */
   #cancelling;
-  #stopListening = new AbortController();
+  #listeners = new AbortController();
   #waits = new Waits();
   #onRunKnown = () => {};
   /** @type {Promise<void>} */
@@ -76,19 +76,19 @@ export class AgentStream {
     this.#orgId = target.orgId ?? "default";
     this.#conversationId = target.request?.conversation_id ?? "";
     this.#lastNumber = target.after ?? 0;
-    if (target.runId) this.#learnRun(target.runId);
-    this.#listen();
-    this.#tell();
-    // Begin now, and not when somebody begins to read.
+    if (target.runId) this.#setRunId(target.runId);
+    this.#addListeners();
+    this.#notify();
+    // Connect now instead of at the first read.
     this.#first = this.#events.next();
-    this.#first.catch(() => {}); // told to the reader
+    this.#first.catch(() => {}); // the first read throws it
   }
 
   get state() {
     return this.#state;
   }
 
-  /** "" until the server has told. */
+  /** "" until the server has sent it. */
   get runId() {
     return this.#runId;
   }
@@ -97,12 +97,12 @@ export class AgentStream {
     return this.#orgId;
   }
 
-  /** "" until the server has told. */
+  /** "" until the server has sent it. */
   get conversationId() {
     return this.#conversationId;
   }
 
-  /** The id of the last event that was given out: what to resume after; "" before. */
+  /** The id of the last event that the loop received, to resume after it; "" before the first. */
   get lastEventId() {
     return this.#lastNumber ? `${this.#runId}:${this.#lastNumber}` : "";
   }
@@ -116,20 +116,20 @@ export class AgentStream {
         return next;
       },
       return: () => {
-        this.#leave();
+        this.#abandon();
         return this.#events.return();
       },
     };
   }
 
-  /** Close the connection; the run goes on. */
+  /** Close the connection; the run continues. */
   pause() {
     if (this.#state === "ended" || this.#state === "paused") return;
     this.#setState("paused");
     this.#interrupt();
   }
 
-  /** Go on after the last event that was given out: nothing is lost. */
+  /** Reconnect and continue after the last received event. */
   resume() {
     if (this.#state !== "paused") return;
     this.#attempt = 0;
@@ -137,17 +137,17 @@ export class AgentStream {
     this.#waits.end();
   }
 
-  /** Do not wait any longer before the next try. */
+  /** End the current wait and reconnect now. */
   retryNow() {
     this.#waits.end();
   }
 
   /**
-   * Stop the run at the server, as soon as it is known there. The stream then ends with
-   * `complete` and `done`, also when it was paused.
+   * Cancel the run at the server, as soon as its id is known. The stream then ends with
+   * `complete` and `done`, even if it was paused.
    *
-   * @returns {Promise<RunState | undefined>} the run, or nothing when none was started
-   * @throws {AgentError} when the server refuses
+   * @returns {Promise<RunState | undefined>} the run, or undefined if none was started
+   * @throws {AgentError} if the server rejects the request
    */
   cancel() {
     this.#cancelling ??= this.#cancel().finally(() => (this.#cancelling = undefined));
@@ -155,7 +155,7 @@ export class AgentStream {
   }
 
   async #cancel() {
-    if (!this.#runId) this.resume(); // only the server's answer tells which run it is
+    if (!this.#runId) this.resume(); // the run's id comes with the server's response
     await this.#runKnown;
     if (!this.#runId) return undefined;
     for (let attempt = 1; ; attempt++) {
@@ -175,22 +175,22 @@ export class AgentStream {
   async *#follow() {
     try {
       for (;;) {
-        while (this.#state === "paused" && !this.#left) await this.#waits.wait();
-        if (this.#left) break;
+        while (this.#state === "paused" && !this.#abandoned) await this.#waits.wait();
+        if (this.#abandoned) break;
         const connection = new Connection(this.#options.silenceMs ?? SILENCE_MS);
         this.#connection = connection;
         try {
           const response = await connection.open((signal) => this.#request(signal));
           if (response.status === 204) return;
-          this.#learnRun(response.headers.get("X-Run-Id"));
+          this.#setRunId(response.headers.get("X-Run-Id"));
           for (;;) {
             for (const sent of await connection.read()) {
               if (connection.closed) break;
-              const event = this.#take(sent);
+              const event = this.#accept(sent);
               if (event) yield event;
               if (this.#state === "ended") return;
             }
-            if (connection.proven) this.#attempt = 0;
+            if (connection.established) this.#attempt = 0;
           }
         } catch (error) {
           if (!connection.closed) await this.#recover(error);
@@ -207,7 +207,7 @@ export class AgentStream {
     const { request, idempotencyKey = "", events } = this.#target;
     /** @type {Record<string, string>} */
     const headers = { Accept: "text/event-stream" };
-    this.#numberedId = "";
+    this.#inheritedId = "";
     if (!this.#runId) {
       headers["Idempotency-Key"] = idempotencyKey;
       return this.#http.send("stream", { method: "POST", body: request, headers, signal });
@@ -218,15 +218,15 @@ export class AgentStream {
   }
 
   /**
-   * The event, unless it was given out before.
+   * Return the event, unless it was received before.
    *
    * @param {ServerSentEvent} sent
    * @returns {AgentEvent | undefined}
    */
-  #take({ event: type, data: text, id }) {
-    // In SSE an event without an id of its own has that of the one before.
-    const ownId = id === this.#numberedId ? "" : id;
-    this.#numberedId = id;
+  #accept({ event: type, data: text, id }) {
+    // In SSE an event without an id inherits the id of the previous event.
+    const ownId = id === this.#inheritedId ? "" : id;
+    this.#inheritedId = id;
     const number = Number(ownId.slice(ownId.lastIndexOf(":") + 1));
     if (number && number <= this.#lastNumber) return undefined;
     if (number) {
@@ -234,14 +234,14 @@ export class AgentStream {
       this.#attempt = 0;
     }
     const event = /** @type {AgentEvent} */ ({ id: ownId, type, data: parse(text) });
-    if (event.type === "connected") this.#greet(event.data.metadata);
+    if (event.type === "connected") this.#onConnected(event.data.metadata);
     if (event.type === "done") this.#finish();
     return event;
   }
 
   /** @param {import("./agent-types.js").Connection} connected */
-  #greet({ run_id, org_id, conversation_id }) {
-    this.#learnRun(run_id);
+  #onConnected({ run_id, org_id, conversation_id }) {
+    this.#setRunId(run_id);
     this.#orgId = org_id;
     this.#conversationId = conversation_id;
     this.#retryMs = this.#connection?.retryMs ?? this.#retryMs;
@@ -249,14 +249,14 @@ export class AgentStream {
   }
 
   /** @param {string | null} id */
-  #learnRun(id) {
+  #setRunId(id) {
     if (!id) return;
     this.#runId = id;
     this.#onRunKnown();
   }
 
   /**
-   * After a failure: wait for the next try, or give up.
+   * Wait before the next attempt, or rethrow the error if no further attempt is allowed.
    *
    * @param {unknown} error
    */
@@ -275,22 +275,22 @@ export class AgentStream {
   /** @param {AgentError} error */
   #mayRetry({ retryable, status }) {
     if (this.#attempt >= (this.#options.maxAttempts ?? Infinity)) return false;
-    // A run goes on whatever ails the server now; one that was refused does not begin.
+    // An existing run survives server errors; a new run that the server rejected never starts.
     return this.#runId ? retryable || status >= 500 : retryable && status !== 409;
   }
 
-  /** End what is under way, a connection or a wait, and see what comes next. */
+  /** Close the connection and end all waits, so that the loop in `#follow` continues. */
   #interrupt() {
     this.#connection?.close();
     this.#waits.end();
   }
 
-  #leave() {
-    this.#left = true;
+  #abandon() {
+    this.#abandoned = true;
     this.#interrupt();
   }
 
-  /** The last event is there: let the connection end by itself. */
+  /** Finish after the last event, leaving the connection open for reuse. */
   #finish() {
     this.#connection?.finish();
     this.#connection = undefined;
@@ -300,23 +300,23 @@ export class AgentStream {
   #end() {
     if (this.#state === "ended") return;
     this.#connection?.close();
-    this.#stopListening.abort();
+    this.#listeners.abort();
     this.#waits.end();
     this.#onRunKnown();
     this.#setState("ended");
   }
 
-  #listen() {
+  #addListeners() {
     const { signal } = this.#options;
-    const until = { signal: this.#stopListening.signal };
-    if (signal?.aborted) this.#leave();
-    signal?.addEventListener("abort", () => this.#leave(), until);
-    globalThis.addEventListener?.("online", () => this.#renew(), until);
-    globalThis.addEventListener?.("offline", () => this.#renew(), until);
+    const until = { signal: this.#listeners.signal };
+    if (signal?.aborted) this.#abandon();
+    signal?.addEventListener("abort", () => this.#abandon(), until);
+    globalThis.addEventListener?.("online", () => this.#reconnect(), until);
+    globalThis.addEventListener?.("offline", () => this.#reconnect(), until);
   }
 
-  /** The network came or went: what was open may be dead without knowing it. */
-  #renew() {
+  /** Reconnect after a network change, which can break a connection without an error. */
+  #reconnect() {
     if (this.#state === "paused" || this.#state === "ended") return;
     this.#setState("reconnecting");
     this.#interrupt();
@@ -330,12 +330,12 @@ export class AgentStream {
     if (state === "streaming" || state === "connecting") this.#error = undefined;
     this.#state = state;
     this.#retryAt = retryAt;
-    this.#tell();
+    this.#notify();
   }
 
-  // In a microtask, so that a listener never runs before `stream()` has returned, and
-  // its mistakes do no harm here.
-  #tell() {
+  // Runs in a microtask, so that a listener is never called before `stream()` has returned
+  // and its exceptions do not interrupt the stream.
+  #notify() {
     const { onState } = this.#options;
     const [attempt, retryAt, error] = [this.#attempt, this.#retryAt, this.#error];
     const status = { state: this.#state, attempt, retryAt, error };
@@ -348,6 +348,6 @@ function parse(data) {
   try {
     return JSON.parse(data);
   } catch (cause) {
-    throw unexpectedAnswer(200, cause);
+    throw unexpectedResponse(200, cause);
   }
 }

@@ -1,29 +1,29 @@
 /**
- * The words of the agent's API, as types: requests, events, answers, streams. Nothing of this
- * is there at run time.
+ * Types of the agent's API: requests, events, responses and streams. The module is empty at
+ * run time.
  *
  * @module
  */
 
 /**
- * What to ask. `org_id` is the client's when left out; without a `conversation_id` a
- * new conversation begins.
+ * A request to start a run. `org_id` defaults to the client's; without `conversation_id`
+ * the server creates a conversation.
  *
  * @typedef {object} RunRequest
  * @property {string} input
  * @property {string} [org_id]
  * @property {string} [conversation_id]
- * @property {Record<string, string>} [context] handed to the tools
+ * @property {Record<string, string>} [context] passed to the tools
  * @property {number} [max_iterations]
- * @property {EventType[]} [events] send only these; the first and the last always come
- * @property {boolean} [background] go on to the end even if nobody listens
+ * @property {EventType[]} [events] the types to send; the first and last are always sent
+ * @property {boolean} [background] continue to the end even without readers
  */
 
 /**
  * @template {string} Type
  * @template Data
  * @typedef {object} EventOf
- * @property {string} id what to resume after; "" for an event that is not in the log
+ * @property {string} id the value to resume after; "" for an event that is not in the log
  * @property {Type} type
  * @property {Data & EventData<Type>} data the event as the server sent it
  */
@@ -46,8 +46,8 @@
 /** @typedef {EventOf<"done", {}>} DoneEvent */
 
 /**
- * What comes out of a run, told apart by `type`. A later server may send types that
- * are not listed here: let them pass.
+ * An event of a run, distinguished by `type`. A newer server may send types that are not
+ * listed here: skip them.
  *
  * @typedef {ConnectedEvent | ThinkingEvent | ContentEvent | ToolCallEvent
  *   | ToolResultEvent | ErrorEvent | CompleteEvent | DoneEvent} AgentEvent
@@ -56,8 +56,8 @@
 /** @typedef {AgentEvent["type"]} EventType */
 
 /**
- * Which run a connection follows. `resumed_after` is there when the connection goes on
- * where an earlier one ended: the number of the last event that was seen.
+ * The run that a connection follows. `resumed_after` is present if the connection resumes
+ * an earlier one: the number of the last event received before.
  *
  * @typedef {object} Connection
  * @property {string} agent
@@ -89,7 +89,7 @@
 /**
  * @typedef {object} Failure
  * @property {string} code
- * @property {boolean} retryable whether the same request may succeed later
+ * @property {boolean} retryable true if the same request may succeed later
  */
 
 /**
@@ -102,7 +102,7 @@
 /** @typedef {"end_turn" | "max_tokens" | "max_iterations" | "refusal" | "cancelled"} StopReason */
 
 /**
- * Tokens; those of the output count the reasoning too.
+ * Token counts; `output_tokens` includes `reasoning_tokens`.
  *
  * @typedef {object} Usage
  * @property {number} input_tokens
@@ -112,7 +112,7 @@
  */
 
 /**
- * What a run did. Its time and its reason to stop are null until it has ended.
+ * Counters of a run. `execution_time_ms` and `stop_reason` are null until it has ended.
  *
  * @typedef {object} ExecutionSummary
  * @property {number} llm_calls
@@ -123,9 +123,9 @@
  */
 
 /**
- * A run that ended well.
+ * A completed run.
  *
- * @typedef {object} RunAnswer
+ * @typedef {object} RunResult
  * @property {string} output
  * @property {string} agent
  * @property {ExecutionSummary} execution_summary
@@ -136,13 +136,13 @@
  */
 
 /**
- * A run at any time of its life; times are ISO 8601 in UTC.
+ * A run in any state; times are ISO 8601 in UTC.
  *
- * @typedef {RunAnswer & RunLife} RunState
+ * @typedef {RunResult & RunDetails} RunState
  */
 
 /**
- * @typedef {object} RunLife
+ * @typedef {object} RunDetails
  * @property {RunStatus} status
  * @property {string} input
  * @property {string} provider
@@ -156,7 +156,7 @@
  */
 
 /**
- * What came of a run, beside the messages that it left.
+ * The outcome of a run, in addition to its messages.
  *
  * @typedef {object} RunOutcome
  * @property {string} run_id
@@ -170,7 +170,7 @@
 /** @typedef {{code: string, message: string}} RunFailure */
 
 /**
- * What the agent is and can do.
+ * The agent's name, model, tools, event types and limits.
  *
  * @typedef {object} AgentMetadata
  * @property {string} name
@@ -189,14 +189,14 @@
 /**
  * @typedef {object} ConversationSummary
  * @property {string} conversation_id
- * @property {string} title the beginning of what was asked first
- * @property {string | null} active_run_id the run under way
+ * @property {string} title the beginning of the first prompt
+ * @property {string | null} active_run_id the active run
  * @property {string} created_at
  * @property {string} updated_at
  */
 
 /**
- * `next_cursor` is null on the last page.
+ * A page of conversations. `next_cursor` is null on the last page.
  *
  * @typedef {object} ConversationPage
  * @property {ConversationSummary[]} conversations
@@ -215,7 +215,7 @@
 /**
  * @typedef {object} Message
  * @property {"user" | "assistant" | "tool"} role
- * @property {MessagePart[]} parts in the order they came
+ * @property {MessagePart[]} parts in the order of arrival
  * @property {string | null} run_id
  * @property {string} created_at
  */
@@ -231,15 +231,15 @@
 /**
  * @typedef {object} Readiness
  * @property {"ready" | "unavailable"} status
- * @property {Record<string, string>} checks each thing that a run needs, with its state
+ * @property {Record<string, string>} checks the state of each dependency
  */
 
 /** @typedef {"connecting" | "streaming" | "paused" | "reconnecting" | "ended"} StreamState */
 
 /**
- * How a stream stands. `attempt` counts the tries since the last sign of life; `error`
- * is why there were any. `retryAt` (ms since the epoch) is there while the next one is
- * waited for.
+ * The status of a stream. `attempt` counts the attempts since the last received event;
+ * `error` is the reason for them. `retryAt` (ms since the epoch) is present during the wait
+ * before the next attempt.
  *
  * @typedef {object} StreamStatus
  * @property {StreamState} state
@@ -250,10 +250,10 @@
 
 /**
  * @typedef {object} StreamOptions
- * @property {AbortSignal} [signal] closes the connection; the run goes on
- * @property {(status: StreamStatus) => void} [onState] is told each change
- * @property {number} [maxAttempts] how often in a row to try in vain; for ever when left out
- * @property {number} [silenceMs] without a byte, after which a connection counts as dead
+ * @property {AbortSignal} [signal] closes the connection; the run continues
+ * @property {(status: StreamStatus) => void} [onState] called after each change
+ * @property {number} [maxAttempts] failed attempts before the stream throws; unlimited if omitted
+ * @property {number} [silenceMs] time without a byte, after which a connection has failed
  */
 
 export {};

@@ -1,13 +1,13 @@
 /**
- * Server-Sent Events out of bytes, by the WHATWG's rules.
+ * A parser of Server-Sent Events that follows the WHATWG specification.
  *
- * Takes any chunking, the three line ends, a byte order mark and characters cut in
- * two. An event that the stream's end cuts off is never given.
+ * It accepts any chunking, all three line endings, a byte order mark, and characters split
+ * between chunks. An event that is cut off by the end of the stream is discarded.
  */
 
 /**
  * @typedef {object} ServerSentEvent
- * @property {string} event its name, "message" when the stream gives none
+ * @property {string} event its name, "message" if the stream names none
  * @property {string} data its lines, joined by LF
  * @property {string} id the last event id as of this event, "" before the first
  */
@@ -15,20 +15,20 @@
 const SPACE = 32;
 
 export class EventStreamParser {
-  /** The last event id seen: what to resume after. */
+  /** The last event id received, to resume after it. */
   lastEventId = "";
-  /** @type {number | undefined} Milliseconds to wait before connecting again. */
+  /** @type {number | undefined} Delay before reconnecting, in ms. */
   retry;
 
   #decoder = new TextDecoder();
-  #unended = "";
+  #partialLine = "";
   #afterCarriageReturn = false;
   #event = "";
   /** @type {string | undefined} */
   #data;
 
   /**
-   * The events that this chunk completes.
+   * Return the events that this chunk completes.
    *
    * @param {Uint8Array} chunk
    */
@@ -37,7 +37,7 @@ export class EventStreamParser {
     const events = [];
     const text = this.#decoder.decode(chunk, { stream: true });
     if (text === "") return events;
-    // A CR ends its line at once; the LF that may follow belongs to it.
+    // A CR ends its line immediately; an LF that follows belongs to the same line ending.
     let start = this.#afterCarriageReturn && text[0] === "\n" ? 1 : 0;
     this.#afterCarriageReturn = text.endsWith("\r");
     let lineFeed = text.indexOf("\n", start);
@@ -50,7 +50,7 @@ export class EventStreamParser {
       if (lineFeed !== -1 && lineFeed < start) lineFeed = text.indexOf("\n", start);
       if (!byFeed) carriageReturn = text.indexOf("\r", start);
     }
-    this.#unended += start ? text.slice(start) : text;
+    this.#partialLine += start ? text.slice(start) : text;
     return events;
   }
 
@@ -61,9 +61,9 @@ export class EventStreamParser {
    * @param {ServerSentEvent[]} events
    */
   #endLine(text, start, end, events) {
-    if (this.#unended !== "") {
-      const line = this.#unended + text.slice(start, end);
-      this.#unended = "";
+    if (this.#partialLine !== "") {
+      const line = this.#partialLine + text.slice(start, end);
+      this.#partialLine = "";
       this.#readField(line, 0, line.length);
     } else if (start !== end) {
       this.#readField(text, start, end);
@@ -78,14 +78,14 @@ export class EventStreamParser {
   }
 
   /**
-   * Read the line from `start` to `end`.
+   * Parse the line from `start` to `end`.
    *
    * @param {string} text
    * @param {number} start
    * @param {number} end
    */
   #readField(text, start, end) {
-    // No name has a line end in it: one that is found ends before `end`.
+    // Field names contain no line ending, so a match at `start` always ends before `end`.
     if (text.startsWith("data:", start)) {
       this.#addData(text.slice(valueAt(text, start + 5), end));
     } else if (text.startsWith("event:", start)) {
@@ -100,7 +100,7 @@ export class EventStreamParser {
     }
   }
 
-  /** A name without a colon has an empty value. @param {string} name */
+  /** Parse a name without a colon, whose value is empty. @param {string} name */
   #readBareName(name) {
     if (name === "data") this.#addData("");
     else if (name === "event") this.#event = "";
@@ -119,7 +119,7 @@ export class EventStreamParser {
 }
 
 /**
- * Where a value begins: one space after the colon is not part of it.
+ * Return the start of a value, skipping one space after the colon.
  *
  * @param {string} text
  * @param {number} start
