@@ -257,7 +257,7 @@ async def test_code_and_answers_can_be_copied(
     await expect(scripted.text.get_by_text("Copied")).to_be_visible()
     assert await clipboard(scripted) == "x = 1\n\ny = 2"
     await scripted.answer.get_by_role("button", name="Copy", exact=True).click()
-    bar = scripted.answer.locator(".turn-bar")
+    bar = scripted.answer.locator(".exchange-bar")
     await expect(bar.get_by_text("Copied")).to_be_visible()
     assert await clipboard(scripted) == source
 

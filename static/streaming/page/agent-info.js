@@ -1,4 +1,4 @@
-/** Who answers here: the agent's name, provider and model at the page's head. */
+/** The agent's name, provider and model at the top of the page. */
 
 import { byId } from "./dom.js";
 
@@ -6,7 +6,7 @@ import { byId } from "./dom.js";
 
 const DEMO_NOTICE =
   "The built-in demo model answers: offline and by rules. " +
-  "To connect a real one, set ANTHROPIC_API_KEY or OPENAI_API_KEY.";
+  "To connect a real model, set ANTHROPIC_API_KEY or OPENAI_API_KEY.";
 
 /** @param {AgentClient} client */
 export async function showAgent(client) {
@@ -16,7 +16,7 @@ export async function showAgent(client) {
     byId("agent-model").textContent = `${provider} · ${model}`;
     showNotice(provider === "demo" ? DEMO_NOTICE : "");
   } catch (/** @type {any} */ error) {
-    showNotice(`Which model answers here is not known. ${error.message}`);
+    showNotice(`The model is unknown. ${error.message}`);
   }
 }
 

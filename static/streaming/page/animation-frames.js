@@ -1,47 +1,47 @@
 /**
- * Work on the page once per animation frame, however often it is asked for: first what
- * writes, then what measures and scrolls, so that the browser lays out once.
+ * A scheduler that runs each task at most once per animation frame: first the tasks that
+ * write to the page, then those that measure and scroll, so that the browser lays out once.
  */
 
 /** @type {Set<() => void>} */
-const writing = new Set();
+const writeTasks = new Set();
 /** @type {Set<() => void>} */
-const showing = new Set();
-let asked = false;
+const measureTasks = new Set();
+let scheduled = false;
 
 /**
- * Write in the next frame.
+ * Run a task that writes to the page in the next frame.
  *
  * @param {() => void} task
  */
 export function onNextFrame(task) {
-  writing.add(task);
-  ask();
+  writeTasks.add(task);
+  schedule();
 }
 
 /**
- * Measure or scroll when all is written: in this frame while it is being written, else in
- * the next one.
+ * Run a task that measures or scrolls after all write tasks: in the current frame if its
+ * write tasks are running, otherwise in the next one.
  *
  * @param {() => void} task
  */
 export function atFrameEnd(task) {
-  showing.add(task);
-  ask();
+  measureTasks.add(task);
+  schedule();
 }
 
-function ask() {
-  if (!asked) requestAnimationFrame(runDue);
-  asked = true;
+function schedule() {
+  if (!scheduled) requestAnimationFrame(runDue);
+  scheduled = true;
 }
 
 function runDue() {
   try {
-    run(writing);
-    run(showing);
+    run(writeTasks);
+    run(measureTasks);
   } finally {
-    asked = false;
-    if (writing.size + showing.size) ask();
+    scheduled = false;
+    if (writeTasks.size + measureTasks.size) schedule();
   }
 }
 

@@ -1,4 +1,4 @@
-/** What the agent did and said, part by part in the order it came. */
+/** The agent's answer: thinking, tool calls and text in the order of arrival. */
 
 import { element } from "./dom.js";
 import { isMarkdownKnown } from "./markdown.js";
@@ -16,19 +16,19 @@ export class Answer {
   #texts = [];
   /** @type {Map<string, ToolCard>} */
   #tools = new Map();
-  /** @type {TextPart | ThinkingFold | undefined} The part that still grows. */
+  /** @type {TextPart | ThinkingFold | undefined} The part that is still growing. */
   #open;
-  /** @type {HTMLElement | undefined} The cards of calls that were made together. */
+  /** @type {HTMLElement | undefined} The cards of parallel calls. */
   #group;
   /** @type {number | undefined} */
   #now;
 
-  /** Its text so far, as the model wrote it. */
+  /** Text so far, as the model wrote it. */
   get text() {
     return this.#texts.map(({ source }) => source).join("\n\n");
   }
 
-  /** @param {number} timestamp of the event that comes now, in ms */
+  /** @param {number} timestamp of the current event, in ms */
   set now(timestamp) {
     this.#now = timestamp;
   }
@@ -69,7 +69,7 @@ export class Answer {
   }
 
   /**
-   * Say what went wrong.
+   * Show an error.
    *
    * @param {string} message
    * @param {string} [code]
@@ -92,7 +92,7 @@ export class Answer {
     this.element.append(part);
   }
 
-  /** Nothing more will come. */
+  /** Close all parts after the last event. */
   close() {
     this.#closeOpen();
     for (const tool of this.#tools.values()) tool.close(this.#now ?? 0);

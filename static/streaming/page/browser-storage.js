@@ -1,31 +1,31 @@
 /**
- * What the page remembers of a person, in this browser or in this tab. A browser that
- * forbids it has a page that forgets.
+ * Values that the page keeps in the browser (`localStorage`) or in the tab
+ * (`sessionStorage`). Where the browser forbids storage, nothing is kept.
  */
 
 const PREFIX = "agent.";
 
 /** @param {string} key */
-export function recall(key) {
+export function load(key) {
   return read(() => localStorage, key);
 }
 
 /**
- * Without a value, forget.
+ * Save a value; an empty one removes the key.
  *
  * @param {string} key
  * @param {string} value
  */
-export function remember(key, value) {
+export function save(key, value) {
   write(() => localStorage, key, value);
 }
 
 /**
- * The same, until the tab is closed.
+ * Load a value that is kept until the tab is closed.
  *
  * @param {string} key
  */
-export function recallInTab(key) {
+export function loadFromTab(key) {
   return read(() => sessionStorage, key);
 }
 
@@ -33,7 +33,7 @@ export function recallInTab(key) {
  * @param {string} key
  * @param {string} value
  */
-export function rememberInTab(key, value) {
+export function saveInTab(key, value) {
   write(() => sessionStorage, key, value);
 }
 
@@ -59,6 +59,6 @@ function write(storage, key, value) {
     if (value) storage().setItem(PREFIX + key, value);
     else storage().removeItem(PREFIX + key);
   } catch {
-    // full or forbidden: then it is not remembered
+    // storage is full or forbidden: the value is not kept
   }
 }

@@ -1,4 +1,4 @@
-/** The conversation that is open: its runs are started, followed, paused and stopped here. */
+/** The open conversation: starts, follows, pauses and cancels its runs. */
 
 import { textOf } from "./transcript.js";
 
@@ -13,21 +13,21 @@ import { textOf } from "./transcript.js";
 /** @typedef {import("./settings.js").Settings} Settings */
 /** @typedef {import("./status.js").Status} Status */
 /** @typedef {import("./transcript.js").Transcript} Transcript */
-/** @typedef {import("./exchange.js").Turn} Turn */
+/** @typedef {import("./exchange.js").Exchange} Exchange */
 
 /**
- * A run as the page follows it.
+ * A run that the page follows.
  *
  * @typedef {object} Followed
- * @property {Turn} turn
+ * @property {Exchange} exchange
  * @property {AgentStream} stream
  * @property {AbortController} connection
- * @property {boolean} past it had ended before it was followed
- * @property {boolean} stopping
+ * @property {boolean} replay the run had ended before it was followed
+ * @property {boolean} cancelling
  */
 
 /**
- * @typedef {object} Parts
+ * @typedef {object} Components
  * @property {AgentClient} client
  * @property {Transcript} transcript
  * @property {Inspector} inspector
@@ -37,108 +37,108 @@ import { textOf } from "./transcript.js";
  */
 
 /**
- * @typedef {object} News
- * @property {(title: string) => void} opened another conversation is shown, or its name known
+ * @typedef {object} ChatCallbacks
+ * @property {(title: string) => void} opened another conversation is shown, or its title is known
  * @property {(runId: string) => void} changed a run began or ended
- * @property {(error: any) => void} refused the server did not let us
+ * @property {(error: any) => void} refused the server rejected a request
  */
 
-const LEFT = "Stopped listening. The server may work on for a while.";
-/** How long a run that nobody waits for may take to be known, so that it can be stopped. */
-const PATIENCE_MS = 10_000;
+const DISCONNECTED = "Disconnected. The server may continue for a while.";
+/** Maximum wait for the cancellation of a run that the page no longer shows. */
+const CANCEL_TIMEOUT_MS = 10_000;
 
 export class Chat {
-  #parts;
-  #news;
+  #components;
+  #callbacks;
   /** @type {Followed | undefined} */
   #current;
   #opening = new AbortController();
-  /** The run that was followed last. */
+  /** The most recently followed run. */
   lastRunId = "";
 
   /**
-   * @param {Parts} parts
-   * @param {News} news
+   * @param {Components} components
+   * @param {ChatCallbacks} callbacks
    */
-  constructor(parts, news) {
-    this.#parts = parts;
-    this.#news = news;
+  constructor(components, callbacks) {
+    this.#components = components;
+    this.#callbacks = callbacks;
   }
 
-  /** Nothing is under way here, nor being read. */
+  /** True if no run is followed and no conversation is being loaded. */
   get idle() {
-    return !this.#current && this.#parts.status.shown !== "loading";
+    return !this.#current && this.#components.status.shown !== "loading";
   }
 
   /** @param {string} prompt */
   start(prompt) {
-    const { client, settings, status, transcript } = this.#parts;
+    const { client, settings, status, transcript } = this.#components;
     this.#opening.abort();
     const request = settings.request(prompt);
     status.show("connecting");
     status.announce("The agent is working.");
-    const turn = transcript.begin(request);
-    return this.#follow(turn, (options) => client.stream(request, options));
+    const exchange = transcript.begin(request);
+    return this.#follow(exchange, (options) => client.stream(request, options));
   }
 
   /**
-   * Show a conversation, and go on with its run under way; without an id, begin a new one.
-   * A run that is under way in the one shown until now goes on without us.
+   * Show a conversation and follow its active run; without an id, begin a new conversation.
+   * A run of the conversation shown before continues at the server.
    *
    * @param {string} conversationId
    */
   async open(conversationId) {
-    const { client, settings } = this.#parts;
+    const { client, settings } = this.#components;
     this.#current?.connection.abort();
     this.#empty(conversationId);
-    if (!conversationId) return this.#news.opened("");
-    this.#parts.status.show("loading");
+    if (!conversationId) return this.#callbacks.opened("");
+    this.#components.status.show("loading");
     const { signal } = (this.#opening = new AbortController());
     try {
       const options = { orgId: settings.orgId, signal };
       const conversation = await client.conversations.get(conversationId, options);
-      this.#news.opened(conversation.title);
-      await this.#recall(conversation);
+      this.#callbacks.opened(conversation.title);
+      await this.#restore(conversation);
     } catch (/** @type {any} */ error) {
-      if (!signal.aborted) this.#explainClosed(error);
+      if (!signal.aborted) this.#showOpenError(error);
     }
   }
 
-  /** Stop the run for good. Asked again, or where the server is silent: do not wait for it. */
+  /** Cancel the run. A second call, or one before the server has responded, only disconnects. */
   stop() {
     const run = this.#current;
     if (!run) return;
-    if (run.stopping || !run.stream.runId) return this.#giveUp(run);
-    run.stopping = true;
-    this.#parts.status.show("streaming", "Stopping…");
+    if (run.cancelling || !run.stream.runId) return this.#disconnect(run);
+    run.cancelling = true;
+    this.#components.status.show("streaming", "Stopping…");
     run.stream.cancel().catch((error) => {
-      if (run === this.#current) this.#explain(error, run);
+      if (run === this.#current) this.#showStreamError(error, run);
     });
   }
 
-  /** Stop listening while the run goes on; or listen again, from where we were. */
+  /** Pause the stream while the run continues, or resume a paused stream. */
   pause() {
     const stream = this.#current?.stream;
     if (stream?.state === "paused") stream.resume();
     else stream?.pause();
   }
 
-  /** Do not wait for the next try. */
+  /** End the wait and reconnect now. */
   retryNow() {
     this.#current?.stream.retryNow();
   }
 
-  /** Begin a new conversation; the run under way is not wanted any more. */
+  /** Begin a new conversation and cancel the current run. */
   clear() {
-    if (this.#current) this.#dismiss(this.#current);
+    if (this.#current) this.#cancelAndLeave(this.#current);
     this.#empty("");
-    this.#parts.composer.focus();
-    this.#news.opened("");
+    this.#components.composer.focus();
+    this.#callbacks.opened("");
   }
 
   /** @param {string} conversationId */
   #empty(conversationId) {
-    const { inspector, settings, status, transcript } = this.#parts;
+    const { inspector, settings, status, transcript } = this.#components;
     this.#opening.abort();
     this.#end();
     settings.conversationId = conversationId;
@@ -148,66 +148,66 @@ export class Chat {
   }
 
   /**
-   * The last run is followed from its first event, also when it has ended: so it looks
-   * as if we had been there.
+   * Show a stored conversation. Its last run is followed from its first event, even if it has
+   * ended, so that it is shown exactly as it was streamed.
    *
    * @param {Conversation} conversation
    */
-  async #recall(conversation) {
+  async #restore(conversation) {
     const { messages, runs, active_run_id } = conversation;
-    const { client, settings, status, transcript } = this.#parts;
+    const { client, settings, status, transcript } = this.#components;
     const runId = active_run_id ?? messages.at(-1)?.run_id;
     const first = messages.findIndex((message) => message.run_id === runId);
-    const asked = messages[first];
-    const said = settings.request("");
-    if (!runId || asked?.role !== "user") {
+    const question = messages[first];
+    const defaults = settings.request("");
+    if (!runId || question?.role !== "user") {
       status.show("ready");
-      return transcript.load(conversation, said);
+      return transcript.load(conversation, defaults);
     }
-    transcript.load({ messages: messages.slice(0, first), runs }, said);
-    const turn = transcript.begin({ ...said, input: textOf(asked) });
+    transcript.load({ messages: messages.slice(0, first), runs }, defaults);
+    const exchange = transcript.begin({ ...defaults, input: textOf(question) });
     const { events, orgId } = settings;
-    const begin = (/** @type {StreamOptions} */ options) =>
+    const open = (/** @type {StreamOptions} */ options) =>
       client.follow(runId, { ...options, events, orgId });
-    const came = await this.#follow(turn, begin, !active_run_id);
-    if (!came && this.#current === undefined) transcript.load(conversation, said);
+    const received = await this.#follow(exchange, open, !active_run_id);
+    if (!received && this.#current === undefined) transcript.load(conversation, defaults);
   }
 
   /**
-   * @param {Turn} turn
-   * @param {(options: StreamOptions) => AgentStream} begin
-   * @param {boolean} [past]
-   * @returns {Promise<boolean>} whether anything came
+   * @param {Exchange} exchange
+   * @param {(options: StreamOptions) => AgentStream} open
+   * @param {boolean} [replay]
+   * @returns {Promise<boolean>} true if any event was received
    */
-  async #follow(turn, begin, past = false) {
+  async #follow(exchange, open, replay = false) {
     const connection = new AbortController();
     const onState = (/** @type {StreamStatus} */ status) => this.#onState(run, status);
-    const stream = begin({ signal: connection.signal, onState });
+    const stream = open({ signal: connection.signal, onState });
     /** @type {Followed} */
-    const run = { turn, stream, connection, past, stopping: false };
+    const run = { exchange, stream, connection, replay, cancelling: false };
     this.#current = run;
-    if (!past) this.#parts.composer.phase = "running";
-    this.#parts.inspector.begin();
-    let came = false;
+    if (!replay) this.#components.composer.phase = "running";
+    this.#components.inspector.begin();
+    let received = false;
     try {
       for await (const event of stream) {
         if (run !== this.#current) break;
         this.#show(event, run);
-        came = true;
+        received = true;
       }
     } catch (error) {
-      if (run === this.#current) this.#explain(error, run);
+      if (run === this.#current) this.#showStreamError(error, run);
     }
-    turn.close();
+    exchange.close();
     if (run === this.#current) this.#end();
-    return came;
+    return received;
   }
 
   #end() {
-    this.#parts.inspector.end();
+    this.#components.inspector.end();
     this.#current = undefined;
-    this.#parts.composer.phase = "idle";
-    if (this.#parts.status.underWay) this.#parts.status.show("ready");
+    this.#components.composer.phase = "idle";
+    if (this.#components.status.isActive) this.#components.status.show("ready");
   }
 
   /**
@@ -216,89 +216,89 @@ export class Chat {
    */
   #onState(run, { state, retryAt, error }) {
     if (run !== this.#current || state === "ended") return;
-    const { composer, status } = this.#parts;
-    if (!run.past) composer.phase = state === "paused" ? "paused" : "running";
+    const { composer, status } = this.#components;
+    if (!run.replay) composer.phase = state === "paused" ? "paused" : "running";
     if (state === "reconnecting") status.reconnecting(retryAt, error);
-    else if (run.stopping) status.show("streaming", "Stopping…");
-    else status.show(run.past ? "loading" : state);
+    else if (run.cancelling) status.show("streaming", "Stopping…");
+    else status.show(run.replay ? "loading" : state);
   }
 
   /**
    * @param {AgentEvent} event
    * @param {Followed} run
    */
-  #show(event, { turn, past }) {
-    const { inspector, settings, status, transcript } = this.#parts;
+  #show(event, { exchange, replay }) {
+    const { inspector, settings, status, transcript } = this.#components;
     inspector.add(event);
-    turn.receive(event);
+    exchange.receive(event);
     transcript.follow();
     if (event.type === "connected") {
       const isNew = !settings.conversationId;
       settings.conversationId = event.data.metadata.conversation_id;
       this.lastRunId = event.data.metadata.run_id;
-      if (isNew) this.#news.opened(turn.request.input);
-      if (!past) this.#news.changed(this.lastRunId);
+      if (isNew) this.#callbacks.opened(exchange.request.input);
+      if (!replay) this.#callbacks.changed(this.lastRunId);
     } else if (event.type === "complete") {
       const stopped = event.data.metadata.stop_reason === "cancelled";
-      status.show(past ? "ready" : stopped ? "stopped" : "completed");
-      if (!past) status.announce(`${stopped ? "Stopped." : "Completed."} ${turn.text}`);
+      status.show(replay ? "ready" : stopped ? "stopped" : "completed");
+      if (!replay) status.announce(`${stopped ? "Stopped." : "Completed."} ${exchange.text}`);
     } else if (event.type === "error") {
       status.show("error");
       status.announce(`Error. ${event.data.error}`);
-    } else if (event.type === "done" && !past) this.#news.changed(this.lastRunId);
+    } else if (event.type === "done" && !replay) this.#callbacks.changed(this.lastRunId);
   }
 
   /**
-   * The stream ended otherwise than by its last event.
+   * Show why the stream ended before its last event.
    *
    * @param {any} error
    * @param {Followed} run
    */
-  #explain(error, { turn, stream }) {
-    const { composer, settings, status } = this.#parts;
-    turn.fail(error.message, error.code);
+  #showStreamError(error, { exchange, stream }) {
+    const { composer, settings, status } = this.#components;
+    exchange.fail(error.message, error.code);
     if (error.code === "conversation_busy") {
-      turn.propose("Join the run under way", () => this.open(settings.conversationId));
+      exchange.suggest("Join the active run", () => this.open(settings.conversationId));
     }
-    if (!stream.runId) composer.giveBack(turn.request.input);
+    if (!stream.runId) composer.restorePrompt(exchange.request.input);
     status.show("error");
     status.announce(`Error. ${error.message}`);
-    this.#news.refused(error);
+    this.#callbacks.refused(error);
   }
 
-  /** The conversation could not be read. @param {any} error */
-  #explainClosed(error) {
-    const { status } = this.#parts;
+  /** Show why the conversation could not be read. @param {any} error */
+  #showOpenError(error) {
+    const { status } = this.#components;
     if (error.status === 404) {
-      status.show("ready"); // of this name there is none yet
-      return this.#news.opened("");
+      status.show("ready"); // no conversation has this id yet
+      return this.#callbacks.opened("");
     }
     status.show("error", error.message);
     status.announce(`Error. ${error.message}`);
-    this.#news.refused(error);
+    this.#callbacks.refused(error);
   }
 
   /** @param {Followed} run */
-  #giveUp(run) {
-    const { composer, status } = this.#parts;
-    this.#dismiss(run);
-    run.turn.note(LEFT);
-    run.turn.close();
+  #disconnect(run) {
+    const { composer, status } = this.#components;
+    this.#cancelAndLeave(run);
+    run.exchange.note(DISCONNECTED);
+    run.exchange.close();
     this.#end();
-    if (!run.stream.runId) composer.giveBack(run.turn.request.input);
+    if (!run.stream.runId) composer.restorePrompt(run.exchange.request.input);
     status.show("stopped");
-    status.announce(LEFT);
+    status.announce(DISCONNECTED);
   }
 
-  /** Stop a run that nobody waits for. @param {Followed} run */
-  #dismiss({ stream, connection }) {
+  /** Cancel a run that the page no longer shows. @param {Followed} run */
+  #cancelAndLeave({ stream, connection }) {
     const leave = () => {
       clearTimeout(timer);
       connection.abort();
-      this.#news.changed(stream.runId);
+      this.#callbacks.changed(stream.runId);
     };
-    const timer = setTimeout(leave, PATIENCE_MS);
-    if (!stream.runId && stream.state !== "connecting") leave(); // none was started
+    const timer = setTimeout(leave, CANCEL_TIMEOUT_MS);
+    if (!stream.runId && stream.state !== "connecting") leave(); // no run was started
     else stream.cancel().then(leave, leave);
   }
 }

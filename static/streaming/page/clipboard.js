@@ -1,4 +1,4 @@
-/** Copying, and the buttons that do it. */
+/** Buttons that copy text to the clipboard. */
 
 import { element } from "./dom.js";
 import { icon } from "./icons.js";
@@ -6,21 +6,21 @@ import { icon } from "./icons.js";
 const CONFIRMED_MS = 1500;
 
 /**
- * A button that copies what `textOf` says at that moment, and shows that it did.
+ * Return a button that copies the current value of `textOf` and shows the outcome.
  *
  * @param {string} label
  * @param {() => string} textOf
- * @param {string} [picture] the icon
+ * @param {string} [iconName]
  */
-export function copyButton(label, textOf, picture = "copy") {
-  const said = element("span", "", label);
-  const button = element("button", "tool-button", icon(picture), said);
+export function copyButton(label, textOf, iconName = "copy") {
+  const caption = element("span", "", label);
+  const button = element("button", "tool-button", icon(iconName), caption);
   button.type = "button";
   let timer = 0;
   const show = (/** @type {string} */ state, /** @type {string} */ text) => {
     button.dataset.state = state;
-    button.firstChild?.replaceWith(icon(state === "copied" ? "done" : picture));
-    said.textContent = text;
+    button.firstChild?.replaceWith(icon(state === "copied" ? "done" : iconName));
+    caption.textContent = text;
   };
   button.addEventListener("click", async () => {
     const copied = await copy(textOf());
@@ -33,10 +33,10 @@ export function copyButton(label, textOf, picture = "copy") {
 
 /**
  * @param {string} text
- * @returns {Promise<boolean>} whether the browser let us
+ * @returns {Promise<boolean>} true if the browser allowed it
  */
 async function copy(text) {
-  // Pages without TLS, but for localhost, have only the old way.
+  // Without TLS, except on localhost, only the deprecated API is available.
   if (!navigator.clipboard) return copyBySelecting(text);
   return navigator.clipboard.writeText(text).then(
     () => true,

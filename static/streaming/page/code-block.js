@@ -1,4 +1,4 @@
-/** Code in an answer: its language, a button that copies it, colours. */
+/** A block of code: its language, a copy button, and colours. */
 
 import { copyButton } from "./clipboard.js";
 import { colour } from "./code-colours.js";
@@ -6,8 +6,8 @@ import { element } from "./dom.js";
 
 /**
  * @param {string} text
- * @param {string} info what stands behind the fence, the language first
- * @param {boolean} growing the fence is not closed yet
+ * @param {string} info text after the fence, starting with the language
+ * @param {boolean} growing true if the fence is not closed yet
  */
 export function codeBlock(text, info, growing) {
   const [language = ""] = info.trim().split(/[\s,{]/, 1);

@@ -1,11 +1,11 @@
-/** Colours for code, by highlight.js, which is fetched when there is the first code. */
+/** Colours for code by highlight.js, which is loaded with the first code block. */
 
 import { element } from "./dom.js";
 import { library } from "./libraries.js";
 
-/** While code grows, with each piece that comes, so many characters are coloured … */
+/** Maximum characters to colour each time while the code grows … */
 const LONGEST_GROWING = 4000;
-/** … and when it has ended. */
+/** … and after it has ended. */
 const LONGEST = 50_000;
 
 /** @type {any} */
@@ -14,11 +14,11 @@ let highlighter;
 let loading;
 
 /**
- * Colour it now, or as soon as that can be.
+ * Colour an element now, or as soon as the library is loaded.
  *
  * @param {HTMLElement} code
  * @param {string} language
- * @param {boolean} growing more of it will come
+ * @param {boolean} growing true if more will follow
  */
 export function colour(code, language, growing) {
   if (!language) return;

@@ -1,4 +1,4 @@
-/** Where a person writes, starts, pauses, stops and clears. */
+/** The prompt field and the buttons that start, pause, stop and clear. */
 
 import { byId } from "./dom.js";
 import { icon } from "./icons.js";
@@ -6,7 +6,7 @@ import { icon } from "./icons.js";
 /**
  * @typedef {object} Commands
  * @property {(prompt: string) => void} start
- * @property {() => void} pause and go on again
+ * @property {() => void} pause pauses or resumes
  * @property {() => void} stop
  * @property {() => void} clear
  */
@@ -38,7 +38,7 @@ export class Composer {
     this.#checkPrompt();
   }
 
-  /** What can be done now. A button that goes leaves its focus to the prompt. */
+  /** Show the available buttons. If the focused button is hidden, focus the prompt. */
   set phase(/** @type {Phase} */ phase) {
     this.#phase = phase;
     const idle = phase === "idle";
@@ -54,11 +54,11 @@ export class Composer {
   }
 
   /**
-   * Give a prompt back that was not taken, unless another is being written.
+   * Put back a prompt that the server did not accept, unless another has been typed.
    *
    * @param {string} prompt
    */
-  giveBack(prompt) {
+  restorePrompt(prompt) {
     if (!this.#prompt.value) this.#write(prompt);
   }
 
@@ -71,7 +71,7 @@ export class Composer {
   };
 
   #onKeyDown = (/** @type {KeyboardEvent} */ event) => {
-    // The Enter that ends a composition belongs to the input method.
+    // Enter during a composition belongs to the input method.
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
     if (this.#phase === "idle") this.#form.requestSubmit();
@@ -89,7 +89,7 @@ export class Composer {
   #namePause(name) {
     const label = name === "pause" ? "Pause" : "Resume";
     if (this.#pause.ariaLabel === label) return;
-    this.#pause.ariaLabel = label; // on phones the icon stands alone
+    this.#pause.ariaLabel = label; // on phones only the icon is visible
     this.#pause.querySelector("svg")?.replaceWith(icon(name));
     this.#pause.querySelector("span")?.replaceChildren(label);
   }

@@ -1,11 +1,11 @@
-/** The organization's conversations beside the chat: to search, open and delete. */
+/** The list of the organization's conversations, with search, open and delete. */
 
-import { linkTo } from "./page-url.js";
-import { ago } from "./relative-time.js";
+import { confirmDelete } from "./delete-dialog.js";
 import { byId, element } from "./dom.js";
 import { count } from "./format.js";
 import { icon } from "./icons.js";
-import { reallyDelete } from "./delete-dialog.js";
+import { urlFor } from "./page-url.js";
+import { relativeTime } from "./relative-time.js";
 
 /** @typedef {import("../client/agent-client.js").AgentClient} AgentClient */
 /** @typedef {import("../client/agent-types.js").ConversationSummary} ConversationSummary */
@@ -15,16 +15,16 @@ import { reallyDelete } from "./delete-dialog.js";
  * @typedef {object} ListCommands
  * @property {(conversationId: string) => void} open
  * @property {(conversationId: string) => void} deleted
- * @property {() => void} listed the list was read
- * @property {(error: any) => void} refused the server did not let us
+ * @property {() => void} listed the list was loaded
+ * @property {(error: any) => void} refused the server rejected a request
  * @property {(text: string) => void} announce
  */
 
 const PAGE = 30;
-const MOST = 100;
+const MAX_ROWS = 100;
 const TYPING_MS = 200;
-/** How often runs elsewhere are looked at. */
-const LOOK_MS = 3000;
+/** Polling interval while runs of other conversations are active. */
+const POLL_MS = 3000;
 
 export class ConversationList {
   #client;
@@ -41,8 +41,8 @@ export class ConversationList {
   #cursor = null;
   #current = "";
   #loading = new AbortController();
-  #typing = 0;
-  #looking = 0;
+  #searchTimer = 0;
+  #pollTimer = 0;
 
   /**
    * @param {AgentClient} client
@@ -58,30 +58,30 @@ export class ConversationList {
     this.#list.addEventListener("click", this.#onClick);
   }
 
-  /** The conversation that is open. */
+  /** Mark the open conversation. */
   set current(/** @type {string} */ conversationId) {
     this.#current = conversationId;
     for (const row of this.#list.children) this.#mark(row);
   }
 
-  /** The run under way in a conversation that is shown. @param {string} conversationId */
+  /** Return the active run of a listed conversation, or "". @param {string} conversationId */
   activeRunOf(conversationId) {
     const found = this.#shown.find((row) => row.conversation_id === conversationId);
     return found?.active_run_id ?? "";
   }
 
-  /** Read the list anew, as far as it was shown. */
+  /** Reload the list, as many rows as were shown. */
   refresh() {
     return this.#load("");
   }
 
-  /** @param {string} cursor "" for the beginning */
+  /** @param {string} cursor "" for the first page */
   async #load(cursor) {
     this.#loading.abort();
-    clearTimeout(this.#looking);
+    clearTimeout(this.#pollTimer);
     const { signal } = (this.#loading = new AbortController());
     const search = this.#search.value.trim();
-    const limit = cursor ? PAGE : Math.min(MOST, Math.max(PAGE, this.#shown.length));
+    const limit = cursor ? PAGE : Math.min(MAX_ROWS, Math.max(PAGE, this.#shown.length));
     const { orgId } = this.#settings;
     try {
       const options = { orgId, search, cursor, limit, signal };
@@ -90,7 +90,7 @@ export class ConversationList {
       this.#cursor = page.next_cursor;
       this.#draw(search ? "Nothing found." : "No conversations yet.");
       this.#commands.listed();
-      if (this.#busyElsewhere) this.#looking = setTimeout(() => this.refresh(), LOOK_MS);
+      if (this.#hasOtherActiveRun) this.#pollTimer = setTimeout(() => this.refresh(), POLL_MS);
     } catch (/** @type {any} */ error) {
       if (signal.aborted) return;
       this.#draw(`The list cannot be read. ${error.message}`);
@@ -98,19 +98,19 @@ export class ConversationList {
     }
   }
 
-  /** Whether a run is under way that nobody here would tell the end of. */
-  get #busyElsewhere() {
+  /** True if another conversation has an active run, whose end this page does not receive. */
+  get #hasOtherActiveRun() {
     const others = this.#shown.filter((row) => row.conversation_id !== this.#current);
     return !document.hidden && others.some((row) => row.active_run_id);
   }
 
   #onSearch = () => {
-    clearTimeout(this.#typing);
-    this.#typing = setTimeout(async () => {
+    clearTimeout(this.#searchTimer);
+    this.#searchTimer = setTimeout(async () => {
       this.#shown = [];
       await this.refresh();
-      const many = this.#cursor ? `More than ${this.#shown.length} conversations` : "";
-      this.#commands.announce(`${many || count(this.#shown.length, "conversation")} found.`);
+      const atLeast = this.#cursor ? `More than ${this.#shown.length} conversations` : "";
+      this.#commands.announce(`${atLeast || count(this.#shown.length, "conversation")} found.`);
     }, TYPING_MS);
   };
 
@@ -132,7 +132,7 @@ export class ConversationList {
    * @param {string} id
    */
   async #delete(row, id) {
-    if (!(await reallyDelete(row.dataset.title ?? ""))) return;
+    if (!(await confirmDelete(row.dataset.title ?? ""))) return;
     try {
       await this.#client.conversations.delete(id, { orgId: this.#settings.orgId });
     } catch (/** @type {any} */ error) {
@@ -145,13 +145,13 @@ export class ConversationList {
     await this.refresh();
   }
 
-  /** @param {string} nothing what to say of an empty list */
-  #draw(nothing) {
+  /** @param {string} emptyText shown for an empty list */
+  #draw(emptyText) {
     const focused = document.activeElement;
     const id = focused?.closest(".conversation-row")?.getAttribute("data-id");
     const kind = focused?.localName ?? "";
     this.#list.replaceChildren(...this.#shown.map((summary) => this.#row(summary)));
-    this.#note.textContent = nothing;
+    this.#note.textContent = emptyText;
     this.#note.hidden = this.#shown.length > 0;
     this.#more.hidden = this.#cursor === null;
     if (id == null) return;
@@ -164,10 +164,11 @@ export class ConversationList {
   /** @param {ConversationSummary} summary */
   #row({ conversation_id: id, title, updated_at, active_run_id }) {
     const name = title || id;
-    const time = element("time", "", active_run_id ? "running" : ago(new Date(updated_at)));
+    const age = active_run_id ? "running" : relativeTime(new Date(updated_at));
+    const time = element("time", "", age);
     time.dateTime = updated_at;
     const link = element("a", "", element("span", "conversation-title", name), time);
-    link.href = linkTo({ conversationId: id, orgId: this.#settings.orgInLinks });
+    link.href = urlFor({ conversationId: id, orgId: this.#settings.orgInLinks });
     link.title = name;
     const remove = element("button", "icon-button", icon("delete"));
     remove.type = "button";
@@ -187,7 +188,7 @@ export class ConversationList {
   }
 }
 
-/** Not one that opens a new tab. @param {MouseEvent} event */
+/** Return true for a click that does not open a new tab. @param {MouseEvent} event */
 function isPlain(event) {
   return event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
 }

@@ -1,4 +1,4 @@
-/** A request as a command for a terminal. */
+/** A request as a curl command. */
 
 /**
  * @param {string | URL} url
@@ -6,15 +6,15 @@
  * @param {Record<string, string>} [headers]
  */
 export function curlCommand(url, body, headers = {}) {
-  const said = { "Content-Type": "application/json", ...headers };
+  const allHeaders = { "Content-Type": "application/json", ...headers };
   return [
     `curl --no-buffer ${quoted(String(url))}`,
-    ...Object.entries(said).map(([name, value]) => `-H ${quoted(`${name}: ${value}`)}`),
+    ...Object.entries(allHeaders).map(([name, value]) => `-H ${quoted(`${name}: ${value}`)}`),
     `-d ${quoted(JSON.stringify(body))}`,
   ].join(" \\\n  ");
 }
 
-/** @param {string} text as one word of a POSIX shell, whatever is in it */
+/** @param {string} text quoted as one word of a POSIX shell */
 function quoted(text) {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }

@@ -1,17 +1,17 @@
-/** A question that must be answered before the page goes on. */
+/** The dialog that confirms the deletion of a conversation. */
 
 import { byId } from "./dom.js";
 
 /**
- * Whether a person really wants a conversation deleted.
+ * Ask for confirmation; resolve to true if the user confirms.
  *
  * @param {string} title
  * @returns {Promise<boolean>}
  */
-export function reallyDelete(title) {
+export function confirmDelete(title) {
   /** @type {HTMLDialogElement} */
   const dialog = byId("confirm");
-  byId("confirm-text").textContent = `“${title}” goes with its messages, runs and events, for good.`;
+  byId("confirm-text").textContent = `“${title}” is deleted with its messages, runs and events.`;
   dialog.returnValue = "";
   byId("confirm-no").onclick = () => dialog.close();
   byId("confirm-yes").onclick = () => dialog.close("yes");

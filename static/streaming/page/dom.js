@@ -1,7 +1,7 @@
-/** Building the page's elements. Text only ever becomes text nodes, never HTML. */
+/** Helpers that find and create elements. Text only ever becomes text nodes, never HTML. */
 
 /**
- * The element of the page with this id.
+ * Return the element with this id.
  *
  * @template {HTMLElement} [T=HTMLElement]
  * @param {string} id
@@ -14,7 +14,7 @@ export function byId(id) {
 }
 
 /**
- * A new element with a class and with children; strings become text.
+ * Create an element with a class and children; strings become text.
  *
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag

@@ -1,29 +1,30 @@
-/** Whether who reads something that grows is at its end, and so wants to see what comes. */
+/** Decides whether a view of growing content follows its end. */
 
-/** So near to the end, in px, who goes down counts as being there. */
+/** Distance from the end, in px, at which scrolling down resumes following. */
 const NEAR = 80;
-/** Positions are rounded. */
-const NOTHING = 2;
+/** Tolerance in px for rounded positions. */
+const ROUNDING = 2;
 
 export class EndFollower {
   following = true;
   #position = 0;
 
   /**
-   * It was scrolled. Only who goes up leaves the end: by however little, as it goes on
-   * growing. What comes in moves the end away too, and what shrinks moves all up.
+   * Handle a scroll event. Only scrolling up stops following, by any distance, because the
+   * content keeps growing. New content also increases `below`, and shrinking content also
+   * decreases `position`.
    *
    * @param {number} position in px from the top
-   * @param {number} below how far away the end is
+   * @param {number} below distance to the end
    */
   scrolled(position, below) {
-    if (position < this.#position && below > NOTHING) this.following = false;
+    if (position < this.#position && below > ROUNDING) this.following = false;
     else if (below < NEAR) this.following = true;
     this.#position = position;
   }
 
   /**
-   * The end was shown to the reader.
+   * Record the position after the page itself has scrolled to the end.
    *
    * @param {number} position
    */

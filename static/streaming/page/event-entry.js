@@ -1,6 +1,6 @@
 /**
- * One event in the list: a line, and its JSON beneath when someone asks for it. It is no
- * `details` element: of those, thousands take the browser long.
+ * One event in the list: a line, with its JSON below when opened. It is not a `details`
+ * element, because browsers are slow with thousands of them.
  */
 
 import { element } from "./dom.js";
@@ -12,7 +12,7 @@ const PREVIEW_CHARS = 120;
 
 /**
  * @param {AgentEvent} event
- * @param {number} ms since the run began
+ * @param {number} ms since the start of the run
  */
 export function entryOf(event, ms) {
   const line = element(

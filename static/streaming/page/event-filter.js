@@ -1,4 +1,4 @@
-/** Which types of events are shown: a switch for each that came, with their number. */
+/** Switches that show or hide event types, with the number of received events. */
 
 import { element } from "./dom.js";
 import { number } from "./format.js";
@@ -6,7 +6,7 @@ import { number } from "./format.js";
 export class EventFilter {
   element = element("div", "event-filter");
   #onChange;
-  /** @type {Map<string, {number: Text, came: number, told: number}>} */
+  /** @type {Map<string, {number: Text, received: number, shown: number}>} */
   #switches = new Map();
   /** @type {Set<string>} */
   #hidden = new Set();
@@ -23,22 +23,22 @@ export class EventFilter {
     return !this.#hidden.has(type);
   }
 
-  /** One more came. @param {string} type */
+  /** Count a received event. @param {string} type */
   count(type) {
     const known = this.#switches.get(type) ?? this.#add(type);
-    known.came += 1;
+    known.received += 1;
   }
 
-  /** Tell how many have come. */
+  /** Update the shown counts. */
   draw() {
     for (const known of this.#switches.values()) {
-      if (known.told === known.came) continue;
-      known.told = known.came;
-      known.number.data = number(known.came);
+      if (known.shown === known.received) continue;
+      known.shown = known.received;
+      known.number.data = number(known.received);
     }
   }
 
-  /** None has come; what was hidden stays so. */
+  /** Reset the counts; hidden types stay hidden. */
   clear() {
     this.#switches.clear();
     this.element.replaceChildren();
@@ -57,7 +57,7 @@ export class EventFilter {
       this.#onChange();
     });
     this.element.append(button);
-    const made = { number: shown, came: 0, told: 0 };
+    const made = { number: shown, received: 0, shown: 0 };
     this.#switches.set(type, made);
     return made;
   }

@@ -1,26 +1,26 @@
 /**
- * The list of all events as they came: id, time, type, and their JSON on demand.
+ * The list of all events in order of arrival: id, time, type, and their JSON on demand.
  *
- * Only the newest are in the page, in pages of which the browser lays out those in view;
- * all can be copied and downloaded.
+ * The document holds only the newest events, grouped into pages so that the browser lays out
+ * only those in view. All events can be copied and downloaded.
  */
 
+import { atFrameEnd, onNextFrame } from "./animation-frames.js";
 import { copyButton } from "./clipboard.js";
 import { element } from "./dom.js";
 import { EndFollower } from "./end-follower.js";
 import { entryOf } from "./event-entry.js";
 import { EventFilter } from "./event-filter.js";
 import { count, number } from "./format.js";
-import { atFrameEnd, onNextFrame } from "./animation-frames.js";
 import { icon } from "./icons.js";
 
 /** @typedef {import("../client/agent-client.js").AgentEvent} AgentEvent */
 /** @typedef {{event: AgentEvent, ms: number}} Arrival */
 
-/** Older events leave the list. */
+/** Maximum number of listed events; older ones are removed. */
 const CAPACITY = 5000;
 const PAGE = 50;
-/** In a flood the page must still answer. */
+/** Limit that keeps the page responsive during bursts. */
 const PER_FRAME = 200;
 
 export class EventLog {
@@ -31,12 +31,12 @@ export class EventLog {
   #pause = element("button", "tool-button");
   /** @type {Arrival[]} */
   #all = [];
-  /** How many of them the list has taken in. */
+  /** Number of events added to the list. */
   #listed = 0;
   #start = NaN;
-  /** @type {number | undefined} How many it may take in, while it is held. */
+  /** @type {number | undefined} Number of events to list while the list is held. */
   #held;
-  #reader = new EndFollower();
+  #endFollower = new EndFollower();
 
   /**
    * @param {HTMLElement} list
@@ -61,7 +61,7 @@ export class EventLog {
     this.#hold(false);
   }
 
-  /** All that came, a line each. */
+  /** All events, one JSON line each. */
   get jsonl() {
     const lines = this.#all.map(({ event: { id, type, data }, ms }) =>
       JSON.stringify({ id, type, offset_ms: ms, data }),
@@ -69,7 +69,7 @@ export class EventLog {
     return lines.join("\n") + "\n";
   }
 
-  /** Times are counted from now on. */
+  /** Count times from the next event. */
   begin() {
     this.#start = NaN;
   }
@@ -77,7 +77,7 @@ export class EventLog {
   /** @param {AgentEvent} event */
   add(event) {
     const { timestamp } = event.data;
-    // The first event of a run that is read again is older than the connection's own.
+    // In a replay, the run's first event is older than `connected`.
     if (!(timestamp >= this.#start)) this.#start = timestamp;
     this.#all.push({ event, ms: timestamp - this.#start });
     this.#filter.count(event.type);
@@ -104,11 +104,11 @@ export class EventLog {
     atFrameEnd(this.#keepEnd);
   };
 
-  /** The end may move also when nothing comes: as pages are drawn that were estimated. */
+  /** Scroll to the end, which also moves when pages with estimated sizes are laid out. */
   #keepEnd = () => {
-    if (!this.#reader.following) return;
+    if (!this.#endFollower.following) return;
     this.#list.scrollTop = this.#list.scrollHeight;
-    this.#reader.shown(this.#list.scrollTop);
+    this.#endFollower.shown(this.#list.scrollTop);
   };
 
   /** @param {Arrival[]} arrivals */
@@ -118,7 +118,7 @@ export class EventLog {
     while (this.#list.childElementCount > CAPACITY / PAGE) this.#list.firstChild?.remove();
   }
 
-  /** Where the next entry has its place. */
+  /** Return the page for the next entry. */
   #page() {
     const last = this.#list.lastElementChild;
     if (last && last.childElementCount < PAGE) return last;
@@ -128,25 +128,25 @@ export class EventLog {
     return page;
   }
 
-  /** Something else is to be shown. */
+  /** Rebuild the list. */
   #refill() {
     this.#list.replaceChildren();
     this.#listed = 0;
-    this.#reader.following = true;
+    this.#endFollower.following = true;
     onNextFrame(this.#flush);
   }
 
   /** @param {boolean} hold */
   #hold(hold) {
     this.#held = hold ? this.#listed : undefined;
-    this.#pause.replaceChildren(icon(hold ? "resume" : "pause"), hold ? "Go on" : "Hold");
-    this.#pause.title = hold ? "List what has come meanwhile" : "Keep the list as it is";
+    this.#pause.replaceChildren(icon(hold ? "resume" : "pause"), hold ? "Continue" : "Hold");
+    this.#pause.title = hold ? "List the events received meanwhile" : "Stop adding events";
     onNextFrame(this.#flush);
   }
 
   #onScroll = () => {
     const { scrollHeight, scrollTop, clientHeight } = this.#list;
-    this.#reader.scrolled(scrollTop, scrollHeight - scrollTop - clientHeight);
+    this.#endFollower.scrolled(scrollTop, scrollHeight - scrollTop - clientHeight);
     atFrameEnd(this.#keepEnd);
   };
 

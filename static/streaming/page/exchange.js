@@ -1,4 +1,4 @@
-/** One prompt and what came of it. */
+/** An exchange: a prompt and the answer to it. */
 
 import { Answer } from "./answer.js";
 import { copyButton } from "./clipboard.js";
@@ -12,40 +12,40 @@ import { icon } from "./icons.js";
 /** @typedef {import("../client/agent-types.js").RunOutcome} RunOutcome */
 
 /**
- * What can be done with a turn that has ended; what is left out is not offered.
+ * The actions offered for an ended exchange; an omitted one is not offered.
  *
- * @typedef {object} TurnCommands
- * @property {(turn: Turn) => void} [regenerate] of the last turn only
- * @property {(turn: Turn) => string} [curl] the command that asks the same
+ * @typedef {object} ExchangeCommands
+ * @property {(exchange: Exchange) => void} [regenerate] of the last exchange only
+ * @property {(exchange: Exchange) => string} [curl] the command that sends the same request
  */
 
-/** What a reader should know of an answer that did not simply end. */
+/** Notes under answers that did not end normally, by stop reason. */
 const STOP_NOTES = new Map([
   ["max_tokens", "The answer was cut off at the token limit."],
-  ["max_iterations", "The iterations were used up; the agent had to answer with what it had."],
+  ["max_iterations", "The iterations were used up, so the agent answered without more tool calls."],
   ["refusal", "The model declined to answer."],
-  ["cancelled", "Stopped. What had come is kept."],
+  ["cancelled", "Stopped. The partial answer is saved."],
 ]);
 
-export class Turn {
+export class Exchange {
   #answer = new Answer();
   #commands;
-  #bar = element("div", "turn-bar");
+  #bar = element("div", "exchange-bar");
 
   /**
    * @param {RunRequest} request
-   * @param {TurnCommands} [commands]
+   * @param {ExchangeCommands} [commands]
    */
   constructor(request, commands = {}) {
     this.request = request;
     this.#commands = commands;
     const title = element("h3", "visually-hidden", "You");
     const bubble = element("div", "prompt", title, element("p", "", request.input));
-    this.element = element("li", "turn", bubble, this.#answer.element);
+    this.element = element("li", "exchange", bubble, this.#answer.element);
     this.element.dataset.waiting = "";
   }
 
-  /** The text of the answer so far. */
+  /** Text of the answer so far. */
   get text() {
     return this.#answer.text;
   }
@@ -64,11 +64,11 @@ export class Turn {
   }
 
   /**
-   * A part of an answer that is long past.
+   * Show a stored part of the answer, without times.
    *
    * @param {any} part
    */
-  recall(part) {
+  restore(part) {
     const answer = this.#answer;
     if (part.type === "thinking") answer.think(part.text);
     else if (part.type === "text") answer.write(part.text);
@@ -79,21 +79,21 @@ export class Turn {
   }
 
   /**
-   * Nothing more will come.
+   * Close the exchange after its last event.
    *
-   * @param {RunOutcome} [past] what came of it, where its last event was not received
+   * @param {RunOutcome} [outcome] of a stored run, whose last event was not received
    */
-  close(past) {
-    const stop_reason = past?.execution_summary.stop_reason;
-    if (past?.error) this.fail(past.error.message, past.error.code);
-    else if (past && stop_reason) this.#summarize({ ...past, stop_reason });
+  close(outcome) {
+    const stop_reason = outcome?.execution_summary.stop_reason;
+    if (outcome?.error) this.fail(outcome.error.message, outcome.error.code);
+    else if (outcome && stop_reason) this.#summarize({ ...outcome, stop_reason });
     this.#answer.close();
     delete this.element.dataset.waiting;
-    this.#offer();
+    this.#showActions();
   }
 
   /**
-   * Say what went wrong.
+   * Show an error.
    *
    * @param {string} message
    * @param {string} [code]
@@ -103,12 +103,12 @@ export class Turn {
   }
 
   /**
-   * Offer a way out.
+   * Show a button with a suggested action.
    *
    * @param {string} label
    * @param {() => void} act
    */
-  propose(label, act) {
+  suggest(label, act) {
     const button = element("button", "proposal", label);
     button.type = "button";
     button.addEventListener("click", act);
@@ -134,8 +134,8 @@ export class Turn {
     this.#bar.append(element("p", "summary", facts.join(" · ")));
   }
 
-  /** The actions, which come when there is something to act on. */
-  #offer() {
+  /** Show the buttons of the available actions. */
+  #showActions() {
     const { regenerate, curl } = this.#commands;
     if (this.text) this.#bar.append(copyButton("Copy", () => this.text));
     if (regenerate) {

@@ -1,4 +1,4 @@
-/** Numbers and JSON as people like to read them. */
+/** Formatting of numbers, durations and JSON. */
 
 const numbers = new Intl.NumberFormat("en");
 const SHORT_JSON = 60;
@@ -20,7 +20,7 @@ export function duration(ms) {
 }
 
 /**
- * Whole seconds, for what still runs.
+ * Format whole seconds, for a running timer.
  *
  * @param {number} ms
  */
@@ -29,7 +29,7 @@ export function seconds(ms) {
 }
 
 /**
- * "1 tool call", "2 tool calls".
+ * Format a count, as in "1 tool call" and "2 tool calls".
  *
  * @param {number} things
  * @param {string} noun
@@ -45,7 +45,7 @@ export function prettyJson(value) {
 }
 
 /**
- * The text with its JSON laid out, or as it is where that would change a value.
+ * Indent JSON text, or return it unchanged if parsing would alter a value.
  *
  * @param {string} text
  */

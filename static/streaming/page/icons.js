@@ -1,4 +1,4 @@
-/** The page's icons, drawn by `templates/streaming/icons.html`. */
+/** The page's icons, defined in `templates/streaming/icons.html`. */
 
 const SVG = "http://www.w3.org/2000/svg";
 

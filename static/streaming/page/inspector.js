@@ -1,4 +1,4 @@
-/** Beside the conversation: the run in numbers, drawn, and event by event. */
+/** The pane with the run's figures, timeline and events. */
 
 import { EventLog } from "./event-log.js";
 import { RunMeters } from "./run-meters.js";
@@ -18,7 +18,7 @@ export class Inspector {
     this.#log = new EventLog(list, counter);
   }
 
-  /** A run begins, or is read again from its beginning. */
+  /** Start with the first event of a run or of its replay. */
   begin() {
     this.#log.begin();
     this.#meters.begin();
@@ -30,7 +30,7 @@ export class Inspector {
     this.#meters.receive(event);
   }
 
-  /** Nothing more will come of this run. */
+  /** Stop after the run's last event. */
   end() {
     this.#meters.end();
   }

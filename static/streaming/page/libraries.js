@@ -1,8 +1,8 @@
-/** What npm brought for the page. Its template names what is there, so that nothing fails. */
+/** Optional npm libraries of the page. The template names the installed ones. */
 
 /**
  * @param {string} name
- * @returns {Promise<any>} the module, or undefined where it is not there
+ * @returns {Promise<any>} the module, or undefined if it is not installed
  */
 export async function library(name) {
   const named = document.querySelector(`meta[name="library-${name}"]`);

@@ -1,10 +1,10 @@
-/** Formulas in Markdown, kept as they were written: for marked, tokens of type "math". */
+/** Extensions for `marked` that keep formulas as written, as "math" and "formula" tokens. */
 
 const INLINE = [
   /^\\\((?:[^\\]|\\(?!\)))+(?:\\\)|$)/,
   /^\\\[(?:[^\\]|\\(?!\]))+(?:\\\]|$)/,
   /^\$\$[^$]+\$\$/,
-  // Not the dollars of "$5 or $10".
+  // Excludes amounts, as in "$5 or $10".
   /^\$(?![\s$])(?:[^$\n\\]|\\.)*?(?<!\s)\$(?![\d$])/,
 ];
 const INLINE_START = /\\[([]|\$/;

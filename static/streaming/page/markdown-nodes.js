@@ -1,6 +1,6 @@
 /**
- * Tokens of Markdown as elements. Text only ever becomes text nodes: HTML stays what was
- * written, links lead to the web and nowhere else, and nothing is loaded.
+ * Markdown tokens as elements. Text only ever becomes text nodes: HTML is shown as written,
+ * links lead only to the web or to mail, and nothing is loaded.
  */
 
 import { codeBlock } from "./code-block.js";
@@ -8,10 +8,10 @@ import { element } from "./dom.js";
 
 /** @typedef {import("./markdown.js").Token} Token */
 
-/** Deeper nesting is no thought but an attack. */
+/** Deeper nesting is shown as text, as protection against attacks. */
 const DEEPEST = 24;
 const PROTOCOLS = new Set(["http:", "https:", "mailto:"]);
-/** The HTML that models write, as it is harmless and has no other notation. */
+/** Harmless HTML tags without a Markdown notation, which models write. */
 const TAG = /^<(\/?)(br|sub|sup|kbd)\s*\/?>$/i;
 const FENCE_CLOSED = /\n *(`{3,}|~{3,})\s*$/;
 const ENTITY = /&(?:#(\d{1,7})|#x([\da-f]{1,6})|([a-z]+));/gi;
@@ -28,7 +28,7 @@ const ELEMENTS = {
 };
 
 /**
- * A block, if it shows at all.
+ * Return the element of a block, or undefined if the block is invisible.
  *
  * @param {Token} token
  * @returns {HTMLElement | undefined}
@@ -148,7 +148,7 @@ function table({ header, rows }, children) {
 /**
  * @param {string} href
  * @param {Node | string} label
- * @param {string} raw what to show of a link that leads elsewhere
+ * @param {string} raw the text to show instead of a forbidden link
  */
 function link(href, label, raw) {
   if (!URL.canParse(href) || !PROTOCOLS.has(new URL(href).protocol)) {
@@ -163,7 +163,7 @@ function link(href, label, raw) {
 }
 
 /**
- * What is too wide scrolls, which must not take a mouse.
+ * Make a wide element scrollable by keyboard.
  *
  * @template {HTMLElement} T
  * @param {T} node

@@ -1,48 +1,48 @@
 /**
- * Markdown as tokens, by the library `marked`, patient with hostile and unfinished text.
+ * Markdown as tokens of the library `marked`, tolerant of hostile and unfinished text.
  *
- * Of the library only its lexer is used: it never makes HTML, and neither do we.
+ * Only the library's lexer is used, so no HTML is ever generated.
  */
 
 import { library } from "./libraries.js";
 import { math } from "./markdown-math.js";
 
 /** @typedef {{type: string, raw: string, [more: string]: any}} Token */
-/** @typedef {Record<string, unknown>} Links what `[name]: url` defines */
+/** @typedef {Record<string, unknown>} Links link targets, as `[name]: url` defines them */
 
-/** Longer paragraphs are no paragraphs; some patterns take quadratic time. */
+/** Longer paragraphs stay plain text: some of the lexer's patterns take quadratic time. */
 const LONGEST_INLINE = 10_000;
 
-const MENDING = { singleTilde: false, images: false, linkMode: "text-only" };
+const REMEND_OPTIONS = { singleTilde: false, images: false, linkMode: "text-only" };
 
 const [marked, remend] = await Promise.all([library("marked"), library("remend")]);
-const PatientLexer = marked && makeLexer(marked);
+const BoundedLexer = marked && makeLexer(marked);
 
-/** Whether Markdown can be read at all. */
-export const isMarkdownKnown = Boolean(PatientLexer);
+/** True if the library is available. */
+export const isMarkdownKnown = Boolean(BoundedLexer);
 
 /**
- * The blocks of a text. Whatever stalls the library is one paragraph of plain text.
+ * Return the blocks of a text. Text that the library rejects is one plain paragraph.
  *
  * @param {string} source
- * @param {Links} links known so far; new ones are added
+ * @param {Links} links known so far; new ones are added to it
  * @returns {Token[]}
  */
 export function blocksOf(source, links) {
   try {
-    return new PatientLexer(links).lex(source);
+    return new BoundedLexer(links).lex(source);
   } catch {
     return [{ type: "text", raw: source, text: source }];
   }
 }
 
 /**
- * The text with what is not finished at its end finished: marks closed, a table begun.
+ * Complete the unfinished end of a text: close marks, start a table.
  *
  * @param {string} source
  */
-export function mended(source) {
-  return withTableBegun(remend?.default(source, MENDING) ?? source);
+export function completed(source) {
+  return withTableBegun(remend?.default(source, REMEND_OPTIONS) ?? source);
 }
 
 const HEADER = /(?:^|\n\n)(\|[^\n]*[^\s|][^\n]*)(\n[|:\- ]*)?$/;
@@ -59,7 +59,7 @@ function withTableBegun(source) {
 
 /** @param {any} marked */
 function makeLexer({ Lexer, Marked, Tokenizer }) {
-  class OurTokenizer extends Tokenizer {
+  class StrictTokenizer extends Tokenizer {
     /**
      * @param {string} source
      * @param {any[]} more
@@ -69,10 +69,10 @@ function makeLexer({ Lexer, Marked, Tokenizer }) {
     }
   }
   const known = new Marked({ gfm: true, breaks: true, extensions: math }).defaults;
-  return class PatientLexer extends Lexer {
+  return class BoundedLexer extends Lexer {
     /** @param {Links} links */
     constructor(links) {
-      super({ ...known, tokenizer: new OurTokenizer() });
+      super({ ...known, tokenizer: new StrictTokenizer() });
       this.tokens.links = links;
     }
 

@@ -1,13 +1,13 @@
 /**
- * Making drawn nodes say what newly drawn ones say, touching no more than what differs:
- * selections, the focus and where a reader has scrolled to survive.
+ * Updates existing nodes to match newly drawn ones by changing only the differences, so that
+ * selections, focus and scroll positions are preserved.
  */
 
 /**
- * @param {() => Node} parent where the next one has its place
- * @param {Node[]} old some nodes, side by side
+ * @param {() => Node} parent returns the parent for a new node
+ * @param {Node[]} old adjacent nodes
  * @param {Node[]} wanted
- * @returns {Node[]} the nodes that say what is wanted
+ * @returns {Node[]} the resulting nodes
  */
 export function morph(parent, old, wanted) {
   for (const extra of old.slice(wanted.length)) extra.parentNode?.removeChild(extra);

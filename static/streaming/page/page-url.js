@@ -1,19 +1,21 @@
-/** The page's address: it names the conversation, so that a link or a reload opens it. */
+/** The page's URL and history. The URL names the conversation, so links and reloads open it. */
 
 /**
+ * A conversation of an organization, as the URL names it.
+ *
  * @typedef {object} Place
  * @property {string} conversationId "" for a new one
  * @property {string} orgId "" for the default one
  */
 
 /** @returns {Place} */
-export function here() {
+export function currentPlace() {
   const query = new URLSearchParams(location.search);
   return { conversationId: query.get("conversation") ?? "", orgId: query.get("org") ?? "" };
 }
 
 /** @param {Place} place */
-export function linkTo({ conversationId, orgId }) {
+export function urlFor({ conversationId, orgId }) {
   const query = new URLSearchParams();
   if (orgId) query.set("org", orgId);
   if (conversationId) query.set("conversation", conversationId);
@@ -21,20 +23,20 @@ export function linkTo({ conversationId, orgId }) {
 }
 
 /**
- * Somewhere else; the browser's "back" leads to where we were.
+ * Add a history entry for another place, so that the browser's "back" returns here.
  *
  * @param {Place} place
  */
-export function go(place) {
-  const link = linkTo(place);
-  if (link !== linkTo(here())) history.pushState(null, "", link);
+export function navigate(place) {
+  const link = urlFor(place);
+  if (link !== urlFor(currentPlace())) history.pushState(null, "", link);
 }
 
 /**
- * The same place, under its better name.
+ * Replace the URL of the current history entry.
  *
  * @param {Place} place
  */
-export function rename(place) {
-  history.replaceState(null, "", linkTo(place));
+export function replaceUrl(place) {
+  history.replaceState(null, "", urlFor(place));
 }

@@ -1,6 +1,5 @@
-/** The demo page: wires what a person does to the chat, and the chat to what is shown. */
+/** The demo page: connects user actions, the chat and the views. */
 
-import { go, here, rename } from "./page-url.js";
 import { AgentClient } from "../client/agent-client.js";
 import { showAgent } from "./agent-info.js";
 import { Chat } from "./chat.js";
@@ -9,6 +8,7 @@ import { ConversationList } from "./conversation-list.js";
 import { curlCommand } from "./curl.js";
 import { byId } from "./dom.js";
 import { Inspector } from "./inspector.js";
+import { currentPlace, navigate, replaceUrl } from "./page-url.js";
 import { Pane } from "./panes.js";
 import { ServerWatch } from "./server-watch.js";
 import { Settings } from "./settings.js";
@@ -16,10 +16,10 @@ import { Status } from "./status.js";
 import { switchTheme } from "./theme.js";
 import { Transcript } from "./transcript.js";
 
-/** @typedef {import("./exchange.js").Turn} Turn */
+/** @typedef {import("./exchange.js").Exchange} Exchange */
 
 const API = new URL("api/v1/agent/", document.baseURI);
-/** As much of a prompt as the server keeps for a title. */
+/** The server's limit for titles, which are taken from the prompt. */
 const TITLE_CHARS = 120;
 
 const settings = new Settings();
@@ -32,7 +32,7 @@ const composer = new Composer({
   clear: () => chat.clear(),
 });
 const transcript = new Transcript(byId("transcript"), byId("conversation"), {
-  regenerate: (turn) => chat.idle && chat.start(turn.request.input),
+  regenerate: (exchange) => chat.idle && chat.start(exchange.request.input),
   curl,
 });
 const inspector = new Inspector(byId("events"), byId("event-count"));
@@ -49,42 +49,42 @@ const list = new ConversationList(client, settings, {
 });
 const sidebar = new Pane("sidebar");
 new Pane("inspector");
-/** What other tabs of this browser do. */
+/** Messages from and to other tabs of this browser. */
 const tabs = new BroadcastChannel("agent");
 
 /** @param {string} conversationId */
 function open(conversationId) {
-  go({ conversationId, orgId: settings.orgInLinks });
+  navigate({ conversationId, orgId: settings.orgInLinks });
   sidebar.closeDrawer();
   if (!conversationId) composer.focus();
   chat.open(conversationId);
 }
 
-/** The page was loaded, or the browser went back or forward. */
-function openHere() {
-  const { conversationId, orgId } = here();
+/** Open the conversation of the URL, after a load or a step in the history. */
+function openFromUrl() {
+  const { conversationId, orgId } = currentPlace();
   if (orgId || conversationId) settings.orgId = orgId;
   list.refresh();
   return chat.open(conversationId);
 }
 
 /**
- * Another conversation is shown, or the new one has got its name.
+ * Update URL and title after another conversation is shown, or a new one got its title.
  *
  * @param {string} title
  */
 function opened(title) {
   const { conversationId, orgInLinks: orgId } = settings;
-  const known = here().conversationId;
-  if (known && !conversationId) go({ conversationId, orgId });
-  else rename({ conversationId, orgId });
+  const known = currentPlace().conversationId;
+  if (known && !conversationId) navigate({ conversationId, orgId });
+  else replaceUrl({ conversationId, orgId });
   list.current = conversationId;
   byId("conversation-title").textContent = title.slice(0, TITLE_CHARS) || "New conversation";
   showTitle();
 }
 
 /**
- * A run began or ended, here.
+ * Notify the list and other tabs that a run of this tab began or ended.
  *
  * @param {string} runId
  */
@@ -95,18 +95,18 @@ function changed(runId) {
 }
 
 /**
- * The same, in another tab: whose conversation is open here too and has not followed that
- * run reads it again.
+ * Handle a run that began or ended in another tab: reload its conversation if it is open here
+ * and the run was not followed here.
  *
  * @param {MessageEvent} message
  */
 function changedElsewhere({ data: { runId, conversationId, orgId } }) {
   list.refresh();
-  const here = conversationId === settings.conversationId && orgId === settings.orgId;
-  if (here && chat.idle && chat.lastRunId !== runId) chat.open(conversationId);
+  const isShown = conversationId === settings.conversationId && orgId === settings.orgId;
+  if (isShown && chat.idle && chat.lastRunId !== runId) chat.open(conversationId);
 }
 
-/** The list was read: whoever waits for nothing joins what was started elsewhere. */
+/** After the list was loaded, join a run that another client started in the open conversation. */
 function listed() {
   const { conversationId } = settings;
   if (chat.idle && list.activeRunOf(conversationId)) chat.open(conversationId);
@@ -117,11 +117,11 @@ function refused(error) {
   if (error.status === 401) settings.askForKey(error.message);
 }
 
-/** @param {boolean} elsewhere whether what is shown is not any more what is set */
-function saved(elsewhere) {
+/** @param {boolean} targetChanged true if the organization, conversation or key changed */
+function saved(targetChanged) {
   const { conversationId, orgInLinks: orgId } = settings;
-  if (!elsewhere) return;
-  go({ conversationId, orgId });
+  if (!targetChanged) return;
+  navigate({ conversationId, orgId });
   showAgent(client).then(showTitle);
   list.refresh();
   chat.open(conversationId);
@@ -133,12 +133,12 @@ function retryNow() {
 }
 
 /**
- * The command that asks the same.
+ * Return the curl command that sends the same request.
  *
- * @param {Turn} turn
+ * @param {Exchange} exchange
  */
-function curl(turn) {
-  return curlCommand(new URL("stream", API), turn.request, settings.headers);
+function curl(exchange) {
+  return curlCommand(new URL("stream", API), exchange.request, settings.headers);
 }
 
 function showTitle() {
@@ -158,8 +158,8 @@ const watch = new ServerWatch(client, (state) => {
 switchTheme();
 settings.onSave = saved;
 byId("new").addEventListener("click", () => open(""));
-addEventListener("popstate", openHere);
+addEventListener("popstate", openFromUrl);
 document.addEventListener("visibilitychange", () => document.hidden || list.refresh());
 tabs.onmessage = changedElsewhere;
 showAgent(client).then(showTitle);
-openHere();
+openFromUrl();

@@ -1,7 +1,7 @@
-/** The panes beside the chat: folded away or not; in a narrow window, drawers above it. */
+/** The panes beside the chat: open or closed; in a narrow window, drawers above it. */
 
+import { load, save } from "./browser-storage.js";
 import { byId } from "./dom.js";
-import { recall, remember } from "./browser-storage.js";
 
 const root = document.documentElement;
 
@@ -20,7 +20,7 @@ export class Pane {
     this.#pane = byId(name);
     this.#toggle = byId(`${name}-toggle`);
     this.#beside = matchMedia(root.dataset[`${name}Beside`] ?? "");
-    this.#beside.addEventListener("change", this.#settle);
+    this.#beside.addEventListener("change", this.#onWidthChange);
     this.#toggle.addEventListener("click", this.#onToggle);
     byId(`${name}-close`).addEventListener("click", () => this.closeDrawer());
     this.#scrim.addEventListener("click", () => this.closeDrawer());
@@ -28,7 +28,7 @@ export class Pane {
     this.#show(this.#isOpen);
   }
 
-  /** Where the pane covers the chat, let the chat be seen. */
+  /** Close the pane if it covers the chat. */
   closeDrawer() {
     if (!this.#isDrawer) return;
     this.#show(false);
@@ -45,7 +45,7 @@ export class Pane {
 
   #onToggle = () => {
     const open = !this.#isOpen;
-    if (this.#beside.matches) remember(this.#name, open ? "" : "closed");
+    if (this.#beside.matches) save(this.#name, open ? "" : "closed");
     this.#show(open);
     if (this.#isDrawer) byId(`${this.#name}-close`).focus();
   };
@@ -54,10 +54,10 @@ export class Pane {
     if (event.key === "Escape") this.closeDrawer();
   };
 
-  /** The window became wide enough, or no more. */
-  #settle = () => {
+  /** Adjust the pane after the window became wide enough or too narrow. */
+  #onWidthChange = () => {
     this.#show(false);
-    this.#show(this.#beside.matches && recall(this.#name) !== "closed");
+    this.#show(this.#beside.matches && load(this.#name) !== "closed");
   };
 
   /** @param {boolean} open */
@@ -69,7 +69,7 @@ export class Pane {
   }
 
   /**
-   * Above the chat it is a dialog, and nothing else can be reached.
+   * Make a pane above the chat a modal dialog, and everything else inert.
    *
    * @param {boolean} drawer
    */

@@ -1,4 +1,4 @@
-/** Times as people tell them. */
+/** Times relative to now. */
 
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 const dates = new Intl.DateTimeFormat("en", { dateStyle: "medium" });
@@ -7,12 +7,12 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
 /**
- * "5 minutes ago", "yesterday", "Nov 3, 2026".
+ * Format a time as "5 minutes ago", "yesterday" or "Nov 3, 2026".
  *
  * @param {Date} time
  * @param {number} [now]
  */
-export function ago(time, now = Date.now()) {
+export function relativeTime(time, now = Date.now()) {
   const ms = now - time.getTime();
   if (ms < MINUTE) return "just now";
   if (ms < HOUR) return relative.format(-Math.floor(ms / MINUTE), "minute");

@@ -1,19 +1,19 @@
-/** A run in numbers while it runs, and as the server counted it when it has ended. */
+/** Figures of a run: estimated while it runs, the server's after it has ended. */
 
+import { onNextFrame } from "./animation-frames.js";
 import { element } from "./dom.js";
 import { count, duration, number } from "./format.js";
-import { onNextFrame } from "./animation-frames.js";
 import { RunSpans } from "./run-spans.js";
 import { RunTimeline } from "./run-timeline.js";
 
 /** @typedef {import("../client/agent-client.js").AgentEvent} AgentEvent */
 /** @typedef {import("../client/agent-types.js").Usage} Usage */
 
-/** What a token is taken for until the server has told. */
+/** Estimate until the server reports token counts. */
 const CHARS_PER_TOKEN = 4;
-/** Numbers that change faster cannot be read. */
+/** Interval of updates; faster changes are unreadable. */
 const TICK_MS = 200;
-/** Over a shorter time a speed says nothing. */
+/** Minimum output time for a meaningful speed. */
 const SHORTEST_MS = 50;
 
 export class RunMeters {
@@ -33,7 +33,7 @@ export class RunMeters {
   /** @type {Usage | undefined} */
   #usage;
   #timer = 0;
-  #heardAt = 0;
+  #receivedAt = 0;
 
   constructor() {
     const meters = Object.values(this.#values).map(({ parentElement }) => parentElement ?? "");
@@ -41,7 +41,7 @@ export class RunMeters {
     this.clear();
   }
 
-  /** A run begins, or is read again from its beginning. */
+  /** Start with the first event of a run or of its replay. */
   begin() {
     this.clear();
     this.#timer = setInterval(() => onNextFrame(this.#draw), TICK_MS);
@@ -51,7 +51,7 @@ export class RunMeters {
   receive(event) {
     const { type, data } = event;
     this.#events += 1;
-    this.#heardAt = performance.now();
+    this.#receivedAt = performance.now();
     this.#spans.receive(event);
     if (type === "connected") this.#connections += 1;
     else if (type === "thinking") this.#chars += data.thinking_step.length;
@@ -61,7 +61,7 @@ export class RunMeters {
     if (data.is_final) this.end();
   }
 
-  /** Nothing more will come. */
+  /** Stop after the last event. */
   end() {
     clearInterval(this.#timer);
     this.#timer = 0;
@@ -86,17 +86,17 @@ export class RunMeters {
     tokens.textContent = this.#tokens();
     events.textContent = number(this.#events);
     reconnects.textContent = number(Math.max(0, this.#connections - 1));
-    const silence = this.#timer ? performance.now() - this.#heardAt : 0;
+    const silence = this.#timer ? performance.now() - this.#receivedAt : 0;
     this.#timeline.draw(this.#spans, this.#spans.length + silence);
     this.element.hidden = this.#events === 0;
   };
 
   #speed() {
-    const { speaking } = this.#spans;
-    if (speaking < SHORTEST_MS) return "–";
-    const { output_tokens: told } = this.#usage ?? {};
-    const perSecond = ((told ?? this.#estimate) / speaking) * 1000;
-    return `${told === undefined ? "≈ " : ""}${number(Math.round(perSecond))}`;
+    const { outputTime } = this.#spans;
+    if (outputTime < SHORTEST_MS) return "–";
+    const { output_tokens: reported } = this.#usage ?? {};
+    const perSecond = ((reported ?? this.#estimate) / outputTime) * 1000;
+    return `${reported === undefined ? "≈ " : ""}${number(Math.round(perSecond))}`;
   }
 
   #tokens() {

@@ -1,4 +1,4 @@
-/** What a run did and when: its thinking, tools and text as spans of time. */
+/** Spans of time in which a run was thinking, running tools and writing text. */
 
 /** @typedef {import("../client/agent-client.js").AgentEvent} AgentEvent */
 
@@ -8,27 +8,27 @@
  * @property {string} label
  * @property {number} start ms since the run began
  * @property {number} end
- * @property {boolean} open it goes on
+ * @property {boolean} open it has not ended
  * @property {boolean} failed
  */
 
 export class RunSpans {
-  /** @type {Span[]} in the order they began */
+  /** @type {Span[]} in the order of their start */
   all = [];
-  /** When the run began, by the server's clock; NaN before anything came. */
+  /** Start of the run on the server's clock; NaN before the first event. */
   #start = NaN;
   #last = NaN;
-  /** @type {Span | undefined} What the model is saying. */
-  #said;
+  /** @type {Span | undefined} The span of the model's current output. */
+  #current;
   /** @type {Map<string, Span>} */
   #tools = new Map();
 
   /** @param {AgentEvent} event */
   receive({ type, data }) {
-    this.#hear(data.timestamp);
+    this.#recordTime(data.timestamp);
     const at = this.since(data.timestamp);
-    if (type === "thinking") this.#say("thinking", at);
-    else if (type === "content") this.#say("text", at);
+    if (type === "thinking") this.#extend("thinking", at);
+    else if (type === "content") this.#extend("text", at);
     else if (type === "tool_call") this.#callTool(data.tool_call, at);
     else if (type === "tool_result") this.#finishTool(data.tool_call, at);
     else if (type === "complete") this.#complete(data);
@@ -43,34 +43,34 @@ export class RunSpans {
     return timestamp - this.#start;
   }
 
-  /** ms from the beginning to the last event. */
+  /** Time from the start to the last event, in ms. */
   get length() {
     return this.#last - this.#start || 0;
   }
 
-  /** ms to the first word, if it came. */
+  /** Time to the first token, in ms, if one was received. */
   get firstToken() {
     return this.all.find(({ kind }) => kind !== "tool")?.start;
   }
 
-  /** ms in which the model spoke. */
-  get speaking() {
-    const said = this.all.filter(({ kind }) => kind !== "tool");
-    return said.reduce((sum, { start, end }) => sum + end - start, 0);
+  /** Total time of the model's output, in ms. */
+  get outputTime() {
+    const output = this.all.filter(({ kind }) => kind !== "tool");
+    return output.reduce((sum, { start, end }) => sum + end - start, 0);
   }
 
-  /** Nothing more will come. */
+  /** Close all spans after the last event. */
   close() {
-    this.#stopSaying();
+    this.#closeCurrent();
     for (const span of this.all) span.open = false;
   }
 
   /**
-   * The first event of a run that is read again is older than the connection's own.
+   * Record an event's time. In a replay, the run's first event is older than `connected`.
    *
    * @param {number} timestamp
    */
-  #hear(timestamp) {
+  #recordTime(timestamp) {
     if (!(timestamp >= this.#start)) this.#begin(timestamp);
     this.#last = this.all.length ? Math.max(this.#last, timestamp) : timestamp;
   }
@@ -95,17 +95,17 @@ export class RunSpans {
    * @param {"thinking" | "text"} kind
    * @param {number} at
    */
-  #say(kind, at) {
-    if (this.#said?.kind !== kind) {
-      this.#stopSaying();
-      this.#said = this.#add(kind, kind === "text" ? "Text" : "Thinking", at);
+  #extend(kind, at) {
+    if (this.#current?.kind !== kind) {
+      this.#closeCurrent();
+      this.#current = this.#add(kind, kind === "text" ? "Text" : "Thinking", at);
     }
-    this.#said.end = at;
+    this.#current.end = at;
   }
 
-  #stopSaying() {
-    if (this.#said) this.#said.open = false;
-    this.#said = undefined;
+  #closeCurrent() {
+    if (this.#current) this.#current.open = false;
+    this.#current = undefined;
   }
 
   /**
@@ -113,7 +113,7 @@ export class RunSpans {
    * @param {number} at
    */
   #callTool({ id, name }, at) {
-    this.#stopSaying();
+    this.#closeCurrent();
     this.#tools.set(id, this.#add("tool", name, at));
   }
 

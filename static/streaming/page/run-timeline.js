@@ -1,4 +1,4 @@
-/** A run drawn: thinking, tools and text as bars along its time. */
+/** A timeline of a run: thinking, tools and text as bars. */
 
 import { element } from "./dom.js";
 import { duration, number } from "./format.js";
@@ -7,13 +7,13 @@ import { duration, number } from "./format.js";
 /** @typedef {import("./run-spans.js").RunSpans} RunSpans */
 
 const SVG = "http://www.w3.org/2000/svg";
-/** In px; along the time the drawing's unit is a millisecond. */
+/** Heights in px; the horizontal unit of the drawing is a millisecond. */
 const LANE = 10;
 const BAR = 6;
-/** More tools at once than that share lanes. */
-const MOST_LANES = 4;
-/** So many spans are told in words. */
-const MOST_TOLD = 20;
+/** Further parallel tools share the last lane. */
+const MAX_LANES = 4;
+/** Maximum number of spans in the text description. */
+const MAX_DESCRIBED = 20;
 
 export class RunTimeline {
   #drawing = document.createElementNS(SVG, "svg");
@@ -47,7 +47,7 @@ export class RunTimeline {
     const height = (Math.max(...lanes.values()) + 1) * LANE;
     setAttribute(this.#drawing, "viewBox", `0 0 ${Math.max(length, 1)} ${height}`);
     setAttribute(this.#drawing, "height", String(height));
-    setAttribute(this.#drawing, "aria-label", `Timeline of the run: ${told(all)}`);
+    setAttribute(this.#drawing, "aria-label", `Timeline of the run: ${describeAll(all)}`);
     this.#end.textContent = duration(length);
     this.element.hidden = false;
   }
@@ -65,7 +65,7 @@ export class RunTimeline {
     setAttribute(bar, "width", (end - span.start).toFixed());
     setAttribute(bar, "class", `bar-${span.failed ? "failed" : span.kind}`);
     const title = bar.firstElementChild;
-    if (title && title.textContent !== said(span)) title.textContent = said(span);
+    if (title && title.textContent !== describe(span)) title.textContent = describe(span);
   }
 
   /** @param {Span} span */
@@ -79,21 +79,21 @@ export class RunTimeline {
 }
 
 /**
- * Thinking and text share the first lane, as they take turns; tools that run at the
- * same time lie below each other.
+ * Return each span's lane. Thinking and text alternate and share the first lane; parallel
+ * tools are placed below each other.
  *
  * @param {Span[]} spans
  */
 function lanesOf(spans) {
   /** @type {Map<Span, number>} */
   const lanes = new Map();
-  /** @type {number[]} when each lane of tools is free again */
+  /** @type {number[]} end of the last span in each tool lane */
   const free = [];
   for (const span of spans) {
     if (span.kind !== "tool") lanes.set(span, 0);
     else {
       const found = free.findIndex((end) => end <= span.start);
-      const lane = found >= 0 ? found : Math.min(free.length, MOST_LANES - 1);
+      const lane = found >= 0 ? found : Math.min(free.length, MAX_LANES - 1);
       free[lane] = span.open ? Infinity : Math.max(span.end, span.start + 1);
       lanes.set(span, lane + 1);
     }
@@ -102,20 +102,20 @@ function lanesOf(spans) {
 }
 
 /** @param {Span[]} spans */
-function told(spans) {
-  const first = spans.slice(0, MOST_TOLD).map(said).join(", ");
-  const more = spans.length - MOST_TOLD;
+function describeAll(spans) {
+  const first = spans.slice(0, MAX_DESCRIBED).map(describe).join(", ");
+  const more = spans.length - MAX_DESCRIBED;
   return more > 0 ? `${first}, and ${number(more)} more` : first;
 }
 
 /** @param {Span} span */
-function said({ label, start, end, open, failed }) {
-  const time = open ? "goes on" : duration(end - start);
+function describe({ label, start, end, open, failed }) {
+  const time = open ? "running" : duration(end - start);
   return `${label} ${failed ? "failed after " : ""}${time}`;
 }
 
 /**
- * What does not change is not touched, so that nothing is laid out anew.
+ * Set an attribute only if it changes, to avoid a new layout.
  *
  * @param {Element} node
  * @param {string} name

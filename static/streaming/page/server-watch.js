@@ -1,44 +1,44 @@
-/** Asks the server now and then how it stands: calmly, and less when nobody looks. */
+/** Polls the server's readiness, less often while the page is hidden. */
 
 /** @typedef {import("../client/agent-client.js").AgentClient} AgentClient */
 /** @typedef {import("./status.js").ServerState} ServerState */
 
-const CALM_MS = 15_000;
+const READY_MS = 15_000;
 const HIDDEN_MS = 120_000;
-const TROUBLED_MS = 3000;
-const PATIENCE_MS = 10_000;
+const UNAVAILABLE_MS = 3000;
+const TIMEOUT_MS = 10_000;
 
 export class ServerWatch {
   #client;
-  #tell;
+  #onState;
   #timer = 0;
 
   /**
    * @param {AgentClient} client
-   * @param {(state: ServerState) => void} tell after each time it was asked
+   * @param {(state: ServerState) => void} onState called after each check
    */
-  constructor(client, tell) {
+  constructor(client, onState) {
     this.#client = client;
-    this.#tell = tell;
+    this.#onState = onState;
     document.addEventListener("visibilitychange", () => document.hidden || this.check());
     for (const change of ["online", "offline"]) addEventListener(change, () => this.check());
     this.check();
   }
 
-  /** Ask now. */
+  /** Check now. */
   async check() {
     clearTimeout(this.#timer);
-    const state = await this.#ask();
-    this.#tell(state);
-    clearTimeout(this.#timer); // of another that was asked for meanwhile
-    const calm = state === "ready" ? CALM_MS : TROUBLED_MS;
-    this.#timer = setTimeout(() => this.check(), document.hidden ? HIDDEN_MS : calm);
+    const state = await this.#readState();
+    this.#onState(state);
+    clearTimeout(this.#timer); // set by a check that ran meanwhile
+    const interval = state === "ready" ? READY_MS : UNAVAILABLE_MS;
+    this.#timer = setTimeout(() => this.check(), document.hidden ? HIDDEN_MS : interval);
   }
 
   /** @returns {Promise<ServerState>} */
-  async #ask() {
+  async #readState() {
     try {
-      const signal = AbortSignal.timeout(PATIENCE_MS);
+      const signal = AbortSignal.timeout(TIMEOUT_MS);
       const { status, checks } = await this.#client.ready({ signal });
       if (status === "ready") return "ready";
       return checks.draining === "yes" ? "draining" : "unready";

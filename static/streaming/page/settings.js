@@ -1,15 +1,15 @@
-/** What goes with each prompt: set in a dialog, and remembered. */
+/** The settings sent with each prompt: edited in a dialog, kept in the browser. */
 
+import { load, loadFromTab, save, saveInTab } from "./browser-storage.js";
 import { byId } from "./dom.js";
-import { recall, recallInTab, remember, rememberInTab } from "./browser-storage.js";
 
 /** @typedef {import("../client/agent-client.js").RunRequest} RunRequest */
 
 /**
  * @typedef {object} Values
  * @property {string} orgId
- * @property {number} [maxIterations] the server's when left out
- * @property {string[]} [events] all when left out
+ * @property {number} [maxIterations] the server's default if omitted
+ * @property {string[]} [events] all if omitted
  * @property {boolean} background
  */
 
@@ -22,16 +22,16 @@ export class Settings {
   #form = byId("settings-form");
   #organization = byId("organization");
   /** @type {Values} */
-  #values = recalled();
-  #apiKey = recallInTab("api-key");
-  #keyWanted = false;
-  /** The conversation that is shown; "" for one that the server will name. */
+  #values = loadValues();
+  #apiKey = loadFromTab("api-key");
+  #keyRequested = false;
+  /** The shown conversation; "" for a new one, which the server will name. */
   conversationId = "";
   /**
-   * Called when the dialog was saved, with whether organization, conversation or key are
-   * others now.
+   * Called after the dialog was saved; the argument is true if the organization, conversation
+   * or key changed.
    *
-   * @type {(elsewhere: boolean) => void}
+   * @type {(targetChanged: boolean) => void}
    */
   onSave = () => {};
 
@@ -46,7 +46,7 @@ export class Settings {
     return this.#values.orgId;
   }
 
-  /** From a link, for example; it is not remembered. */
+  /** Set the organization without saving it, for example from a link. */
   set orgId(/** @type {string} */ orgId) {
     this.#values.orgId = orgId || DEFAULT_ORGANIZATION;
     this.#showOrganization();
@@ -62,13 +62,13 @@ export class Settings {
     return /** @type {any} */ (this.#values.events);
   }
 
-  /** What each request to the server has. @returns {Record<string, string>} */
+  /** Headers of each request. @returns {Record<string, string>} */
   get headers() {
     return this.#apiKey ? { Authorization: `Bearer ${this.#apiKey}` } : {};
   }
 
   /**
-   * The request of a run.
+   * Build the request of a run.
    *
    * @param {string} input
    * @returns {RunRequest}
@@ -85,7 +85,7 @@ export class Settings {
     };
   }
 
-  /** Let a person change them. */
+  /** Open the dialog. */
   open() {
     if (this.#dialog.open) return;
     this.#fill();
@@ -93,12 +93,12 @@ export class Settings {
   }
 
   /**
-   * The server wants a key, or another one.
+   * Ask for an API key after the server has rejected a request.
    *
    * @param {string} message
    */
   askForKey(message) {
-    this.#keyWanted = true;
+    this.#keyRequested = true;
     this.open();
     const notice = byId("key-notice");
     notice.textContent = message;
@@ -109,7 +109,7 @@ export class Settings {
   #fill() {
     const { orgId, maxIterations, events, background } = this.#values;
     byId("key-notice").hidden = true;
-    byId("key-field").hidden = !this.#keyWanted && !this.#apiKey;
+    byId("key-field").hidden = !this.#keyRequested && !this.#apiKey;
     this.#field("api_key").value = this.#apiKey;
     this.#field("org_id").value = orgId === DEFAULT_ORGANIZATION ? "" : orgId;
     this.#field("conversation_id").value = this.conversationId;
@@ -121,7 +121,7 @@ export class Settings {
   #onSubmit = (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
     const text = (/** @type {string} */ name) => this.#field(name).value.trim();
-    const before = this.#whereabouts;
+    const before = this.#target;
     const chosen = this.#boxes.filter(({ checked }) => checked).map(({ value }) => value);
     this.#values = {
       orgId: text("org_id") || DEFAULT_ORGANIZATION,
@@ -131,14 +131,14 @@ export class Settings {
     };
     this.conversationId = text("conversation_id");
     this.#apiKey = text("api_key");
-    remember("settings", JSON.stringify(this.#values));
-    rememberInTab("api-key", this.#apiKey);
+    save("settings", JSON.stringify(this.#values));
+    saveInTab("api-key", this.#apiKey);
     this.#showOrganization();
     this.#dialog.close();
-    this.onSave(this.#whereabouts !== before);
+    this.onSave(this.#target !== before);
   };
 
-  get #whereabouts() {
+  get #target() {
     return JSON.stringify([this.orgId, this.conversationId, this.#apiKey]);
   }
 
@@ -163,15 +163,15 @@ export class Settings {
 }
 
 /** @returns {Values} */
-function recalled() {
+function loadValues() {
   /** @type {any} */
-  let kept = {};
+  let saved = {};
   try {
-    kept = JSON.parse(recall("settings") || "{}");
+    saved = JSON.parse(load("settings") || "{}");
   } catch {
-    // written by something else
+    // not written by this page
   }
-  const { orgId, maxIterations, events, background } = kept ?? {};
+  const { orgId, maxIterations, events, background } = saved ?? {};
   return {
     orgId: typeof orgId === "string" && orgId ? orgId : DEFAULT_ORGANIZATION,
     maxIterations: Number.isInteger(maxIterations) ? maxIterations : undefined,

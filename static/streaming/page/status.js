@@ -1,9 +1,9 @@
-/** How things stand, in one word for the eye and one sentence for the ear. */
+/** The status line, and announcements for screen readers. */
 
 import { byId } from "./dom.js";
 
 /**
- * Of a run, or of the page when there was none.
+ * The state of the run, or of the page before the first run.
  *
  * @typedef {"ready" | "loading" | "connecting" | "streaming" | "paused" | "reconnecting"
  *   | "completed" | "stopped" | "error"} State
@@ -30,74 +30,74 @@ const SERVER_LABELS = {
   unready: "The server is not ready",
   offline: "Server offline",
 };
-/** While these last, the run itself shows how the server stands. */
-const UNDER_WAY = new Set(["loading", "connecting", "streaming", "paused", "reconnecting"]);
+/** In these states the run's state is shown instead of the server's. */
+const ACTIVE = new Set(["loading", "connecting", "streaming", "paused", "reconnecting"]);
 
-/** Long enough to be picked up, short enough not to be met while reading the page. */
+/** Long enough for screen readers to notice, short enough not to be found while reading. */
 const ANNOUNCEMENT_MS = 5000;
 
 export class Status {
   #element = byId("status");
   #retry = byId("retry");
   #announcement = byId("announcement");
-  #forgetting = 0;
-  #counting = 0;
+  #clearTimer = 0;
+  #countdown = 0;
   /** @type {State} */
   #state = "ready";
   #label = LABELS.ready;
   /** @type {ServerState} */
   #server = "ready";
 
-  /** @param {() => void} retry what "Retry now" does */
+  /** @param {() => void} retry called by "Retry now" */
   constructor(retry) {
     this.#retry.addEventListener("click", retry);
   }
 
   /** @returns {State | ServerState} */
   get shown() {
-    return this.#server === "ready" || this.underWay ? this.#state : this.#server;
+    return this.#server === "ready" || this.isActive ? this.#state : this.#server;
   }
 
   /**
    * @param {State} state
-   * @param {string} [label] a better word than the state's own
+   * @param {string} [label] shown instead of the state's own label
    */
   show(state, label = LABELS[state]) {
-    clearInterval(this.#counting);
+    clearInterval(this.#countdown);
     this.#state = state;
     this.#label = label;
     this.#draw();
   }
 
   /**
-   * The connection is lost, or the server wants to be asked again.
+   * Show that the connection is lost, or that the server requested a later retry.
    *
-   * @param {number} [retryAt] when it is tried again, in ms since the epoch; now when left out
-   * @param {AgentError} [error] why
+   * @param {number} [retryAt] time of the next attempt, in ms since the epoch; now if omitted
+   * @param {AgentError} [error] the reason
    */
   reconnecting(retryAt, error) {
     if (!retryAt) return this.show("reconnecting");
-    const what = error?.status === 429 ? "The server is busy: trying again" : "Reconnecting";
+    const action = error?.status === 429 ? "The server is busy: trying again" : "Reconnecting";
     const count = () => {
       const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
-      this.#label = `${what} in ${seconds} s`;
+      this.#label = `${action} in ${seconds} s`;
       this.#draw();
     };
     this.show("reconnecting");
     count();
-    this.#counting = setInterval(count, 1000);
+    this.#countdown = setInterval(count, 1000);
   }
 
-  /** Whether there is something to wait for. */
-  get underWay() {
-    return UNDER_WAY.has(this.#state);
+  /** True while a run or a load is in progress. */
+  get isActive() {
+    return ACTIVE.has(this.#state);
   }
 
   get server() {
     return this.#server;
   }
 
-  /** How the server stands, which matters while no run is under way. */
+  /** Set the server's state, which is shown while no run is active. */
   set server(/** @type {ServerState} */ state) {
     if (state === this.#server) return;
     this.#server = state;
@@ -106,15 +106,15 @@ export class Status {
   }
 
   /**
-   * Have a screen reader say it. Only beginnings and ends are worth the interruption.
+   * Announce a text through screen readers. Used for starts and ends only.
    *
    * @param {string} text
    */
   announce(text) {
-    clearTimeout(this.#forgetting);
+    clearTimeout(this.#clearTimer);
     this.#announcement.textContent = text;
-    const forget = () => (this.#announcement.textContent = "");
-    this.#forgetting = setTimeout(forget, ANNOUNCEMENT_MS);
+    const clear = () => (this.#announcement.textContent = "");
+    this.#clearTimer = setTimeout(clear, ANNOUNCEMENT_MS);
   }
 
   #draw() {
@@ -123,7 +123,7 @@ export class Status {
     this.#element.dataset.state = shown;
     this.#element.textContent = own ? this.#label : SERVER_LABELS[this.#server];
     const waits = shown === "offline" || this.#label.endsWith(" s");
-    // Whoever just pressed it keeps it under the finger until there is an outcome.
+    // Keep the button in place after a click until the attempt has an outcome.
     this.#retry.hidden = !waits && !(shown === "reconnecting" && !this.#retry.hidden);
   }
 }

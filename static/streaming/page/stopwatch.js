@@ -1,35 +1,35 @@
-/** How long something goes on: by the server's clock, and by ours since it last spoke. */
+/** A stopwatch on the server's clock, continued by the browser's since the last event. */
 
 const TICK_MS = 1000;
 
 export class Stopwatch {
   #startedAt;
-  #toldAt;
-  #heardAt = performance.now();
+  #lastEventAt;
+  #receivedAt = performance.now();
   #timer;
 
   /**
-   * @param {number} timestamp of its first event, in ms
-   * @param {(ms: number) => void} tell how long it is, about each second while it runs
+   * @param {number} timestamp of the first event, in ms
+   * @param {(ms: number) => void} onTick called about each second with the elapsed time
    */
-  constructor(timestamp, tell) {
-    this.#startedAt = this.#toldAt = timestamp;
-    this.#timer = setInterval(() => tell(this.ms), TICK_MS);
+  constructor(timestamp, onTick) {
+    this.#startedAt = this.#lastEventAt = timestamp;
+    this.#timer = setInterval(() => onTick(this.ms), TICK_MS);
   }
 
   /** @param {number} timestamp of a later event, in ms */
-  hear(timestamp) {
-    this.#toldAt = timestamp;
-    this.#heardAt = performance.now();
+  update(timestamp) {
+    this.#lastEventAt = timestamp;
+    this.#receivedAt = performance.now();
   }
 
   get ms() {
-    return this.#toldAt - this.#startedAt + performance.now() - this.#heardAt;
+    return this.#lastEventAt - this.#startedAt + performance.now() - this.#receivedAt;
   }
 
   /**
    * @param {number} timestamp of the event that ended it, in ms
-   * @returns {number} the whole time, in ms
+   * @returns {number} the total time, in ms
    */
   stop(timestamp) {
     clearInterval(this.#timer);

@@ -1,22 +1,22 @@
 /**
- * Markdown that grows, as elements: drawn at most once per animation frame.
+ * Growing Markdown as elements, drawn at most once per animation frame.
  *
- * Only the last blocks can still change. The others are never looked at again, and stand
- * in pages of which the browser lays out those in view, so that an answer of any length
- * costs the same; and should drawing be slow, it is done less often.
+ * Only the last blocks can still change. The others are never processed again, and are
+ * grouped into pages of which the browser lays out only those in view, so that the cost does
+ * not grow with the answer. If drawing is slow, it happens less often.
  */
 
-import { element } from "./dom.js";
 import { onNextFrame } from "./animation-frames.js";
-import { blocksOf, mended } from "./markdown.js";
+import { element } from "./dom.js";
 import { blockOf } from "./markdown-nodes.js";
+import { blocksOf, completed } from "./markdown.js";
 import { morph } from "./morph.js";
 
-/** Blocks of a page. */
+/** Blocks per page. */
 const PAGE = 20;
-/** Blocks at the end that what comes can still change. */
+/** Blocks at the end that new text can still change. */
 const UNSETTLED = 2;
-/** The part of the time that drawing may take: one in so many. */
+/** Pause after drawing, as a multiple of the drawing time. */
 const SHARE = 4;
 
 export class StreamedMarkdown {
@@ -36,7 +36,7 @@ export class StreamedMarkdown {
     onNextFrame(this.#drawNext);
   }
 
-  /** Nothing more will come. */
+  /** Draw the rest after the last piece. */
   close() {
     delete this.element.dataset.live;
     this.#drawAll();
@@ -46,14 +46,14 @@ export class StreamedMarkdown {
     const began = performance.now();
     if (this.#drawnLength === this.source.length) return;
     if (began < this.#restUntil) return onNextFrame(this.#drawNext);
-    this.#draw(mended(this.#unsettled));
+    this.#draw(completed(this.#unsettled));
     this.#restUntil = performance.now() + SHARE * (performance.now() - began);
     this.element.dispatchEvent(new Event("grown", { bubbles: true }));
   };
 
   #drawAll() {
     if (Object.keys(this.#links).length) {
-      this.#settled = 0; // names that were used before they were defined
+      this.#settled = 0; // links may be used before their definition
       this.#tail = [...this.element.children].flatMap((page) => [...page.children]);
     }
     this.#draw(this.#unsettled);
@@ -63,7 +63,7 @@ export class StreamedMarkdown {
     return this.source.slice(this.#settled);
   }
 
-  /** Where the next block has its place. */
+  /** Return the page for the next block. */
   get #page() {
     const last = this.element.lastElementChild;
     if (last && last.childElementCount < PAGE) return last;
@@ -82,10 +82,10 @@ export class StreamedMarkdown {
   }
 
   /**
-   * Leave the first blocks alone from now on.
+   * Exclude the first blocks from further drawing.
    *
    * @param {{raw: string, node?: Node}[]} blocks
-   * @param {number} number of those that show
+   * @param {number} number of visible blocks
    */
   #settle(blocks, number) {
     if (number <= 0) return;

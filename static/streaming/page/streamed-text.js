@@ -1,13 +1,13 @@
-/** Plain text that grows: one text node, appended to at most once per animation frame. */
+/** Growing plain text: one text node, appended to at most once per animation frame. */
 
-import { element } from "./dom.js";
 import { onNextFrame } from "./animation-frames.js";
+import { element } from "./dom.js";
 
 export class StreamedText {
   element;
   source = "";
   #node = document.createTextNode("");
-  #waiting = "";
+  #pending = "";
 
   /** @param {string} className */
   constructor(className) {
@@ -17,17 +17,17 @@ export class StreamedText {
   /** @param {string} text */
   append(text) {
     this.source += text;
-    this.#waiting += text;
+    this.#pending += text;
     onNextFrame(this.#flush);
   }
 
-  /** Nothing more will come. */
+  /** Append the rest after the last piece. */
   close() {
     this.#flush();
   }
 
   #flush = () => {
-    this.#node.appendData(this.#waiting);
-    this.#waiting = "";
+    this.#node.appendData(this.#pending);
+    this.#pending = "";
   };
 }

@@ -1,11 +1,11 @@
-/** Light or dark: as the system, or as a person chose. */
+/** The theme: light, dark, or that of the system. */
 
+import { save } from "./browser-storage.js";
 import { byId } from "./dom.js";
-import { remember } from "./browser-storage.js";
 
 const root = document.documentElement;
 
-/** Let the theme be switched. What was chosen before is shown already. */
+/** Set up the theme switch. `before-paint.js` has already applied the saved theme. */
 export function switchTheme() {
   const switches = byId("theme").querySelectorAll("input");
   const chosen = root.dataset.theme ?? "system";
@@ -21,11 +21,11 @@ function choose(theme) {
   const forced = theme === "system" ? "" : theme;
   if (forced) root.dataset.theme = forced;
   else delete root.dataset.theme;
-  remember("theme", forced);
+  save("theme", forced);
   colourBrowser();
 }
 
-/** The browser's own surfaces around the page. */
+/** Set the colour of the browser's own surfaces around the page. */
 function colourBrowser() {
   /** @type {NodeListOf<HTMLMetaElement>} */
   const metas = document.querySelectorAll("meta[name=theme-color]");

@@ -1,4 +1,4 @@
-/** A stretch of reasoning, folded away until someone wants to read it. */
+/** A section of reasoning, collapsed until it is opened. */
 
 import { element } from "./dom.js";
 import { duration, seconds } from "./format.js";
@@ -6,7 +6,7 @@ import { icon } from "./icons.js";
 import { Stopwatch } from "./stopwatch.js";
 import { StreamedText } from "./streamed-text.js";
 
-/** Of a shorter time the number says nothing. */
+/** Shorter times are shown as "a moment". */
 const MOMENT_MS = 100;
 
 export class ThinkingFold {
@@ -15,7 +15,7 @@ export class ThinkingFold {
   /** @type {Stopwatch | undefined} */
   #stopwatch;
 
-  /** @param {number} [timestamp] of its first event, in ms; none when long past */
+  /** @param {number} [timestamp] of the first event, in ms; omitted for a stored part */
   constructor(timestamp) {
     const summary = element("summary", "", icon("chevron"), this.#label);
     this.element = element("details", "thinking", summary, this.#text.element);
@@ -28,10 +28,10 @@ export class ThinkingFold {
    */
   append(text, timestamp) {
     this.#text.append(text);
-    if (timestamp !== undefined) this.#stopwatch?.hear(timestamp);
+    if (timestamp !== undefined) this.#stopwatch?.update(timestamp);
   }
 
-  /** @param {number} timestamp of the event that came after it, in ms */
+  /** @param {number} timestamp of the next event, in ms */
   close(timestamp) {
     if (!this.#stopwatch) return;
     delete this.element.dataset.live;

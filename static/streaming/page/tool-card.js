@@ -25,25 +25,25 @@ const LONG = { chars: 600, lines: 10 };
 
 export class ToolCard {
   #state = element("span", "tool-state");
-  #exchange = element("dl", "tool-exchange");
+  #data = element("dl", "tool-data");
   /** @type {Stopwatch | undefined} */
   #stopwatch;
 
   /**
    * @param {ToolCall} call
-   * @param {number} [timestamp] of its event, in ms; none when long past
+   * @param {number} [timestamp] of its event, in ms; omitted for a stored call
    */
   constructor(call, timestamp) {
     const name = element("span", "tool-name", call.name);
     const head = element("p", "tool-head", name, this.#state);
-    this.element = element("div", "tool", head, this.#exchange);
+    this.element = element("div", "tool", head, this.#data);
     this.element.role = "group";
     this.element.ariaLabel = `Tool call: ${call.name}`;
     this.#show("executing", "…");
     this.#add("Arguments", prettyJsonText(call.arguments));
     if (timestamp === undefined) return;
-    const tell = (/** @type {number} */ ms) => this.#show("executing", `… ${seconds(ms)}`);
-    this.#stopwatch = new Stopwatch(timestamp, tell);
+    const onTick = (/** @type {number} */ ms) => this.#show("executing", `… ${seconds(ms)}`);
+    this.#stopwatch = new Stopwatch(timestamp, onTick);
   }
 
   get running() {
@@ -61,7 +61,7 @@ export class ToolCard {
   }
 
   /**
-   * The run ended before the tool did.
+   * Mark the call as unfinished if the run ended before the tool.
    *
    * @param {number} timestamp
    */
@@ -92,7 +92,7 @@ export class ToolCard {
       const size = lines > LONG.lines ? count(lines, "line") : count(text.length, "character");
       description.append(showAllButton(shown, size));
     }
-    this.#exchange.append(element("dt", "", term), description);
+    this.#data.append(element("dt", "", term), description);
   }
 }
 

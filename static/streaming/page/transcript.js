@@ -1,13 +1,13 @@
-/** The conversation on the page: its turns, and the view that follows their end. */
+/** The conversation on the page: its exchanges, with a view that follows the end. */
 
-import { EndFollower } from "./end-follower.js";
 import { atFrameEnd } from "./animation-frames.js";
-import { Turn } from "./exchange.js";
+import { EndFollower } from "./end-follower.js";
+import { Exchange } from "./exchange.js";
 
 /** @typedef {import("../client/agent-client.js").RunRequest} RunRequest */
 /** @typedef {import("../client/agent-types.js").Conversation} Conversation */
 /** @typedef {import("../client/agent-types.js").Message} Message */
-/** @typedef {import("./exchange.js").TurnCommands} TurnCommands */
+/** @typedef {import("./exchange.js").ExchangeCommands} ExchangeCommands */
 
 /** @param {Message} message */
 export function textOf({ parts }) {
@@ -18,15 +18,15 @@ export class Transcript {
   #list;
   #frame;
   #commands;
-  #reader = new EndFollower();
+  #endFollower = new EndFollower();
 
   /**
-   * On a wide screen the list scrolls, on a narrow one the document does, and the
-   * section that holds the list ends where the reader writes.
+   * On a wide screen the list scrolls. On a narrow one the document does, and the section
+   * with the list ends at the composer.
    *
    * @param {HTMLElement} list
    * @param {HTMLElement} frame the section
-   * @param {TurnCommands} [commands] what a turn offers
+   * @param {ExchangeCommands} [commands] the actions of an exchange
    */
   constructor(list, frame, commands) {
     this.#list = list;
@@ -38,45 +38,47 @@ export class Transcript {
   }
 
   /**
-   * A new turn at the end.
+   * Append a new exchange.
    *
    * @param {RunRequest} request
    */
   begin(request) {
-    const turn = new Turn(request, this.#commands);
-    this.#list.append(turn.element);
-    this.#reader.following = true;
+    const exchange = new Exchange(request, this.#commands);
+    this.#list.append(exchange.element);
+    this.#endFollower.following = true;
     this.follow();
-    return turn;
+    return exchange;
   }
 
   /**
-   * The turns of a conversation as the server keeps it, instead of what is shown.
+   * Replace the shown exchanges by those of a stored conversation.
    *
-   * Of a run that is still under way leave the answer out, or its turn, and follow the
-   * run from its beginning.
+   * Omit the answer of an active run, or its whole exchange, and follow the run from its
+   * first event instead.
    *
    * @param {Pick<Conversation, "messages" | "runs">} conversation
-   * @param {Partial<RunRequest>} [request] what their requests had beside the prompt
+   * @param {Partial<RunRequest>} [request] the other fields of their requests
    */
   load({ messages, runs }, request) {
-    /** @type {{turn: Turn, runId: string | null}[]} */
-    const turns = [];
+    /** @type {{exchange: Exchange, runId: string | null}[]} */
+    const exchanges = [];
     for (const message of messages) {
       if (message.role === "user") {
-        const turn = new Turn({ ...request, input: textOf(message) }, this.#commands);
-        turns.push({ turn, runId: message.run_id });
+        const exchange = new Exchange({ ...request, input: textOf(message) }, this.#commands);
+        exchanges.push({ exchange, runId: message.run_id });
       } else {
-        for (const part of message.parts) turns.at(-1)?.turn.recall(part);
+        for (const part of message.parts) exchanges.at(-1)?.exchange.restore(part);
       }
     }
-    for (const { turn, runId } of turns) turn.close(runs.find((run) => run.run_id === runId));
-    this.#list.replaceChildren(...turns.map(({ turn }) => turn.element));
-    this.#reader.following = true;
+    for (const { exchange, runId } of exchanges) {
+      exchange.close(runs.find((run) => run.run_id === runId));
+    }
+    this.#list.replaceChildren(...exchanges.map(({ exchange }) => exchange.element));
+    this.#endFollower.following = true;
     this.follow();
   }
 
-  /** Keep the end in view, unless the reader has gone elsewhere. */
+  /** Keep the end in view, unless the user has scrolled away. */
   follow() {
     atFrameEnd(this.#showEnd);
   }
@@ -86,20 +88,20 @@ export class Transcript {
   }
 
   #showEnd = () => {
-    if (!this.#reader.following) return;
+    if (!this.#endFollower.following) return;
     this.#list.scrollTop = this.#list.scrollHeight;
     if (this.#frame.getBoundingClientRect().bottom > innerHeight) {
       this.#frame.scrollIntoView({ block: "end" });
     }
-    this.#reader.shown(this.#position);
+    this.#endFollower.shown(this.#position);
   };
 
-  /** Told apart from what we scroll ourselves at the same moment, which can swallow it. */
+  /** Detect scrolling up by wheel: a simultaneous scroll by the page can hide its effect. */
   #onWheel = (/** @type {WheelEvent} */ { deltaY }) => {
-    if (deltaY < 0 && this.#position > 0) this.#reader.following = false;
+    if (deltaY < 0 && this.#position > 0) this.#endFollower.following = false;
   };
 
-  #onScroll = () => this.#reader.scrolled(this.#position, this.#below);
+  #onScroll = () => this.#endFollower.scrolled(this.#position, this.#below);
 
   get #position() {
     return this.#list.scrollTop + scrollY;
