@@ -21,7 +21,8 @@ SUM = '{"expression":"6*7"}'
 
 #: Following the end must come after the writing that moves it.
 DO_IN_ONE_FRAME = """async () => {
-  const { atFrameEnd, onNextFrame } = await import("/static/streaming/page/animation-frames.js");
+  const path = "/static/streaming/page/animation-frames.js";
+  const { atFrameEnd, onNextFrame } = await import(path);
   const done = [];
   const follow = () => done.push("follow");
   const write = () => {

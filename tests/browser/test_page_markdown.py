@@ -40,7 +40,8 @@ QUICK_FRAMES = """() => {
 }"""
 #: Draw a text whole, then in pieces of each size, each piece in a frame of its own.
 DRAW = """async ([source, ...sizes]) => {
-  const { StreamedMarkdown } = await import("/static/streaming/page/streamed-markdown.js");
+  const path = "/static/streaming/page/streamed-markdown.js";
+  const { StreamedMarkdown } = await import(path);
   const { colour } = await import("/static/streaming/page/code-colours.js");
   const code = document.body.appendChild(document.createElement("code"));
   code.textContent = "if";
@@ -62,7 +63,8 @@ DRAW = """async ([source, ...sizes]) => {
 }"""
 #: What is shown of a text that has not ended.
 SHOW = """async (source) => {
-  const { StreamedMarkdown } = await import("/static/streaming/page/streamed-markdown.js");
+  const path = "/static/streaming/page/streamed-markdown.js";
+  const { StreamedMarkdown } = await import(path);
   const markdown = new StreamedMarkdown();
   markdown.append(source);
   await new Promise(requestAnimationFrame);

@@ -104,7 +104,7 @@ export class Chat {
     }
   }
 
-  /** Cancel the run. A second call, or one before the server has responded, only disconnects. */
+  /** Cancel the run. A second call, or one before the run is known, does not wait for the server. */
   stop() {
     const run = this.#current;
     if (!run) return;
