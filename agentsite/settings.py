@@ -1,4 +1,4 @@
-"""The site's settings, read from the environment (see the table in README.md)."""
+"""The site's settings, read from the environment (see docs/configuration.md)."""
 
 import os
 from pathlib import Path

@@ -19,7 +19,7 @@ import { Transcript } from "./transcript.js";
 /** @typedef {import("./exchange.js").Exchange} Exchange */
 
 const API = new URL("api/v1/agent/", document.baseURI);
-/** The server's limit for titles, which are taken from the prompt. */
+/** Maximum length of the shown title, which is taken from the prompt. */
 const TITLE_CHARS = 120;
 
 const settings = new Settings();
