@@ -29,7 +29,7 @@ tsc := node_modules/.bin/tsc
 npm_ci := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --fetch-retries=1 \
   --fetch-timeout=30000
 
-.PHONY: help run test check bench bench-quick faults docs format dev lock upgrade clean
+.PHONY: help run test check bench bench-quick faults docs screenshot format dev lock upgrade clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +75,9 @@ faults: $(dev_stamp) ## do faults to real servers at length: ten minutes on each
 
 docs: $(run_stamp) ## write docs/configuration.md from the declarations of the settings
 	@$(py) -m agentsite.reference
+
+screenshot: $(dev_stamp) $(page_dev_stamp) ## take the screenshot of the demo page for README.md
+	@$(py) -m tests.browser.screenshot
 
 format: $(dev_stamp) ## format the code, and mend what ruff can mend
 	$(py) -m ruff check --fix .

@@ -32,7 +32,7 @@ class HistoryAdmin(_ModelAdmin):
     empty_value_display = display.EMPTY
 
     class Media:
-        css = {"all": ["streaming/admin.css"]}
+        css = {"all": ["streaming/admin/admin.css"]}
 
     def has_add_permission(
         self, request: HttpRequest, obj: Model | None = None

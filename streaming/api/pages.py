@@ -1,5 +1,6 @@
 """The interactive demo page, a client of the API like any other."""
 
+import posixpath
 import re
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,7 @@ from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.views.decorators.http import require_safe
 
-#: No inline script or style, no other origin, and no text ever parsed as HTML.
+#: Forbids inline scripts and styles, other origins, and the use of text as HTML.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -23,16 +24,16 @@ CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 
-#: Libraries that npm installs for the page; it works without them.
+#: Optional libraries that npm installs; the page works without them.
 LIBRARIES = ("marked", "remend", "highlight")
-PAGE = "streaming/page.js"
-_IMPORT = re.compile(r'^(?:import|export)\b[^"]*? from "\./([^"]+)";', re.MULTILINE)
+PAGE = "streaming/page/page.js"
+_IMPORT = re.compile(r'^(?:import|export)\b[^"]*? from "(\.[^"]+)";', re.MULTILINE)
 
 
 @require_safe
 async def index(request: HttpRequest) -> HttpResponse:
-    """Return the page."""
-    # Without the request, so that no context processor reads its user.
+    """Return the demo page."""
+    # Rendered without the request: context processors would load a user.
     files = {name: f"libraries/{name}.js" for name in LIBRARIES}
     found = {name: file for name, file in files.items() if finders.find(file)}
     context = {"libraries": found, "modules": modules()}
@@ -46,14 +47,19 @@ async def index(request: HttpRequest) -> HttpResponse:
 def modules() -> list[str]:
     """Return all modules that the page's module imports, directly or not.
 
-    The page names them, so that a browser loads them at once; it would otherwise need
-    one round trip for each level of imports.
+    The page preloads them in one round of requests. Without the list, a browser
+    discovers imports level by level, at the cost of one round trip for each level.
     """
     found = {PAGE: None}
     unread = [PAGE]
     while unread:
-        source = Path(finders.find(unread.pop()) or "").read_text()
-        names = [f"streaming/{name}" for name in _IMPORT.findall(source)]
+        module = unread.pop()
+        source = Path(finders.find(module) or "").read_text()
+        directory = posixpath.dirname(module)
+        names = [
+            posixpath.normpath(posixpath.join(directory, name))
+            for name in _IMPORT.findall(source)
+        ]
         unread += [name for name in names if name not in found]
         found |= dict.fromkeys(names)
     return list(found)[1:]
@@ -61,5 +67,5 @@ def modules() -> list[str]:
 
 @require_safe
 async def favicon(request: HttpRequest) -> HttpResponseRedirect:
-    """Redirect to the icon from its default path: the admin's pages name none."""
+    """Redirect from the path that browsers request when a page names no icon."""
     return HttpResponseRedirect(static("streaming/favicon.svg"))

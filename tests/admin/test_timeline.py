@@ -232,7 +232,7 @@ def test_a_failed_run_shows_its_error(read: Page) -> None:
     html = read(page_url(run))
     assert "provider_timeout" in html
     assert "Too slow." in html
-    assert "No events are stored of this run." in html
+    assert "No events of this run are stored." in html
 
 
 def test_a_running_run_is_drawn_as_far_as_it_is(read: Page) -> None:

@@ -153,7 +153,7 @@ def test_messages_without_a_run_are_shown_too(read: Page) -> None:
 
 def test_an_empty_conversation_says_so(read: Page) -> None:
     told = text(read(page_url(make_conversation(title=""))))
-    assert told == "Nothing has been said in this conversation yet."
+    assert told == "This conversation has no messages yet."
 
 
 def test_a_long_text_is_cut_and_shown_whole_when_asked(read: Page) -> None:

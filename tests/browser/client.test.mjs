@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { AgentClient, AgentError } from "../../static/streaming/agent-client.js";
+import { AgentClient, AgentError } from "../../static/streaming/client/agent-client.js";
 import { json, scripted } from "./scripted.mjs";
 
 const echo = (response, { method, url, headers }) =>

@@ -1,6 +1,6 @@
 // What a developer with TypeScript gets of the client. `tsc` reads it; nothing runs it.
 
-import { AgentClient, AgentError, type AgentEvent } from "../../static/streaming/agent-client.js";
+import { AgentClient, AgentError, type AgentEvent } from "../../static/streaming/client/agent-client.js";
 
 const client = new AgentClient({ headers: async () => ({ Authorization: "Bearer x" }) });
 const stream = client.stream(

@@ -55,7 +55,7 @@ class DemoPage:
         self.settings = page.get_by_role("dialog", name="Settings", exact=True)
         self.conversations = page.locator(".conversation-row")
         self.search = page.get_by_role("searchbox")
-        self.turns = page.locator(".turn")
+        self.exchanges = page.locator(".exchange")
         self.answer = page.locator(".answer").last
         self.text = self.answer.locator(".text")
         self.tools = self.answer.locator(".tool")

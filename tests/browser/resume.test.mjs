@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 
-import { delayMs } from "../../static/streaming/agent-connection.js";
+import { delayMs } from "../../static/streaming/client/agent-connection.js";
 import {
   DONE, collect, drop, frame, json, numbers, said, scripted, streamed, test, until,
 } from "./scripted.mjs";

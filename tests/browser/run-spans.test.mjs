@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { RunSpans } from "../../static/streaming/run-spans.js";
+import { RunSpans } from "../../static/streaming/page/run-spans.js";
 
 const spansOf = (...events) => {
   const spans = new RunSpans();
@@ -25,7 +25,7 @@ test("what the model says in one go is one span", () => {
   );
   assert.deepEqual(shown(spans), ["thinking 100 300", "text 400 900 open"]);
   assert.equal(spans.firstToken, 100);
-  assert.equal(spans.speaking, 700);
+  assert.equal(spans.outputTime, 700);
   assert.equal(spans.length, 900);
 });
 

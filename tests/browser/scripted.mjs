@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { afterEach, test as nodeTest } from "node:test";
 
-import { AgentClient } from "../../static/streaming/agent-client.js";
+import { AgentClient } from "../../static/streaming/client/agent-client.js";
 
 /** @type {import("node:http").Server[]} */
 const servers = [];

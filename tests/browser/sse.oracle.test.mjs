@@ -6,7 +6,7 @@ import { test } from "node:test";
 
 import { createParser } from "eventsource-parser";
 
-import { EventStreamParser } from "../../static/streaming/sse.js";
+import { EventStreamParser } from "../../static/streaming/client/sse.js";
 
 const STREAMS = 3000;
 const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);

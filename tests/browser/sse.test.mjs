@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { EventStreamParser } from "../../static/streaming/sse.js";
+import { EventStreamParser } from "../../static/streaming/client/sse.js";
 
 const encoder = new TextEncoder();
 

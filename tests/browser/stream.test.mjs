@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 
-import { AgentError } from "../../static/streaming/agent-client.js";
+import { AgentError } from "../../static/streaming/client/agent-client.js";
 import {
   CONNECTED, DONE, collect, frame, json, numbers, said, scripted, streamed, test, until,
 } from "./scripted.mjs";

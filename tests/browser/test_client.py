@@ -23,7 +23,7 @@ COUNT = 400
 BEGUN = 50
 
 LOAD = """async ([server, orgId]) => {
-  const { AgentClient } = await import("/static/streaming/agent-client.js");
+  const { AgentClient } = await import("/static/streaming/client/agent-client.js");
   window.client = new AgentClient({ baseUrl: `${server}/api/v1/agent`, orgId });
 }"""
 
@@ -292,11 +292,12 @@ async def test_a_page_of_another_origin_resumes_as_well(
     assert greetings(events) == [None, BEGUN]
 
 
-async def test_the_readme_tells_the_truth(
+async def test_the_documented_programs_work(
     context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
-    readme = Path(__file__).parents[2] / "README.md"
-    stream, event_source = re.findall(r"```js\n(.*?)```", readme.read_text(), re.DOTALL)
+    page_of_docs = Path(__file__).parents[2] / "docs" / "javascript.md"
+    programs = re.findall(r"```js\n(.*?)```", page_of_docs.read_text(), re.DOTALL)
+    stream, event_source = programs
     model.reply(Reply(words("It is ", "36.")))
     page = (await open_tab(context, scripted_server.url)).page
     await page.evaluate(

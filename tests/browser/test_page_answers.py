@@ -21,7 +21,8 @@ SUM = '{"expression":"6*7"}'
 
 #: Following the end must come after the writing that moves it.
 DO_IN_ONE_FRAME = """async () => {
-  const { atFrameEnd, onNextFrame } = await import("/static/streaming/frames.js");
+  const path = "/static/streaming/page/animation-frames.js";
+  const { atFrameEnd, onNextFrame } = await import(path);
   const done = [];
   const follow = () => done.push("follow");
   const write = () => {
@@ -100,7 +101,7 @@ async def test_thinking_tools_and_text_stand_in_the_order_they_came(
     await scripted.run("What is 6 times 7?")
     kinds = "element => [...element.children].map(child => child.className)"
     parts = await scripted.answer.evaluate(kinds)
-    first, second = ["thinking", "text", "tools"], ["thinking", "text", "turn-bar"]
+    first, second = ["thinking", "text", "tools"], ["thinking", "text", "exchange-bar"]
     assert parts == ["visually-hidden", *first, *second]
     await expect(scripted.tools).to_contain_text(["calculatorDone"])
     await expect(scripted.tools.locator("dd")).to_have_text([SUM, "42"])
@@ -159,7 +160,7 @@ async def test_whatever_the_model_or_a_person_writes_stays_text(
         Reply(chunks(thought, call, chunk("tool_calls"))), Reply(words(HOSTILE))
     )
     await scripted.run(HOSTILE)
-    await expect(scripted.turns.locator(".prompt p")).to_have_text(HOSTILE)
+    await expect(scripted.exchanges.locator(".prompt p")).to_have_text(HOSTILE)
     await expect(scripted.text).to_have_text(HOSTILE)
     await expect(scripted.tools.locator(".tool-name")).to_have_text(HOSTILE)
     await expect(scripted.tools).to_have_attribute("data-state", "error")

@@ -33,7 +33,7 @@ async def test_stop_keeps_what_came_and_reaches_the_model(
     async with asyncio.timeout(STOP_SECONDS):
         await model.gone.wait()
     await expect(scripted.text).to_have_text("So far")
-    await expect(scripted.answer).to_contain_text("What had come is kept.")
+    await expect(scripted.answer).to_contain_text("The partial answer is saved.")
     assert (await scripted.event_types())[-2:] == ["complete", "done"]
 
 
@@ -48,7 +48,7 @@ async def test_stop_before_the_server_answered_gives_the_prompt_back(
         await page.stop_button.click()
         await expect(page.prompt).to_have_value("Anybody there?")
         await expect(page.start_button).to_be_visible()
-        await expect(page.answer).to_contain_text("Stopped listening")
+        await expect(page.answer).to_contain_text("Disconnected")
     own_server.kill()  # or it would ask the model in the midst of another test
 
 
@@ -185,10 +185,10 @@ async def test_a_busy_conversation_is_joined(
         await second.shows("error")
         await expect(second.failure).to_contain_text("conversation_busy")
         await expect(second.prompt).to_have_value("Me too.")
-        await second.button("Join the run under way").click()
+        await second.button("Join the active run").click()
         await second.shows("streaming")
-        await expect(second.turns).to_have_count(1)
-        await expect(second.turns.locator(".prompt p")).to_have_text("I was first.")
+        await expect(second.exchanges).to_have_count(1)
+        await expect(second.exchanges.locator(".prompt p")).to_have_text("I was first.")
         await expect(second.text).to_have_text("So far")
         await second.stop_button.click()
         for page in (first, second):
@@ -223,7 +223,7 @@ async def test_the_next_prompt_goes_on_with_the_conversation(
     await scripted.run("I am Alice.")
     await scripted.conversation_id()
     await scripted.start("Who am I?")
-    await expect(scripted.turns).to_have_count(2)
+    await expect(scripted.exchanges).to_have_count(2)
     await expect(scripted.text).to_have_text("Alice.")
     said = [message["content"] for message in model.requests[-1].json["messages"]]
     assert said[-3:] == ["I am Alice.", "Hello, Alice.", "Who am I?"]
@@ -236,7 +236,7 @@ async def test_clear_empties_the_page_and_begins_a_new_conversation(
     await scripted.run("I am Alice.")
     await scripted.clear_button.click()
     await scripted.shows("ready")
-    await expect(scripted.turns).to_have_count(0)
+    await expect(scripted.exchanges).to_have_count(0)
     await expect(scripted.events).to_have_count(0)
     assert "conversation" not in scripted.page.url
     await expect(scripted.prompt).to_be_focused()
@@ -255,7 +255,7 @@ async def test_clear_ends_the_run_under_way(
     async with asyncio.timeout(STOP_SECONDS):
         await model.gone.wait()
     await scripted.shows("ready")
-    await expect(scripted.turns).to_have_count(0)
+    await expect(scripted.exchanges).to_have_count(0)
 
 
 async def test_the_settings_go_with_the_prompt(
@@ -287,7 +287,7 @@ async def test_a_blank_prompt_starts_nothing(scripted: DemoPage, prompt: str) ->
     await scripted.start(prompt)
     await scripted.start_button.click()
     await scripted.shows("ready")
-    await expect(scripted.turns).to_have_count(0)
+    await expect(scripted.exchanges).to_have_count(0)
 
 
 async def test_the_keyboard_is_enough(
@@ -300,7 +300,7 @@ async def test_the_keyboard_is_enough(
     await keyboard.press("Shift+Enter")
     await keyboard.type("and another")
     await keyboard.press("Enter")
-    await expect(scripted.turns.locator(".prompt p")).to_have_text(
+    await expect(scripted.exchanges.locator(".prompt p")).to_have_text(
         "One line\nand another", use_inner_text=True
     )
     await expect(scripted.text).to_have_text("So far")
@@ -325,7 +325,7 @@ async def test_one_run_at_a_time_is_started(
     await expect(scripted.text).to_have_text("So far")
     await scripted.start("Second.")
     await expect(scripted.start_button).to_be_hidden()
-    await expect(scripted.turns).to_have_count(1)
+    await expect(scripted.exchanges).to_have_count(1)
     await expect(scripted.prompt).to_have_value("Second.")
     await scripted.stop_button.click()
     await scripted.shows("stopped")
@@ -343,7 +343,7 @@ async def test_regenerate_asks_the_last_prompt_again(
     await expect(regenerate).to_have_count(1)
     await regenerate.click()
     await expect(scripted.text).to_have_text("Answer 2.")
-    await expect(scripted.turns.locator(".prompt p")).to_have_text(
+    await expect(scripted.exchanges.locator(".prompt p")).to_have_text(
         ["Once.", "And again.", "And again."]
     )
     said = [message["content"] for message in model.requests[-1].json["messages"]]

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 #: Put the conversation on the page as the API gives it, in place of what is there.
 LOAD = """async (conversation) => {
-  const { Transcript } = await import("/static/streaming/transcript.js");
+  const { Transcript } = await import("/static/streaming/page/transcript.js");
   const [list, frame] = ["transcript", "conversation"].map((id) =>
     document.getElementById(id));
   new Transcript(list, frame).load(conversation);
@@ -43,11 +43,11 @@ async def test_a_conversation_looks_as_it_did_when_it_came(
     )
     await scripted.run("What is 6*7?")
     await scripted.run("Thank you.")
-    await expect(scripted.turns).to_have_count(2)
+    await expect(scripted.exchanges).to_have_count(2)
     answers = scripted.page.locator(".answer")
     streamed = await answers.evaluate_all(f"(all) => all.map({PARTS})")
     await load(scripted)
-    await expect(scripted.turns).to_have_count(2)
+    await expect(scripted.exchanges).to_have_count(2)
     await expect(answers.first.locator(".tools > .tool")).to_have_count(2)
     await expect(answers.last).to_contain_text("You are welcome.")
     assert await answers.evaluate_all(f"(all) => all.map({PARTS})") == streamed
@@ -78,7 +78,9 @@ async def test_how_an_answer_ended_is_told_again(
     await expect(scripted.text).to_have_text("Whole.")
     await scripted.shows("ready")
     assert await answers.evaluate_all(f"(all) => all.map({PARTS})") == streamed
-    await expect(answers.nth(0)).to_contain_text("Stopped. What had come is kept.")
+    await expect(answers.nth(0)).to_contain_text(
+        "Stopped. The partial answer is saved."
+    )
     await expect(answers.nth(1).locator(".failure")).to_contain_text("provider_")
 
 
@@ -88,6 +90,6 @@ async def test_what_is_kept_stays_text(
     model.reply(Reply(words(HOSTILE)))
     await scripted.run(HOSTILE)
     await load(scripted)
-    await expect(scripted.turns.locator(".prompt p")).to_have_text(HOSTILE)
+    await expect(scripted.exchanges.locator(".prompt p")).to_have_text(HOSTILE)
     await expect(scripted.text).to_have_text(HOSTILE)
     await expect(scripted.page.locator("#transcript :is(img, script)")).to_have_count(0)

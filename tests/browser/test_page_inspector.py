@@ -67,10 +67,10 @@ async def test_the_list_can_be_held_while_events_come(
     await scripted.run("Say hi.")
     await scripted.button("Hold").click()
     await scripted.start("Say bye.")
-    await expect(scripted.turns).to_have_count(2)
+    await expect(scripted.exchanges).to_have_count(2)
     await expect(scripted.page.locator("#event-count")).to_have_text("8 events, 4 held")
     assert await scripted.event_types() == TYPES
-    await scripted.button("Go on").click()
+    await scripted.button("Continue").click()
     await expect(scripted.events).to_have_count(8)
     await expect(scripted.page.locator("#event-count")).to_have_text("8 events")
 

@@ -72,7 +72,7 @@ async def test_a_reader_who_scrolled_up_is_left_alone(
     await scripted.start("Tell me all.")
     await expect(scripted.text).to_contain_text("Line 90")
     await scripted.page.mouse.move(size["width"] / 2, size["height"] / 2)
-    prompt = scripted.turns.locator(".prompt")
+    prompt = scripted.exchanges.locator(".prompt")
     is_down = "document.getElementById('transcript').scrollTop + scrollY > 0"
     while await scripted.page.evaluate(is_down):
         await scripted.page.mouse.wheel(0, -10_000)

@@ -40,8 +40,9 @@ QUICK_FRAMES = """() => {
 }"""
 #: Draw a text whole, then in pieces of each size, each piece in a frame of its own.
 DRAW = """async ([source, ...sizes]) => {
-  const { StreamedMarkdown } = await import("/static/streaming/streamed-markdown.js");
-  const { colour } = await import("/static/streaming/code-colours.js");
+  const path = "/static/streaming/page/streamed-markdown.js";
+  const { StreamedMarkdown } = await import(path);
+  const { colour } = await import("/static/streaming/page/code-colours.js");
   const code = document.body.appendChild(document.createElement("code"));
   code.textContent = "if";
   for (colour(code, "js", false); !code.querySelector("span"); ) {
@@ -62,7 +63,8 @@ DRAW = """async ([source, ...sizes]) => {
 }"""
 #: What is shown of a text that has not ended.
 SHOW = """async (source) => {
-  const { StreamedMarkdown } = await import("/static/streaming/streamed-markdown.js");
+  const path = "/static/streaming/page/streamed-markdown.js";
+  const { StreamedMarkdown } = await import(path);
   const markdown = new StreamedMarkdown();
   markdown.append(source);
   await new Promise(requestAnimationFrame);
@@ -203,7 +205,7 @@ async def test_finished_blocks_are_never_touched_again(demo: DemoPage) -> None:
     await demo.page.evaluate(QUICK_FRAMES)
     touched = await demo.page.evaluate(
         """async (source) => {
-          const path = "/static/streaming/streamed-markdown.js";
+          const path = "/static/streaming/page/streamed-markdown.js";
           const { StreamedMarkdown } = await import(path);
           const markdown = new StreamedMarkdown();
           document.body.append(markdown.element);
@@ -257,7 +259,7 @@ async def test_code_and_answers_can_be_copied(
     await expect(scripted.text.get_by_text("Copied")).to_be_visible()
     assert await clipboard(scripted) == "x = 1\n\ny = 2"
     await scripted.answer.get_by_role("button", name="Copy", exact=True).click()
-    bar = scripted.answer.locator(".turn-bar")
+    bar = scripted.answer.locator(".exchange-bar")
     await expect(bar.get_by_text("Copied")).to_be_visible()
     assert await clipboard(scripted) == source
 

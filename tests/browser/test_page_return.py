@@ -34,7 +34,7 @@ async def test_a_page_that_is_reloaded_streams_on(
     await expect(scripted.text).to_have_text(BEGUN)
     await scripted.page.reload()
     await scripted.shows("streaming")
-    await expect(scripted.turns.locator(".prompt p")).to_have_text("Count.")
+    await expect(scripted.exchanges.locator(".prompt p")).to_have_text("Count.")
     # What came before the reload is whole, and the run goes on under our eyes.
     await expect(scripted.answer.get_by_text("Thought for")).to_be_visible()
     await expect(scripted.tools.locator("dd")).to_have_text([SUM, "42"])
@@ -61,11 +61,11 @@ async def test_a_page_that_is_reloaded_later_looks_as_it_did(
     before = await scripted.answer.inner_text()
     await scripted.page.reload()
     await expect(scripted.failure).to_contain_text("provider_")
-    await expect(scripted.turns).to_have_count(2)
+    await expect(scripted.exchanges).to_have_count(2)
     await expect(scripted.answer).to_have_text(before, use_inner_text=True)
     # What the moment alone knew of an earlier turn, its times, is not kept.
-    await expect(scripted.turns.first.locator(".tool dd")).to_have_text([SUM, "42"])
-    await expect(scripted.turns.first.locator(".text")).to_have_text("It is 42.")
+    await expect(scripted.exchanges.first.locator(".tool dd")).to_have_text([SUM, "42"])
+    await expect(scripted.exchanges.first.locator(".text")).to_have_text("It is 42.")
 
 
 async def test_the_link_opened_in_a_second_tab_streams_in_both(
@@ -104,7 +104,7 @@ async def test_what_one_tab_starts_the_other_shows(
     async with tab(context, scripted_server, scripted.page.url) as second:
         await expect(second.text).to_have_text("Hello.")
         await scripted.start("Count.")
-        await expect(second.turns).to_have_count(2)
+        await expect(second.exchanges).to_have_count(2)
         await expect(second.text).to_have_text(BEGUN)
         rest.set()
         await expect(second.text).to_have_text(COUNTED)
@@ -127,7 +127,7 @@ async def test_what_came_and_went_in_one_tab_the_other_shows(
         await second.run("Really?")
         await expect(scripted.text).to_have_text("Yes.")
         for page in (scripted, second):
-            await expect(page.turns).to_have_count(3)
+            await expect(page.exchanges).to_have_count(3)
 
 
 async def test_a_paused_page_goes_on_after_the_server_was_killed(
@@ -159,7 +159,7 @@ async def test_a_page_that_comes_back_after_a_restart_shows_what_was_kept(
         own_server.kill()
         own_server.start()
         await page.page.reload()
-        await expect(page.turns.locator(".prompt p")).to_have_text("I am Alice.")
+        await expect(page.exchanges.locator(".prompt p")).to_have_text("I am Alice.")
         await expect(page.text).to_have_text("Hello, Alice.")
         await page.shows("ready")
 
@@ -170,7 +170,7 @@ async def test_back_and_forward_go_from_conversation_to_conversation(
     model.reply(Reply(words("One.")), Reply(words("Two.")))
     await scripted.run("First?")
     await scripted.new_button.click()
-    await expect(scripted.turns).to_have_count(0)
+    await expect(scripted.exchanges).to_have_count(0)
     await scripted.run("Second?")
     await scripted.page.go_back()
     await expect(scripted.text).to_have_text("One.")

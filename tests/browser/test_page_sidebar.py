@@ -96,7 +96,7 @@ async def test_deleting_is_asked_for_first_and_then_done(
     await expect(scripted.conversations).to_have_count(1)
     await expect(scripted.conversations).to_contain_text("Keep me.")
     # It was the one that was open.
-    await expect(scripted.turns).to_have_count(0)
+    await expect(scripted.exchanges).to_have_count(0)
     assert "conversation" not in scripted.page.url
 
 
@@ -128,11 +128,11 @@ async def test_organizations_do_not_see_each_other(
     await ask_each(scripted, "alice's", "What is secret?")
     link = scripted.page.url
     await scripted.set(Organization="charlie's")
-    await expect(scripted.turns).to_have_count(0)
+    await expect(scripted.exchanges).to_have_count(0)
     await expect(scripted.page.get_by_text("No conversations yet.")).to_be_visible()
     await scripted.page.goto(link.replace("alice", "charlie"))
     await scripted.shows("ready")
-    await expect(scripted.turns).to_have_count(0)
+    await expect(scripted.exchanges).to_have_count(0)
 
 
 async def test_settings_and_panes_are_remembered(

@@ -26,7 +26,7 @@ MOST = 4
 
 #: Show an answer that has come so far.
 SHOW = """async (source) => {
-  const path = "/static/streaming/streamed-markdown.js";
+  const path = "/static/streaming/page/streamed-markdown.js";
   const { StreamedMarkdown } = await import(path);
   window.markdown = new StreamedMarkdown();
   const answer = document.createElement("div");

@@ -16,8 +16,8 @@ from tests.processes.server import (
     stream,
 )
 
-#: As README.md tells to start them; where it names a graceful timeout, without it: the
-#: end must not hang on that.
+#: As docs/deployment.md starts them, but without the graceful timeout: the process must
+#: end without it.
 GUNICORN = (
     *("-m", "gunicorn", "agentsite.asgi:application", "--bind", "127.0.0.1:{port}"),
     *("--worker-class", "uvicorn_worker.UvicornWorker", "--workers", "2"),

@@ -1,4 +1,4 @@
-"""`manage.py check_streaming` through a real nginx: with the README's block all is
+"""`manage.py check_streaming` through a real nginx: with the documented block all is
 well, and each fault in it is named with what fixes it."""
 
 import re
@@ -37,10 +37,9 @@ ANSWERS = "The server answers."
 Edits = list[tuple[str, str]]
 
 
-def readme_block() -> str:
-    (block,) = re.findall(
-        r"^```nginx\n(.+?)^```", (ROOT / "README.md").read_text(), re.M | re.S
-    )
+def documented_block() -> str:
+    documented = (ROOT / "docs" / "proxies.md").read_text()
+    (block,) = re.findall(r"^```nginx\n(.+?)^```", documented, re.M | re.S)
     return str(block)
 
 
@@ -48,13 +47,13 @@ IGNORED = "proxy_ignore_headers X-Accel-Buffering Cache-Control;"
 CACHE = f"proxy_buffering on; {IGNORED} proxy_cache c; proxy_cache_valid 1m;"
 #: How the block is spoilt, what is then wrong, and words of what is said of it.
 FAULTS: dict[str, tuple[Edits, set[str], str]] = {
-    "as in the README": ([], set(), ""),
+    "as documented": ([], set(), ""),
     # nginx heeds the header that every stream has.
     "buffering on": ([("proxy_buffering off", "proxy_buffering on")], set(), ""),
     # The first nginx keeps that header to itself: the second knows nothing of it.
     "another nginx before it": (
         [
-            ("127.0.0.1:8080", "127.0.0.1:{readme}"),
+            ("127.0.0.1:8080", "127.0.0.1:{documented}"),
             ("proxy_buffering off;", ""),
             ("proxy_http_version 1.1;", ""),
         ],
@@ -109,18 +108,18 @@ FAULTS: dict[str, tuple[Edits, set[str], str]] = {
 }
 
 
-def server_block(port: int, app_port: int, readme: int, edits: Edits) -> str:
-    block = readme_block()
+def server_block(port: int, app_port: int, first: int, edits: Edits) -> str:
+    block = documented_block()
     for old, new in edits:
         assert block.count(old) == 1
-        block = block.replace(old, new.replace("{readme}", str(readme)))
+        block = block.replace(old, new.replace("{documented}", str(first)))
     block = block.replace("127.0.0.1:8080", f"127.0.0.1:{app_port}")
     return f"server {{ listen 127.0.0.1:{port}; {block} }}"
 
 
 def site_conf(ports: dict[str, int], app_port: int, directory: Path) -> str:
     servers = "\n".join(
-        server_block(ports[name], app_port, ports["as in the README"], edits)
+        server_block(ports[name], app_port, ports["as documented"], edits)
         for name, (edits, _, _) in FAULTS.items()
     )
     return (
@@ -171,7 +170,7 @@ def test_what_is_wrong_is_named_and_nothing_else(
 
 
 def test_what_is_well_is_told_in_numbers(found: dict[str, list[Finding]]) -> None:
-    told = {finding.what: finding.said for finding in found["as in the README"]}
+    told = {finding.what: finding.said for finding in found["as documented"]}
     assert told[AS_SENT] == "60 frames, one each 100 ms."
     assert told[SURVIVED] == "4 s of it; heartbeats that came: 1."
 
@@ -194,7 +193,7 @@ def check(
 def test_the_command_exits_with_0_when_all_is_well(
     ports: dict[str, int], tmp_path: Path
 ) -> None:
-    ended = check(tmp_path, ports["as in the README"], "--silence", "1")
+    ended = check(tmp_path, ports["as documented"], "--silence", "1")
     assert ended.returncode == 0, ended.stderr
     assert "nginx" in ended.stdout
     assert "HTTP/1.1 at the server" in ended.stdout

@@ -1,0 +1,259 @@
+/**
+ * Types of the agent's API: requests, events, responses and streams. The module is empty at
+ * run time.
+ *
+ * @module
+ */
+
+/**
+ * A request to start a run. `org_id` defaults to the client's; without `conversation_id`
+ * the server creates a conversation.
+ *
+ * @typedef {object} RunRequest
+ * @property {string} input
+ * @property {string} [org_id]
+ * @property {string} [conversation_id]
+ * @property {Record<string, string>} [context] passed to the tools
+ * @property {number} [max_iterations]
+ * @property {EventType[]} [events] the types to send; the first and last are always sent
+ * @property {boolean} [background] continue to the end even without readers
+ */
+
+/**
+ * @template {string} Type
+ * @template Data
+ * @typedef {object} EventOf
+ * @property {string} id the value to resume after; "" for an event that is not in the log
+ * @property {Type} type
+ * @property {Data & EventData<Type>} data the event as the server sent it
+ */
+
+/**
+ * @template {string} Type
+ * @typedef {object} EventData
+ * @property {Type} type
+ * @property {boolean} is_final
+ * @property {number} timestamp milliseconds since the epoch, by the server's clock
+ */
+
+/** @typedef {EventOf<"connected", {metadata: Connection}>} ConnectedEvent */
+/** @typedef {EventOf<"thinking", {thinking_step: string}>} ThinkingEvent */
+/** @typedef {EventOf<"content", {content: string}>} ContentEvent */
+/** @typedef {EventOf<"tool_call", {tool_call: ToolCall}>} ToolCallEvent */
+/** @typedef {EventOf<"tool_result", {tool_call: ToolResult}>} ToolResultEvent */
+/** @typedef {EventOf<"error", {error: string, metadata: Failure}>} ErrorEvent */
+/** @typedef {EventOf<"complete", {metadata: Outcome}>} CompleteEvent */
+/** @typedef {EventOf<"done", {}>} DoneEvent */
+
+/**
+ * An event of a run, distinguished by `type`. A newer server may send types that are not
+ * listed here: skip them.
+ *
+ * @typedef {ConnectedEvent | ThinkingEvent | ContentEvent | ToolCallEvent
+ *   | ToolResultEvent | ErrorEvent | CompleteEvent | DoneEvent} AgentEvent
+ */
+
+/** @typedef {AgentEvent["type"]} EventType */
+
+/**
+ * The run that a connection follows. `resumed_after` is present if the connection resumes
+ * an earlier one: the number of the last event received before.
+ *
+ * @typedef {object} Connection
+ * @property {string} agent
+ * @property {string} run_id
+ * @property {string} org_id
+ * @property {string} conversation_id
+ * @property {string} provider
+ * @property {string} model
+ * @property {number} [resumed_after]
+ */
+
+/**
+ * @typedef {object} ToolCall
+ * @property {string} id
+ * @property {string} name
+ * @property {string} arguments a JSON string
+ * @property {"executing"} status
+ */
+
+/**
+ * @typedef {object} ToolResult
+ * @property {string} id
+ * @property {string} name
+ * @property {string} arguments a JSON string
+ * @property {"completed" | "error"} status
+ * @property {string} [result]
+ */
+
+/**
+ * @typedef {object} Failure
+ * @property {string} code
+ * @property {boolean} retryable true if the same request may succeed later
+ */
+
+/**
+ * @typedef {object} Outcome
+ * @property {StopReason} stop_reason
+ * @property {Usage} usage
+ * @property {ExecutionSummary} execution_summary
+ */
+
+/** @typedef {"end_turn" | "max_tokens" | "max_iterations" | "refusal" | "cancelled"} StopReason */
+
+/**
+ * Token counts; `output_tokens` includes `reasoning_tokens`.
+ *
+ * @typedef {object} Usage
+ * @property {number} input_tokens
+ * @property {number} output_tokens
+ * @property {number} total_tokens
+ * @property {number} reasoning_tokens
+ */
+
+/**
+ * Counters of a run. `execution_time_ms` and `stop_reason` are null until it has ended.
+ *
+ * @typedef {object} ExecutionSummary
+ * @property {number} llm_calls
+ * @property {number} tool_calls
+ * @property {number | null} execution_time_ms
+ * @property {string[]} used_tools
+ * @property {StopReason | null} stop_reason
+ */
+
+/**
+ * A completed run.
+ *
+ * @typedef {object} RunResult
+ * @property {string} output
+ * @property {string} agent
+ * @property {ExecutionSummary} execution_summary
+ * @property {Usage} usage
+ * @property {string} run_id
+ * @property {string} org_id
+ * @property {string} conversation_id
+ */
+
+/**
+ * A run in any state; times are ISO 8601 in UTC.
+ *
+ * @typedef {RunResult & RunDetails} RunState
+ */
+
+/**
+ * @typedef {object} RunDetails
+ * @property {RunStatus} status
+ * @property {string} input
+ * @property {string} provider
+ * @property {string} model
+ * @property {boolean} background
+ * @property {number} max_iterations
+ * @property {RunFailure | null} error
+ * @property {string} created_at
+ * @property {string | null} first_token_at
+ * @property {string | null} ended_at
+ */
+
+/**
+ * The outcome of a run, in addition to its messages.
+ *
+ * @typedef {object} RunOutcome
+ * @property {string} run_id
+ * @property {RunStatus} status
+ * @property {RunFailure | null} error
+ * @property {ExecutionSummary} execution_summary
+ * @property {Usage} usage
+ */
+
+/** @typedef {"running" | "completed" | "cancelled" | "failed"} RunStatus */
+/** @typedef {{code: string, message: string}} RunFailure */
+
+/**
+ * The agent's name, model, tools, event types and limits.
+ *
+ * @typedef {object} AgentMetadata
+ * @property {string} name
+ * @property {string} description
+ * @property {string} version
+ * @property {boolean} supports_streaming
+ * @property {string[]} capabilities
+ * @property {Record<string, string>} endpoints
+ * @property {string} provider
+ * @property {string} model
+ * @property {{name: string, description: string, parameters: Record<string, unknown>}[]} tools
+ * @property {string[]} event_types
+ * @property {Record<string, number>} limits
+ */
+
+/**
+ * @typedef {object} ConversationSummary
+ * @property {string} conversation_id
+ * @property {string} title the beginning of the first prompt
+ * @property {string | null} active_run_id the active run
+ * @property {string} created_at
+ * @property {string} updated_at
+ */
+
+/**
+ * A page of conversations. `next_cursor` is null on the last page.
+ *
+ * @typedef {object} ConversationPage
+ * @property {ConversationSummary[]} conversations
+ * @property {string | null} next_cursor
+ */
+
+/** @typedef {ConversationSummary & ConversationContent} Conversation */
+
+/**
+ * @typedef {object} ConversationContent
+ * @property {string} org_id
+ * @property {Message[]} messages
+ * @property {RunOutcome[]} runs oldest first
+ */
+
+/**
+ * @typedef {object} Message
+ * @property {"user" | "assistant" | "tool"} role
+ * @property {MessagePart[]} parts in the order of arrival
+ * @property {string | null} run_id
+ * @property {string} created_at
+ */
+
+/**
+ * @typedef {{type: "text", text: string}
+ *   | {type: "thinking", text: string}
+ *   | {type: "tool_call", id: string, name: string, arguments: string}
+ *   | {type: "tool_result", id: string, name: string, result: string, is_error?: boolean}
+ * } MessagePart
+ */
+
+/**
+ * @typedef {object} Readiness
+ * @property {"ready" | "unavailable"} status
+ * @property {Record<string, string>} checks the state of each dependency
+ */
+
+/** @typedef {"connecting" | "streaming" | "paused" | "reconnecting" | "ended"} StreamState */
+
+/**
+ * The status of a stream. `attempt` counts the attempts since the last received event;
+ * `error` is the reason for them. `retryAt` (ms since the epoch) is present during the wait
+ * before the next attempt.
+ *
+ * @typedef {object} StreamStatus
+ * @property {StreamState} state
+ * @property {number} attempt
+ * @property {number} [retryAt]
+ * @property {import("./agent-http.js").AgentError} [error]
+ */
+
+/**
+ * @typedef {object} StreamOptions
+ * @property {AbortSignal} [signal] closes the connection; the run continues
+ * @property {(status: StreamStatus) => void} [onState] called after each change
+ * @property {number} [maxAttempts] failed attempts before the stream throws; unlimited if omitted
+ * @property {number} [silenceMs] time without a byte, after which a connection has failed
+ */
+
+export {};

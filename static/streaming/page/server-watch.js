@@ -1,0 +1,49 @@
+/** Polls the server's readiness, less often while the page is hidden. */
+
+/** @typedef {import("../client/agent-client.js").AgentClient} AgentClient */
+/** @typedef {import("./status.js").ServerState} ServerState */
+
+const READY_MS = 15_000;
+const HIDDEN_MS = 120_000;
+const UNAVAILABLE_MS = 3000;
+const TIMEOUT_MS = 10_000;
+
+export class ServerWatch {
+  #client;
+  #onState;
+  #timer = 0;
+
+  /**
+   * @param {AgentClient} client
+   * @param {(state: ServerState) => void} onState called after each check
+   */
+  constructor(client, onState) {
+    this.#client = client;
+    this.#onState = onState;
+    document.addEventListener("visibilitychange", () => document.hidden || this.check());
+    for (const change of ["online", "offline"]) addEventListener(change, () => this.check());
+    this.check();
+  }
+
+  /** Check now. */
+  async check() {
+    clearTimeout(this.#timer);
+    const state = await this.#readState();
+    this.#onState(state);
+    clearTimeout(this.#timer); // set by a check that ran meanwhile
+    const interval = state === "ready" ? READY_MS : UNAVAILABLE_MS;
+    this.#timer = setTimeout(() => this.check(), document.hidden ? HIDDEN_MS : interval);
+  }
+
+  /** @returns {Promise<ServerState>} */
+  async #readState() {
+    try {
+      const signal = AbortSignal.timeout(TIMEOUT_MS);
+      const { status, checks } = await this.#client.ready({ signal });
+      if (status === "ready") return "ready";
+      return checks.draining === "yes" ? "draining" : "unready";
+    } catch {
+      return "offline";
+    }
+  }
+}
