@@ -113,7 +113,7 @@ def documented_endpoints() -> dict[str, set[str]]:
 
 def routes() -> set[str]:
     """Return the paths of the URL configuration, without the last resort."""
-    patterns = [p for p in urls.urlpatterns if isinstance(p, URLPattern)]
+    patterns: list[URLPattern] = urls.urlpatterns
     return {
         "/" + re.sub(r"<\w+:(\w+)>", r"{\1}", str(pattern.pattern))
         for pattern in patterns

@@ -106,8 +106,8 @@ def test_a_filter_leaves_out_other_types_but_not_those_always_sent() -> None:
             ConversationBusy("abc"),
             409,
             {},
-            b'{"error":"A run is under way in this conversation: join it, cancel it,'
-            b' or wait.","code":"conversation_busy","run_id":"abc"}',
+            b'{"error":"This conversation has an active run: join it, cancel it,'
+            b' or wait for its end.","code":"conversation_busy","run_id":"abc"}',
         ),
         (
             MethodNotAllowed("PUT", ("GET", "HEAD")),
