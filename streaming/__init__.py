@@ -2,17 +2,20 @@
 
 The path of a request, from the top down; imports point down only:
 
-    urls, asgi        what is reachable
-    views, admin      HTTP in, HTTP out
-    http, schemas     event-stream responses, JSON errors, typed request bodies
-    runs              the life of a run: start, follow, cancel, drain, recover
-    agent, turn       the loop: model call -> tool calls -> model call
-    event_log         every event of a run, numbered; followed from any number on
-    models, conf, db  what is kept; the typed settings; the way to the database
-    providers, tools  the model's side, the world's side
-    wire              events as bytes
-    messages, events  what goes into the model; what comes out of a run
-    exceptions        everything that can go wrong
+    urls               the routes
+    api, admin         HTTP in, HTTP out; the operator's view
+    selftest, server   the test stream; the ASGI application and its event streams
+    runs               the life of a run: start, follow, cancel, drain, recover
+    event_log          the numbered events of a run, followed from any number on
+    agent              the loop: model call, tool calls, model call
+    storage            the threads and statements that use the database
+    models, conf       the database rows; the typed settings
+    providers, tools   the model's side, the world's side
+    wire, aio          events as bytes; timeouts
+    messages, events   the input of the model; the output of a run
+    exceptions         the errors that a client can receive
+
+ARCHITECTURE.md has the complete table.
 """
 
 __version__ = "0.1.0"

@@ -1,5 +1,6 @@
-"""The admin: who talked, what was said, what happened. All of it is history, to be
-read, searched and forgotten, never edited."""
+"""The admin: conversations, runs and their events, to read, search and delete.
+
+They are history, so the admin never edits them."""
 
 from django.contrib import admin
 
@@ -11,7 +12,7 @@ from streaming.models import Conversation, Organization, Run
 
 admin.site.site_header = f"{conf.get().agent_name} administration"
 admin.site.site_title = conf.get().agent_name
-admin.site.index_title = "What was asked, and what came of it"
+admin.site.index_title = "Organizations, conversations and runs"
 
 admin.site.register(Organization, OrganizationAdmin)
 admin.site.register(Conversation, ConversationAdmin)

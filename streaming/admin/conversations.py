@@ -1,4 +1,4 @@
-"""Conversations: found by what was said in them, and read as a transcript."""
+"""The list of conversations, searched by their text, and each one's transcript."""
 
 from typing import Any
 
@@ -11,17 +11,17 @@ from django.utils.html import format_html
 
 from streaming.admin import display
 from streaming.admin.filters import OrganizationFilter
-from streaming.admin.history import ForgettableAdmin
+from streaming.admin.history import DeletableAdmin
 from streaming.admin.queries import per_parent
 from streaming.admin.transcript import transcript
 from streaming.models import Conversation, Message, Run
 from streaming.storage.functions import Joined, PartsText
 
-TURNS_PER_PAGE = 100
+EXCHANGES_PER_PAGE = 100
 
 
-class ConversationAdmin(ForgettableAdmin):
-    """Talks with their numbers; each page is the transcript."""
+class ConversationAdmin(DeletableAdmin):
+    """Conversations with their counts; the page of one is its transcript."""
 
     list_display = (
         "conversation",
@@ -33,8 +33,8 @@ class ConversationAdmin(ForgettableAdmin):
     )
     list_filter = (("organization", OrganizationFilter), "updated_at", "created_at")
     list_select_related = ("organization",)
-    search_fields = ("title", "conversation_id", "organization__org_id", "said")
-    search_help_text = "By title, conversation id, organization id, or what was said"
+    search_fields = ("title", "conversation_id", "organization__org_id", "text")
+    search_help_text = "By title, conversation id, organization id, or text"
     fields = (
         ("organization_link", "conversation_id"),
         ("message_count", "run_count", "tokens"),
@@ -52,18 +52,18 @@ class ConversationAdmin(ForgettableAdmin):
 
     @admin.display(ordering="title")
     def conversation(self, row: Conversation) -> str:
-        """Its title, and its id."""
+        """Return the title and the id."""
         if not row.title:
             return row.conversation_id
         return format_html("{}<small>{}</small>", row.title, row.conversation_id)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
-        """With the numbers of each, and what was said, for the search."""
+        """Add the counts of each conversation and its text, which the search reads."""
         messages, runs = Message.objects.all(), Run.objects.all()
         count, spent = Count("pk"), Sum(F("input_tokens") + F("output_tokens"))
         queryset: QuerySet[Conversation] = super().get_queryset(request)
         return queryset.alias(
-            said=per_parent(messages, "conversation", Joined(PartsText("parts")))
+            text=per_parent(messages, "conversation", Joined(PartsText("parts")))
         ).annotate(
             message_count=Coalesce(per_parent(messages, "conversation", count), 0),
             run_count=Coalesce(per_parent(runs, "conversation", count), 0),
@@ -73,8 +73,8 @@ class ConversationAdmin(ForgettableAdmin):
     def page_context(
         self, request: HttpRequest, conversation: Conversation
     ) -> dict[str, Any]:
-        """The transcript, a page of turns at a time."""
-        page, messages = _turns(conversation, request.GET.get("page", "1"))
+        """Return one page of exchanges of the transcript."""
+        page, messages = _page(conversation, request.GET.get("page", "1"))
         whole = request.GET.get("whole", "")
         return {
             "title": str(conversation),
@@ -83,16 +83,17 @@ class ConversationAdmin(ForgettableAdmin):
         }
 
 
-def _turns(
+def _page(
     conversation: Conversation, number: str
 ) -> tuple[Page[int], QuerySet[Message]]:
-    """A page of turns, and their messages.
+    """Return a page of exchanges, and their messages.
 
-    A turn begins with a user's message, so no tool call is parted from its result.
+    An exchange begins with a user's message, so no page separates a tool call from its
+    result.
     """
     messages = Message.objects.filter(conversation=conversation)
     starts = messages.filter(role="user").values_list("pk", flat=True)
-    page = Paginator(starts, TURNS_PER_PAGE).get_page(number)
+    page = Paginator(starts, EXCHANGES_PER_PAGE).get_page(number)
     if page.has_previous():
         messages = messages.filter(pk__gte=page[0])
     if page.has_next():

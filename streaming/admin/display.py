@@ -1,4 +1,4 @@
-"""How values look in the admin. Everything that comes from the database is escaped."""
+"""Display values in the admin. All text from the database is escaped."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ EMPTY = "–"
 
 @dataclass(frozen=True)
 class Clip:
-    """The beginning of a text, and how many characters of it are left out."""
+    """The beginning of a text, and the number of characters left out."""
 
     text: str
     hidden: int = 0
 
 
 def clip(text: str, limit: int | None) -> Clip:
-    """The first `limit` characters; all of them when it is None."""
+    """Return the first `limit` characters, or all of them if it is None."""
     shown = text[:limit]
     return Clip(shown, len(text) - len(shown))
 
@@ -38,7 +38,7 @@ Cell = Callable[[object, models.Model], str]
 
 
 def column(field: str, show: Callable[[Any], str], description: str) -> Cell:
-    """A column that shows a field in its own way, and sorts by it."""
+    """Return a column that shows a field through `show`, and sorts by it."""
 
     @admin.display(description=description, ordering=field)
     def cell(_: object, row: models.Model) -> str:
@@ -48,8 +48,10 @@ def column(field: str, show: Callable[[Any], str], description: str) -> Cell:
 
 
 def counted(field: str, model: type[models.Model], owner: str) -> Cell:
-    """A column that counts the rows of `model` that `owner` ties to this one, as a
-    link to their list; `field` holds the count."""
+    """Return a column that links to the rows of `model` whose `owner` is the row.
+
+    `field` holds their count.
+    """
 
     @admin.display(description=model._meta.verbose_name_plural, ordering=field)
     def cell(_: object, row: models.Model) -> str:
@@ -60,25 +62,25 @@ def counted(field: str, model: type[models.Model], owner: str) -> Cell:
 
 
 def link(instance: models.Model, text: str = "") -> SafeString:
-    """A link to the page of `instance`."""
+    """Return a link to the page of `instance`."""
     name = f"admin:{instance._meta.app_label}_{instance._meta.model_name}_change"
     url = reverse(name, args=[quote(instance.pk)])
     return format_html('<a href="{}">{}</a>', url, text or str(instance))
 
 
 def list_link(model: type[models.Model], text: str, **filters: object) -> SafeString:
-    """A link to the list of a model, filtered."""
+    """Return a link to the filtered list of a model."""
     url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
     return format_html('<a href="{}?{}">{}</a>', url, urlencode(filters), text)
 
 
 def number(value: int) -> str:
-    """12345 as 12,345."""
+    """Format 12345 as 12,345."""
     return f"{value:,}"
 
 
 def duration(length: timedelta | None) -> str:
-    """A length of time with two or three digits that matter."""
+    """Format a length of time with two or three significant digits."""
     if length is None:
         return EMPTY
     seconds = max(length.total_seconds(), 0.0)
@@ -93,7 +95,7 @@ def duration(length: timedelta | None) -> str:
 
 
 def moment(at: datetime | None) -> str | SafeString:
-    """A point in time, to the second."""
+    """Format a point in time, to the second."""
     if at is None:
         return EMPTY
     local = timezone.localtime(at)
@@ -105,12 +107,12 @@ def moment(at: datetime | None) -> str | SafeString:
 
 
 def short_id(run: Run) -> str:
-    """The random end of a run's id; its beginning is a time, alike in neighbours."""
+    """Return the random end of a run's id: neighbours begin with a similar time."""
     return f"…{run.pk[-8:]}"
 
 
 def status(run: Run) -> SafeString:
-    """The status as a coloured badge; a run that was told to stop says so."""
+    """Return the status as a coloured badge; a requested cancel shows as one."""
     label = str(RunStatus(run.status).label)
     if run.status == RunStatus.RUNNING and run.cancel_requested_at:
         label = "cancelling"
@@ -120,21 +122,21 @@ def status(run: Run) -> SafeString:
 
 
 def took(run: Run) -> str:
-    """How long a run lasted, or has lasted so far."""
+    """Format the duration of a run, or its duration so far."""
     if run.ended_at is None:
         return f"{duration(timezone.now() - run.created_at)} so far"
     return duration(run.ended_at - run.created_at)
 
 
 def first_token(run: Run) -> str:
-    """How long it was until the model's first word."""
+    """Format the time until the model's first word."""
     if run.first_token_at is None:
         return EMPTY
     return duration(run.first_token_at - run.created_at)
 
 
 def facts(run: Run) -> dict[str, str]:
-    """A run in a line."""
+    """Return the facts of a run that fit on one line."""
     return {
         "link": link(run, f"Run {short_id(run)}"),
         "status": status(run),
@@ -145,7 +147,7 @@ def facts(run: Run) -> dict[str, str]:
 
 
 def pretty_json(text: str) -> str:
-    """JSON with indents, or the text as it is when it is none."""
+    """Indent JSON; return any other text unchanged."""
     try:
         return msgspec.json.format(text, indent=2)
     except (msgspec.DecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Filters that stay short, however much there is to choose from."""
+"""Filters that stay short with any number of values."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ MOST_ORGANIZATIONS = 20
 
 
 class OrganizationFilter(admin.RelatedFieldListFilter):
-    """The first organizations by name, and the one that is chosen.
+    """A filter with the first organizations by name, and the chosen one.
 
-    The others are reached from their own page, or by searching for their id.
+    Their own page or a search for their id leads to the others.
     """
 
     def field_choices(
@@ -23,7 +23,7 @@ class OrganizationFilter(admin.RelatedFieldListFilter):
         request: HttpRequest,
         model_admin: "admin.ModelAdmin[Any]",
     ) -> list[tuple[str, Any]]:
-        """At most `MOST_ORGANIZATIONS`, and the chosen one."""
+        """Return at most `MOST_ORGANIZATIONS`, and the chosen one."""
         every = Organization.objects.values_list("pk", "org_id")
         choices = list(every[:MOST_ORGANIZATIONS])
         chosen = self.lookup_val[-1] if self.lookup_val else ""
@@ -33,7 +33,7 @@ class OrganizationFilter(admin.RelatedFieldListFilter):
 
 
 class ValueFilter(admin.AllValuesFieldListFilter):
-    """The values that occur, except for the empty one."""
+    """A filter with all values that occur, except for the empty one."""
 
     def __init__(
         self,
@@ -48,5 +48,5 @@ class ValueFilter(admin.AllValuesFieldListFilter):
         self.lookup_choices = self.lookup_choices.exclude(**{field_path: ""})
 
     def has_output(self) -> bool:
-        """A filter without a choice is left out."""
+        """Return false for a filter without a choice: Django then omits it."""
         return self.lookup_choices.exists()

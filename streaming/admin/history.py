@@ -1,7 +1,7 @@
-"""History in the admin: nobody adds to it or changes it; whole talks can be forgotten.
+"""The base classes of the admin: history is read-only, but can be deleted as a whole.
 
-Deleting goes by conversation or organization. The list of what goes with it is
-counted, not spelled out: a conversation's event log has too many rows for a page.
+Whole conversations or organizations are deleted. The confirmation counts the rows that
+go with them and lists none: a conversation's event log has too many rows for a page.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 else:
     _ModelAdmin = admin.ModelAdmin
 
-MOST_RUNS_NAMED = 20
+MAX_RUNS_LISTED = 20
 
 
 class HistoryAdmin(_ModelAdmin):
-    """Pages to read: a list, and a detail without a form."""
+    """Read-only pages: a list, and a detail without a form."""
 
     list_per_page = 50
     show_full_result_count = False
@@ -37,24 +37,24 @@ class HistoryAdmin(_ModelAdmin):
     def has_add_permission(
         self, request: HttpRequest, obj: Model | None = None
     ) -> bool:
-        """History is made by runs."""
+        """Return false: only runs add to history."""
         return False
 
     def has_change_permission(
         self, request: HttpRequest, obj: Model | None = None
     ) -> bool:
-        """History stays what it was."""
+        """Return false: history does not change."""
         return False
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The list, under the name of what it lists."""
+        """Return the list, with the name of its rows as the title."""
         title = {"title": capfirst(self.opts.verbose_name_plural)}
         return super().changelist_view(request, title | (extra_context or {}))
 
     def page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:  # noqa: ANN401
-        """What the page of `obj` shows beside its fields."""
+        """Return the part of the page of `obj` that is not a field."""
         return {"title": str(obj)}
 
     def render_change_form(
@@ -66,37 +66,36 @@ class HistoryAdmin(_ModelAdmin):
         form_url: str = "",
         obj: Model | None = None,
     ) -> HttpResponse:
-        """The page of one object, for which the viewer has permission."""
+        """Return the page of one object that the user may view."""
         context |= {"subtitle": "", **self.page_context(request, obj)}
         return super().render_change_form(request, context, add, change, form_url, obj)
 
 
-class ForgettableAdmin(HistoryAdmin):
-    """History that may be deleted, with all that belongs to it, unless a run in it is
-    still under way."""
+class DeletableAdmin(HistoryAdmin):
+    """History that may be deleted with its rows, unless one of its runs is active."""
 
-    #: How a conversation is tied to one of these.
+    #: The lookup from a conversation to a row of this list.
     conversation_lookup: str
 
     def get_deleted_objects(
         self, objs: QuerySet[Any] | Sequence[Any], request: HttpRequest
     ) -> tuple[list[Any], dict[Any, int], set[Any], list[Any]]:
-        """What goes, how much of it, and the runs that stand in the way."""
+        """Return the rows to delete, counts by type, and the runs that prevent it."""
         keys = [each.pk for each in objs]
-        going = Conversation.objects.filter(**{f"{self.conversation_lookup}__in": keys})
-        runs = Run.objects.filter(conversation__in=going)
+        conversations = Conversation.objects.filter(
+            **{f"{self.conversation_lookup}__in": keys}
+        )
+        runs = Run.objects.filter(conversation__in=conversations)
         related: list[QuerySet[Any]] = [
-            going,
+            conversations,
             runs,
-            Message.objects.filter(conversation__in=going),
+            Message.objects.filter(conversation__in=conversations),
         ]
         counts = {_plural(self.model): len(objs)}
         counts |= {_plural(rows.model): rows.count() for rows in related}
         counts["event segments"] = stored_log().count_segments(runs)
-        under_way = runs.filter(status=RunStatus.RUNNING)[:MOST_RUNS_NAMED]
-        protected = [
-            display.link(run, f"Run {run}: still running") for run in under_way
-        ]
+        active = runs.filter(status=RunStatus.RUNNING)[:MAX_RUNS_LISTED]
+        protected = [display.link(run, f"Run {run}: still running") for run in active]
         return [display.link(each) for each in objs], counts, set(), protected
 
 

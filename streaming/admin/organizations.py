@@ -1,17 +1,17 @@
-"""Organizations: how much each talked, and the way to it."""
+"""The list of organizations, with their usage and links to their history."""
 
 from django.db.models import Count, F, Max, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
 from streaming.admin import display
-from streaming.admin.history import ForgettableAdmin
+from streaming.admin.history import DeletableAdmin
 from streaming.admin.queries import per_parent
 from streaming.models import Conversation, Organization, Run
 
 
-class OrganizationAdmin(ForgettableAdmin):
-    """Tenants with their numbers."""
+class OrganizationAdmin(DeletableAdmin):
+    """Organizations with their counts."""
 
     list_display = (
         "org_id",
@@ -40,7 +40,7 @@ class OrganizationAdmin(ForgettableAdmin):
     created = display.column("created_at", display.moment, "created")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
-        """With the numbers of each."""
+        """Add the counts of each organization."""
         conversations, runs = Conversation.objects.all(), Run.objects.all()
         spent = Sum(F("input_tokens") + F("output_tokens"))
         queryset: QuerySet[Organization] = super().get_queryset(request)

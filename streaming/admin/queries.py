@@ -1,4 +1,4 @@
-"""What the lists count and search, in SQL: one query for a page, not one for a row."""
+"""SQL for the counts and searches of the lists: one query a page, not one a row."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from django.db.models import OuterRef, QuerySet, Subquery
 def per_parent(
     children: QuerySet[Any], parent: str, aggregate: models.Aggregate
 ) -> Subquery:
-    """`aggregate` over those of `children` that belong to the outer query's row.
+    """Aggregate over the `children` of the outer query's row.
 
-    A subquery for each number, since joining two kinds of children would pair every
-    child of one kind with every child of the other.
+    Each number has a subquery: a join of two types of children would pair every child
+    of one type with every child of the other.
     """
     grouped = children.filter(**{parent: OuterRef("pk")}).order_by().values(parent)
     return Subquery(grouped.annotate(aggregated=aggregate).values("aggregated"))

@@ -1,4 +1,4 @@
-"""Runs: what was asked, what came of it, and when each event happened."""
+"""The list of runs, and the page of one: request, outcome, usage and timeline."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +23,7 @@ MOST_CHARACTERS = 2_000
 
 
 def preformatted(text: str) -> str:
-    """Text with its line ends, cut where it grows too long for the page."""
+    """Return the text with its line ends, clipped to the limit of the page."""
     if not text:
         return display.EMPTY
     shown = display.clip(text, MOST_CHARACTERS)
@@ -34,28 +34,28 @@ def preformatted(text: str) -> str:
 
 
 def pretty(value: object) -> str:
-    """A JSON value with indents."""
+    """Return a JSON value with indents."""
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
     return preformatted(text) if value else display.EMPTY
 
 
 def yes_or_no(value: bool) -> str:
-    """A flag as a word."""
+    """Return a flag as a word."""
     return "yes" if value else "no"
 
 
 def log_state(value: str) -> str:
-    """What has become of the event log."""
+    """Return the label of an event log's state."""
     return str(LogState(value).label)
 
 
 def names(values: list[str]) -> str:
-    """A list of names."""
+    """Join names."""
     return ", ".join(values) or display.EMPTY
 
 
 class RunAdmin(HistoryAdmin):
-    """Runs with their outcome; each page is the timeline of its events."""
+    """Runs with their outcome; the page of one is the timeline of its events."""
 
     list_display = (
         "run",
@@ -83,7 +83,7 @@ class RunAdmin(HistoryAdmin):
         "conversation__conversation_id",
         "input",
     )
-    search_help_text = "By run id, organization id, conversation id, or what was asked"
+    search_help_text = "By run id, organization id, conversation id, or input"
     actions = ("cancel_runs",)
     fieldsets = (
         (
@@ -116,10 +116,10 @@ class RunAdmin(HistoryAdmin):
     created = display.column("created_at", display.moment, "created")
     first_token_time = display.column("first_token_at", display.moment, "first token")
     ended = display.column("ended_at", display.moment, "ended")
-    last_alive = display.column("heartbeat_at", display.moment, "last sign of life")
-    last_read = display.column("last_reader_at", display.moment, "last listener")
+    last_alive = display.column("heartbeat_at", display.moment, "last heartbeat")
+    last_read = display.column("last_reader_at", display.moment, "last reader")
     cancel_requested = display.column(
-        "cancel_requested_at", display.moment, "told to stop"
+        "cancel_requested_at", display.moment, "cancel requested"
     )
     reasoning = display.column("reasoning_tokens", display.number, "reasoning tokens")
     cache_read = display.column(
@@ -135,7 +135,7 @@ class RunAdmin(HistoryAdmin):
     context_given = display.column("context", pretty, "context")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        """With what the list shows and sorts by, without the long texts."""
+        """Add the columns of the list, and leave out the long texts."""
         queryset: QuerySet[Run] = super().get_queryset(request)
         return queryset.defer("input", "context").annotate(
             beginning=Substr("input", 1, 120),
@@ -147,16 +147,16 @@ class RunAdmin(HistoryAdmin):
     def has_delete_permission(
         self, request: HttpRequest, obj: Model | None = None
     ) -> bool:
-        """A run goes with its conversation; alone it would leave a hole in it."""
+        """Return false: without this run its conversation would be incomplete."""
         return False
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
-        """Who may change runs may stop them, which is all there is to change."""
+        """Return true for users who may change runs: cancelling is the only change."""
         return request.user.has_perm("streaming.change_run")
 
     def get_fieldsets(self, request: HttpRequest, obj: Run | None = None) -> Any:  # noqa: ANN401
-        """Without what a client may leave out and this one did."""
-        left_out = {
+        """Return the fieldsets without the optional fields that the client omitted."""
+        omitted = {
             name
             for name, value in (
                 ("idempotency_key", obj and obj.idempotency_key),
@@ -165,12 +165,12 @@ class RunAdmin(HistoryAdmin):
             if not value
         }
         return [
-            (title, {**options, "fields": _without(left_out, options["fields"])})
+            (title, {**options, "fields": _without(omitted, options["fields"])})
             for title, options in self.fieldsets
         ]
 
     def page_context(self, request: HttpRequest, run: Run) -> dict[str, Any]:
-        """The timeline, a page of rows at a time."""
+        """Return one page of the timeline's rows."""
         drawn = timeline(run)
         page = Paginator(drawn.rows, ROWS_PER_PAGE).get_page(request.GET.get("page"))
         drawn.draw(page)
@@ -206,13 +206,13 @@ class RunAdmin(HistoryAdmin):
 
     @admin.display(description="run", ordering="created_at")
     def run(self, run: Run) -> str:
-        """Enough of the id to tell runs apart and to search for, and its time."""
+        """Return the distinctive end of the id, and the time."""
         at = display.moment(run.created_at)
         return format_html("{}<small>{}</small>", display.short_id(run), at)
 
     @admin.display(ordering="input")
     def asked(self, run: Any) -> str:  # noqa: ANN401  (a run with annotations)
-        """The beginning of what was asked, by whom, and where."""
+        """Return the beginning of the input, the organization and the conversation."""
         return format_html(
             "{}<small>{} › {}</small>",
             run.beginning,
@@ -222,29 +222,29 @@ class RunAdmin(HistoryAdmin):
 
     @admin.display(description="status", ordering="status")
     def state(self, run: Run) -> str:
-        """As a coloured badge."""
+        """Return the status as a coloured badge."""
         return display.status(run)
 
     @admin.display(description="model", ordering="model")
     def engine(self, run: Run) -> str:
-        """Who answered."""
+        """Return the model and its provider."""
         return format_html("{} <small>{}</small>", run.model, run.provider)
 
     @admin.display(description="duration", ordering="lasted")
     def took(self, run: Run) -> str:
-        """How long it lasted, or has lasted so far."""
+        """Return the duration, or the duration so far."""
         return display.took(run)
 
     @admin.display(description="first token", ordering="waited")
     def first_token(self, run: Run) -> str:
-        """How long it was until the model's first word."""
+        """Return the time until the model's first word."""
         return display.first_token(run)
 
 
-def _without(left_out: set[str], rows: Sequence[Any]) -> list[Any]:
-    """Rows of fields without some of them."""
+def _without(omitted: set[str], rows: Sequence[Any]) -> list[Any]:
+    """Return the rows of fields without some fields."""
     kept = [
-        row if isinstance(row, str) else tuple(f for f in row if f not in left_out)
+        row if isinstance(row, str) else tuple(f for f in row if f not in omitted)
         for row in rows
     ]
-    return [row for row in kept if row not in left_out]
+    return [row for row in kept if row not in omitted]

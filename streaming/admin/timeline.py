@@ -1,6 +1,6 @@
-"""A run's event log as rows to read: a row for an event, or for a stretch of deltas.
+"""A run's event log as rows: one row for each event, or for a sequence of deltas.
 
-Times are in milliseconds since the run was created.
+Times are milliseconds since the creation of the run.
 """
 
 from collections.abc import Iterable
@@ -33,51 +33,51 @@ _decoder = msgspec.json.Decoder(Event)
 
 @dataclass(slots=True, kw_only=True)
 class Row:
-    """One event, or several deltas of one kind that came one after another."""
+    """One event, or consecutive deltas of one type."""
 
     kind: str
     first_id: int
     last_id: int
     start: int
     end: int
-    #: The beginning of what it says, and how many characters that is in all.
+    #: The beginning of the text, and the number of characters of all of it.
     text: str
     length: int
-    #: Of a tool call and its result.
+    #: For a tool call and its result.
     name: str = ""
     call_id: str = ""
     is_error: bool = False
-    #: How long nothing had come before it.
+    #: Silence before the row.
     gap: int = 0
-    #: How many ids are missing before it, as after a crash of the server.
+    #: Ids missing before the row, as after a crash of the server.
     lost: int = 0
-    #: Of a tool call: how long until its result.
+    #: For a tool call: the time until its result.
     took: int | None = None
-    #: Where its bar begins, and how wide it is.
+    #: Start and width of the bar.
     bar: tuple[int, int] = (0, 0)
 
     @property
     def count(self) -> int:
-        """How many events."""
+        """Return the number of events."""
         return self.last_id - self.first_id + 1
 
     @property
     def hidden(self) -> int:
-        """How many characters are not shown."""
+        """Return the number of characters that are not shown."""
         return self.length - len(self.text)
 
     @property
     def lasted(self) -> int:
-        """The length of its bar: a tool's ends with its result."""
+        """Return the duration: a tool call's ends with its result."""
         return self.end - self.start if self.took is None else self.took
 
     @property
     def is_delta(self) -> bool:
-        """Whether it is part of something longer."""
+        """Return true for a part of a longer text."""
         return self.kind in ("content", "thinking")
 
     def absorb(self, delta: "Row") -> None:
-        """Take in the delta that follows."""
+        """Append the delta that follows."""
         self.last_id, self.end = delta.last_id, max(self.end, delta.end)
         self.text += delta.text[: MOST_CHARACTERS - len(self.text)]
         self.length += delta.length
@@ -85,19 +85,19 @@ class Row:
 
 @dataclass
 class Timeline:
-    """The rows of a log, in order, and what they add up to."""
+    """The rows of a log, in order, and their totals."""
 
     running: bool
-    #: From the run's creation to its end, or to its last sign of life.
+    #: From the run's creation to its end, or to its last heartbeat.
     span: int
     rows: list[Row] = field(default_factory=list)
     events: int = 0
-    #: When the model first said something.
+    #: The time of the model's first output.
     first_token: int | None = None
     _calls: dict[str, Row] = field(default_factory=dict)
 
     def draw(self, rows: Iterable[Row]) -> None:
-        """Measure the bars of some of the rows; a moment is seen too."""
+        """Compute the bars of some of the rows, each with a visible width."""
         for row in rows:
             waits = self.running and row.kind == "tool_call" and row.took is None
             lasted = self.span - row.start if waits else row.lasted
@@ -105,7 +105,7 @@ class Timeline:
             row.bar = (min(row.start, self.span - width), width)
 
     def add(self, row: Row) -> None:
-        """The next event of the log."""
+        """Add the next event of the log."""
         self.events += 1
         self.span = max(self.span, row.end)
         if self.first_token is None and (row.is_delta or row.kind == "tool_call"):
@@ -127,7 +127,7 @@ class Timeline:
 
 
 def timeline(run: Run) -> Timeline:
-    """Read the log of a run, which may still be growing."""
+    """Read the log of a run, which may still be active."""
     zero = _milliseconds(run.created_at)
     span = _milliseconds(run.ended_at or run.heartbeat_at) - zero
     drawn = Timeline(running=run.status == RunStatus.RUNNING, span=max(span, 1))
@@ -136,11 +136,11 @@ def timeline(run: Run) -> Timeline:
         try:
             event = _decoder.decode(entry.data)
         except msgspec.MsgspecError:
-            # Of another version, or damaged: it takes the time of the one before.
-            kind, said = "unreadable", _Said(entry.data.decode())
+            # Of another version, or damaged: show it at the time of the event before.
+            kind, summary = "unreadable", _Summary(entry.data.decode())
         else:
             at = event.timestamp
-            kind, said = str(event.__struct_config__.tag), _said(event)
+            kind, summary = str(event.__struct_config__.tag), _summary(event)
         offset = max(at - zero, 0)
         drawn.add(
             Row(
@@ -149,41 +149,41 @@ def timeline(run: Run) -> Timeline:
                 last_id=entry.number,
                 start=offset,
                 end=offset,
-                text=said.text[:MOST_CHARACTERS],
-                length=len(said.text),
-                name=said.name,
-                call_id=said.call_id,
-                is_error=said.is_error,
+                text=summary.text[:MOST_CHARACTERS],
+                length=len(summary.text),
+                name=summary.name,
+                call_id=summary.call_id,
+                is_error=summary.is_error,
             )
         )
     return drawn
 
 
 @dataclass(slots=True)
-class _Said:
+class _Summary:
     text: str
     name: str = ""
     call_id: str = ""
     is_error: bool = False
 
 
-def _said(event: Event) -> _Said:
+def _summary(event: Event) -> _Summary:
     match event:
         case Content():
-            return _Said(event.content)
+            return _Summary(event.content)
         case Thinking():
-            return _Said(event.thinking_step)
+            return _Summary(event.thinking_step)
         case ToolCallEvent(tool_call=ToolCallInfo() as call):
-            return _Said(call.arguments, call.name, call.id)
+            return _Summary(call.arguments, call.name, call.id)
         case ToolResultEvent(tool_call=ToolCallInfo() as call):
             result = call.result or ""
-            return _Said(result, call.name, call.id, call.status == "error")
+            return _Summary(result, call.name, call.id, call.status == "error")
         case ErrorEvent():
-            return _Said(f"{event.metadata.code}: {event.error}", is_error=True)
+            return _Summary(f"{event.metadata.code}: {event.error}", is_error=True)
         case Complete():
-            return _Said(_outcome(event))
+            return _Summary(_outcome(event))
         case Connected() | Done():
-            return _Said("")
+            return _Summary("")
 
 
 def _outcome(event: Complete) -> str:

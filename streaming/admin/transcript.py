@@ -1,4 +1,4 @@
-"""Messages as they are read: by run, thinking apart, tool calls with their results."""
+"""Messages as a transcript: by run, with each tool result at its call."""
 
 import json
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from streaming.messages import (
 )
 from streaming.models import Message, Run
 
-#: Longer texts are cut; each can be asked for as a whole.
+#: Longer texts are clipped; a link shows the whole.
 MOST_CHARACTERS = 10_000
 
 
@@ -37,20 +37,20 @@ class Block:
 
 @dataclass
 class Entry:
-    """A message and its blocks. Tool results stand with their calls, if they can."""
+    """A message and its blocks. A tool result belongs to its call, if that is known."""
 
     message: Message
     blocks: list[Block] = field(default_factory=list)
 
     @property
     def time(self) -> str:
-        """When it was said."""
+        """Return the time of the message."""
         return moment(self.message.created_at)
 
 
 @dataclass
 class Section:
-    """What one run said; the run is None for messages that came without one."""
+    """The messages of one run; the run is None for messages without one."""
 
     run: Run | None
     entries: list[Entry]
@@ -58,21 +58,21 @@ class Section:
 
 
 def transcript(messages: Iterable[Message], whole: int = 0) -> list[Section]:
-    """Messages in order, as sections. The message with the key `whole` is not cut."""
+    """Group messages into sections. The message with the key `whole` is not clipped."""
     calls: dict[str, Block] = {}
     entries = [_entry(message, calls, whole) for message in messages]
     shown = [entry for entry in entries if entry.blocks]
     grouped = groupby(shown, key=lambda entry: entry.message.run_id)
-    return [_section(list(group)) for _, group in grouped]
-
-
-def _section(entries: list[Entry]) -> Section:
-    run = entries[0].message.run
-    return Section(run, entries, facts(run) if run else {})
+    sections = [list(group) for _, group in grouped]
+    runs = [section[0].message.run for section in sections]
+    return [
+        Section(run, section, facts(run) if run else {})
+        for run, section in zip(runs, sections, strict=True)
+    ]
 
 
 def _entry(message: Message, calls: dict[str, Block], whole: int) -> Entry:
-    """`calls` are the tool calls so far that wait for their result."""
+    """Return the message's entry. `calls` are the tool calls without a result."""
     entry = Entry(message)
     limit = None if message.pk == whole else MOST_CHARACTERS
     for part in _parts(message):
@@ -104,7 +104,7 @@ def _block(part: Part, source: int, limit: int | None) -> Block:
 
 
 def _parts(message: Message) -> list[Part]:
-    """The parts; what cannot be understood is shown as it is stored."""
+    """Return the parts; if they are invalid, the stored JSON as text."""
     try:
         return parts_from_json(message.parts)
     except msgspec.ValidationError:

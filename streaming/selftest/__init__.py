@@ -1,6 +1,6 @@
-"""Whether a stream survives the way from here to its clients: a stream made to measure
-by (`plan`), what a client sees of it (`measure`), and what that means (`findings`).
+"""A test that proxies pass a stream on undamaged, for `manage.py check_streaming`.
 
-It asks no model and reads no database. Only who has the server's secret key can ask
-for it, so that it is open to no one else.
+`plan` makes the test stream, `measure` reads it as a client does, and `findings` judges
+the result. The test calls no model and reads no database. It requires the server's
+secret key, so that other clients cannot start it.
 """

@@ -1,4 +1,4 @@
-"""What a measurement means, in sentences, and what fixes it where."""
+"""Judgement of a measurement, with the directives that fix each fault."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,6 @@ from streaming.selftest.measure import Measured, Reading
 NGINX, CADDY, APACHE = "nginx", "Caddy", "Apache"
 TRAEFIK, CLOUDFLARE = "Traefik", "Cloudflare"
 
-#: How to name each in its own words.
 UNBUFFERED = {
     NGINX: "proxy_buffering off; and no proxy_ignore_headers X-Accel-Buffering;",
     CADDY: "reverse_proxy … { flush_interval -1 }",
@@ -47,11 +46,11 @@ HEADER_KEPT = {
     TRAEFIK: "no customRequestHeaders that empty Last-Event-ID",
     CLOUDFLARE: "no Transform Rule that removes Last-Event-ID",
 }
-SCHEME_TOLD = {
+SCHEME_FORWARDED = {
     NGINX: "proxy_set_header X-Forwarded-Proto $scheme;",
     APACHE: "RequestHeader set X-Forwarded-Proto https",
 }
-HOST_TOLD = {
+HOST_FORWARDED = {
     NGINX: "proxy_set_header Host $http_host;",
     APACHE: "ProxyPreserveHost On",
 }
@@ -59,103 +58,105 @@ HOST_TOLD = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     ok: bool
-    what: str
-    said: str
-    #: What to write where, when it is not well.
+    check: str
+    detail: str
+    #: For a failed check: the directive to write for each product.
     fixes: Mapping[str, str] = field(default_factory=dict)
 
 
 def findings(measured: Measured | Reading) -> list[Finding]:
-    """What was found, good and bad."""
+    """Return the result of each check."""
     if isinstance(measured, Reading):
         return [refusal(measured)]
     return [
-        _as_sent(measured),
+        _immediate(measured),
         _uncompressed(measured),
         _uncached(measured),
         _resumed(measured),
-        _survives(measured),
+        _silence(measured),
     ]
 
 
 def refusal(reading: Reading) -> Finding:
-    """Why there was no stream at all."""
-    what = "The server answers."
+    """Return the cause of a response that is no stream."""
+    check = "The server answers."
     status, body = reading.status, reading.body
     location = reading.headers.get("Location", "")
-    said, fixes = f"It answers {status}: {body}", dict[str, str]()
+    detail, fixes = f"It responds with {status}: {body}", dict[str, str]()
     if not status:
-        said = f"There is no answer: {reading.failure}"
+        detail = f"There is no response: {reading.failure}"
     elif location.startswith("https://"):
-        said = (
+        detail = (
             f"It redirects to {location.partition('?')[0]}. Test that URL; if you did,"
-            " the server is not told that clients come over TLS."
+            " the server does not learn that clients use TLS."
         )
-        fixes = SCHEME_TOLD
+        fixes = SCHEME_FORWARDED
     elif location:
-        said = f"It redirects to {location}: test that URL."
+        detail = f"It redirects to {location}: test that URL."
     elif status == 400 and "ALLOWED_HOSTS" in body:
-        said = (
+        detail = (
             "The host name that reaches the server is not in ALLOWED_HOSTS: add it,"
-            " or pass the client's on."
+            " or forward the client's."
         )
-        fixes = HOST_TOLD
+        fixes = HOST_FORWARDED
     elif status == 404:
-        said = (
-            "It does not know this test. Is the URL the agent's, and does this command"
-            " have the server's SECRET_KEY (its environment, its DATA_DIR)?"
+        detail = (
+            "It rejects this test. Check that the URL is the agent's, and that this"
+            " command has the server's SECRET_KEY (its environment, its DATA_DIR)."
         )
     elif status in (401, 403):
-        said = f"It asks who you are ({status}): say so with --header."
+        detail = f"It requires authentication ({status}): pass it with --header."
     elif status == 200:
         kind = reading.headers.get("Content-Type", "no content type")
-        said = f"Something else answers, with {kind}."
-    return Finding(False, what, said, fixes)
+        detail = f"Another service responds, with {kind}."
+    return Finding(False, check, detail, fixes)
 
 
-def _as_sent(measured: Measured) -> Finding:
-    what = "Frames arrive as they are sent."
+def _immediate(measured: Measured) -> Finding:
+    check = "Frames arrive as they are sent."
     span = measured.plan.frames * measured.plan.pause
     for reading in (measured.post, measured.get):
         if not reading.measured:
-            said = f"None came after a {reading.method}: {_end(reading)}."
-            return Finding(False, what, said, NO_TIMEOUT)
+            detail = (
+                f"No frame came in response to a {reading.method}: {_end(reading)}."
+            )
+            return Finding(False, check, detail, NO_TIMEOUT)
         frames = reading.measured
         pieces = len({frame.at for frame in frames})
         if pieces < len(frames) / 2:
             delays = [frame.at - frame.data["sent"] for frame in frames]
-            said = (
+            detail = (
                 f"{len(frames)} came in {pieces} pieces, up to"
-                f" {max(delays) - min(delays):.1f} s late: something buffers the answer"
+                f" {max(delays) - min(delays):.1f} s late: a proxy buffers the response"
                 f" to a {reading.method}."
             )
-            return Finding(False, what, said, UNBUFFERED)
+            return Finding(False, check, detail, UNBUFFERED)
         if not reading.is_whole:
-            said = f"The stream of {span:.0f} s was cut: {_end(reading)}."
-            return Finding(False, what, said, NO_TIMEOUT)
+            detail = f"The stream of {span:.0f} s was cut: {_end(reading)}."
+            return Finding(False, check, detail, NO_TIMEOUT)
     count = len(measured.post.measured) + len(measured.get.measured)
-    said = f"{count} frames, one each {measured.plan.pause * 1000:.0f} ms."
-    return Finding(True, what, said)
+    detail = f"{count} frames, one each {measured.plan.pause * 1000:.0f} ms."
+    return Finding(True, check, detail)
 
 
 def _uncompressed(measured: Measured) -> Finding:
-    what = "Nothing compresses them."
+    check = "Frames are not compressed."
     for reading in measured.all:
         encoding = reading.headers.get("Content-Encoding", "identity")
         if encoding != "identity":
-            said = (
-                f"Something does, with {encoding}: it holds frames back to do so, and"
-                " not every client can read them."
+            detail = (
+                f"A proxy compresses them with {encoding}, which delays frames, and not"
+                " every client can read them."
             )
-            return Finding(False, what, said, UNCOMPRESSED)
-    return Finding(True, what, "")
+            return Finding(False, check, detail, UNCOMPRESSED)
+    return Finding(True, check, "")
 
 
 def _uncached(measured: Measured) -> Finding:
-    what = "Nothing caches them."
+    check = "Frames are not cached."
     nonces = [_nonce(reading) for reading in measured.all[:3]]
     same = any(first == second and first for first, second in pairwise(nonces))
     hit = [
@@ -166,43 +167,43 @@ def _uncached(measured: Measured) -> Finding:
         and (name == "Age" or "HIT" in value.upper())
     ]
     if same or hit:
-        told = f" ({hit[0]})" if hit else ""
-        said = f"Something does: the same answer came twice{told}."
-        return Finding(False, what, said, UNCACHED)
-    return Finding(True, what, "")
+        evidence = f" ({hit[0]})" if hit else ""
+        detail = f"A cache responds: the same response came twice{evidence}."
+        return Finding(False, check, detail, UNCACHED)
+    return Finding(True, check, "")
 
 
 def _resumed(measured: Measured) -> Finding:
-    what = "Last-Event-ID gets through."
+    check = "Last-Event-ID reaches the server."
     resumed = measured.resumed
     if not resumed.connected:
-        return Finding(False, what, f"Unknown: {_end(resumed)}.")
+        return Finding(False, check, f"Unknown: {_end(resumed)}.")
     if _nonce(resumed) == _nonce(measured.get):
-        return Finding(False, what, "Unknown: a cache answered.")
+        return Finding(False, check, "Unknown: a cache responded.")
     if resumed.connected.get("resumed_after") == measured.plan.frames:
-        return Finding(True, what, "A stream went on where it was.")
+        return Finding(True, check, "A stream was resumed after its last event.")
     arrived = resumed.connected.get("seen", {}).get("last_event_id", "")
-    how = f"arrives as {arrived!r}" if arrived else "does not arrive"
-    said = (
-        f"The header {how}: a client that comes back sees everything again. Until that"
-        " is mended, clients may send ?after= instead."
+    arrival = f"arrives as {arrived!r}" if arrived else "does not arrive"
+    detail = (
+        f"The header {arrival}: a client that reconnects receives all events again."
+        " Until that is fixed, clients can send ?after= instead."
     )
-    return Finding(False, what, said, HEADER_KEPT)
+    return Finding(False, check, detail, HEADER_KEPT)
 
 
-def _survives(measured: Measured) -> Finding:
-    what = "Silence is survived."
+def _silence(measured: Measured) -> Finding:
+    check = "Silent streams stay open."
     silent, seconds = measured.silent, measured.plan.silence
     every = silent.connected.get("heartbeat", 0.0)
     beats = f"a heartbeat comes every {every:g} s (STREAM_HEARTBEAT_SECONDS)"
     if not silent.is_whole:
-        said = f"After {silent.seconds:.1f} s the stream was cut; {beats}."
-        return Finding(False, what, said, NO_TIMEOUT)
+        detail = f"After {silent.seconds:.1f} s the stream was cut; {beats}."
+        return Finding(False, check, detail, NO_TIMEOUT)
     if every and seconds > every and not silent.heartbeats:
-        said = f"It was, but no heartbeat arrived, while {beats}."
-        return Finding(False, what, said, UNBUFFERED)
-    said = f"{seconds:g} s of it; heartbeats that came: {silent.heartbeats}."
-    return Finding(True, what, said)
+        detail = f"They do, but no heartbeat arrived, although {beats}."
+        return Finding(False, check, detail, UNBUFFERED)
+    detail = f"{seconds:g} s of silence; heartbeats received: {silent.heartbeats}."
+    return Finding(True, check, detail)
 
 
 def _nonce(reading: Reading) -> str:

@@ -1,4 +1,4 @@
-"""The stream to measure by, as a client sees it through whatever stands between."""
+"""The test stream, as a client receives it through all proxies."""
 
 import socket
 import ssl
@@ -12,14 +12,14 @@ import msgspec
 from streaming.selftest.plan import PATH, Plan
 from streaming.wire import native
 
-#: Beyond what the plan says, a client waits so long for the next bytes.
-PATIENCE_SECONDS = 30.0
-MOST_BODY_CHARACTERS = 300
+#: Wait for the next bytes, beyond the silence of the plan.
+TIMEOUT_SECONDS = 30.0
+MAX_BODY_CHARACTERS = 300
 
 
 @dataclass
 class Frame:
-    """An event, or a comment without a name, and when it came."""
+    """An event, or a comment without a name, and its time of arrival."""
 
     at: float
     event: str = ""
@@ -28,43 +28,43 @@ class Frame:
 
 @dataclass
 class Reading:
-    """What came over one connection. Times are seconds since its request was sent."""
+    """The response on one connection. Times are seconds since the request was sent."""
 
     method: str
     status: int = 0
     http_version: str = ""
     headers: httpx2.Headers = field(default_factory=httpx2.Headers)
     frames: list[Frame] = field(default_factory=list)
-    #: Of an answer that is no stream.
+    #: The beginning of a response that is no stream.
     body: str = ""
-    #: Why the connection was not made, or broke off.
+    #: The cause if the connection failed or was cut.
     failure: str = ""
     seconds: float = 0.0
 
     @property
     def is_stream(self) -> bool:
-        """Whether it is what was asked for."""
+        """Return true for a successful event stream."""
         kind = self.headers.get("Content-Type", "")
         return self.status == 200 and kind.startswith("text/event-stream")
 
     @property
     def connected(self) -> dict[str, Any]:
-        """What the server said first."""
+        """Return the data of the first event, or nothing."""
         return next((f.data for f in self.frames if f.event == "connected"), {})
 
     @property
     def is_whole(self) -> bool:
-        """Whether the last frame has come."""
+        """Return true if the last frame has arrived."""
         return any(frame.event == "done" for frame in self.frames)
 
     @property
     def measured(self) -> list[Frame]:
-        """The frames that were sent at a steady pace."""
+        """Return the frames that were sent at a steady pace."""
         return [frame for frame in self.frames if frame.event == "selftest"]
 
     @property
     def heartbeats(self) -> int:
-        """How many comments came."""
+        """Return the number of comments."""
         return sum(not frame.event for frame in self.frames)
 
 
@@ -76,17 +76,17 @@ class Measured:
     post: Reading
     get: Reading
     resumed: Reading
-    #: The silence: the same as `resumed`, unless Last-Event-ID was lost.
+    #: The reading of the silence: `resumed`, unless Last-Event-ID was lost.
     silent: Reading
 
     @property
     def all(self) -> list[Reading]:
-        """In the order they were made."""
+        """Return the readings in the order of their requests."""
         return [self.post, self.get, self.resumed, self.silent]
 
 
 def offers_http2(base_url: str) -> bool | None:
-    """Whether browsers may use HTTP/2; None where they may not ask: without TLS."""
+    """Return true if browsers can negotiate HTTP/2; None without TLS."""
     url = httpx2.URL(base_url)
     if url.scheme != "https":
         return None
@@ -96,7 +96,7 @@ def offers_http2(base_url: str) -> bool | None:
     address = (url.host, url.port or 443)
     try:
         with (
-            socket.create_connection(address, PATIENCE_SECONDS) as connection,
+            socket.create_connection(address, TIMEOUT_SECONDS) as connection,
             context.wrap_socket(connection, server_hostname=url.host) as secure,
         ):
             return secure.selected_alpn_protocol() == "h2"
@@ -105,7 +105,7 @@ def offers_http2(base_url: str) -> bool | None:
 
 
 def measure(client: httpx2.Client, base_url: str, plan: Plan) -> Measured | Reading:
-    """Make the connections in turn; the first alone when it brings no stream."""
+    """Make the connections in turn; only the first if it returns no stream."""
     url = f"{base_url.rstrip('/')}{PATH}?plan={plan.sign()}"
     post = read(client, "POST", url, plan)
     if not post.is_stream:
@@ -125,35 +125,35 @@ def read(
     plan: Plan,
     headers: dict[str, str] | None = None,
 ) -> Reading:
-    """Make one request and note when what came."""
+    """Make one request, and record the arrival of each frame."""
     reading = Reading(method)
     body: dict[str, str] | None = {} if method == "POST" else None
-    timeout = httpx2.Timeout(PATIENCE_SECONDS, read=plan.silence + PATIENCE_SECONDS)
-    began = time.monotonic()
+    timeout = httpx2.Timeout(TIMEOUT_SECONDS, read=plan.silence + TIMEOUT_SECONDS)
+    started = time.monotonic()
     try:
         with client.stream(
             method, url, headers=headers, timeout=timeout, json=body
         ) as response:
-            _read(response, reading, began)
+            _read(response, reading, started)
     except httpx2.HTTPError as error:
         reading.failure = str(error) or type(error).__name__
     except (msgspec.DecodeError, UnicodeDecodeError):
-        reading.failure = "what came is not what was sent"
-    reading.seconds = time.monotonic() - began
+        reading.failure = "the response is not the stream that was sent"
+    reading.seconds = time.monotonic() - started
     return reading
 
 
-def _read(response: httpx2.Response, reading: Reading, began: float) -> None:
+def _read(response: httpx2.Response, reading: Reading, started: float) -> None:
     reading.status = response.status_code
     reading.http_version = response.http_version
     reading.headers = response.headers
     if not reading.is_stream:
         response.read()
-        reading.body = response.text[:MOST_BODY_CHARACTERS]
+        reading.body = response.text[:MAX_BODY_CHARACTERS]
         return
     rest = b""
     for chunk in response.iter_bytes():
-        at = time.monotonic() - began
+        at = time.monotonic() - started
         *blocks, rest = (rest + chunk).split(b"\n\n")
         reading.frames += [_frame(at, block.decode()) for block in blocks]
 

@@ -1,4 +1,4 @@
-"""The stream to measure by, as the server sends it."""
+"""The test stream, as the server sends it."""
 
 import asyncio
 import secrets
@@ -11,7 +11,7 @@ from django.core import signing
 from streaming.wire import native, sse
 
 SALT = "streaming.selftest"
-#: A signed plan is good for so long.
+#: Lifetime of a signed plan.
 MAX_AGE_SECONDS = 300
 PATH = "/api/v1/agent/selftest"
 
@@ -19,7 +19,7 @@ encode = msgspec.json.encode
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Frames at a steady pace; for who has them all, silence with heartbeats."""
+    """Frames at a steady pace; after all of them, silence with heartbeats."""
 
     id: str
     frames: int = 30
@@ -27,25 +27,25 @@ class Plan(msgspec.Struct, frozen=True):
     silence: float = 65.0
 
     def sign(self) -> str:
-        """The plan as a word that only the secret key's owner can make."""
+        """Return the plan as a token; to make one takes the secret key."""
         return signing.dumps(msgspec.to_builtins(self), salt=SALT)
 
 
 def make_plan(silence: float) -> Plan:
-    """A plan of its own, so that no cache has seen it."""
+    """Return a unique plan, which no cache holds."""
     return Plan(f"selftest_{secrets.token_hex(8)}", silence=silence)
 
 
-def read_plan(word: str) -> Plan:
-    """A signed plan. Raises `signing.BadSignature`."""
-    value = signing.loads(word, salt=SALT, max_age=MAX_AGE_SECONDS)
+def read_plan(token: str) -> Plan:
+    """Read a signed plan. Raises `signing.BadSignature`."""
+    value = signing.loads(token, salt=SALT, max_age=MAX_AGE_SECONDS)
     return msgspec.convert(value, Plan)
 
 
 async def frames(
     plan: Plan, after: int, heartbeat: float, seen: Mapping[str, str]
 ) -> AsyncGenerator[bytes]:
-    """The frames after a number; `seen` is what arrived of the request."""
+    """Yield the frames after a number; `seen` are facts of the request received."""
     connected = {
         "nonce": secrets.token_hex(8),
         "heartbeat": heartbeat,

@@ -1,4 +1,4 @@
-"""A conversation with the demo model, its tools really called."""
+"""A conversation with the demo model that calls its tools."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -29,7 +29,7 @@ TOOLBOX = Toolbox([calculator, current_time])
 
 
 class Answer(NamedTuple):
-    """One answer of the model, its deltas sorted."""
+    """One response of the model, its deltas sorted."""
 
     thinking: str
     text: str
@@ -39,14 +39,14 @@ class Answer(NamedTuple):
 
     @property
     def message(self) -> Message:
-        """As it stands in the history."""
-        said: list[Part] = [ThinkingPart(self.thinking)] if self.thinking else []
-        said += [TextPart(self.text)] if self.text else []
-        return Message("assistant", [*said, *self.calls])
+        """Return the message that the history holds."""
+        parts: list[Part] = [ThinkingPart(self.thinking)] if self.thinking else []
+        parts += [TextPart(self.text)] if self.text else []
+        return Message("assistant", [*parts, *self.calls])
 
 
 def sort(deltas: Sequence[Delta]) -> Answer:
-    """The deltas of one answer, which must end as an answer has to."""
+    """Return the deltas by type; assert that usage and the end come last."""
     *_, usage, end = deltas
     assert isinstance(usage, TokenUsage)
     assert isinstance(end, ResponseEnd)
@@ -60,7 +60,7 @@ def sort(deltas: Sequence[Delta]) -> Answer:
 
 
 class Conversation:
-    """What was said, and the model's answers and results of the newest question."""
+    """The messages, and the answers and tool results for the newest question."""
 
     def __init__(self, options: DemoOptions, toolbox: Toolbox = TOOLBOX) -> None:
         self.provider = DemoProvider(options)
@@ -70,7 +70,7 @@ class Conversation:
         self.results: list[ToolResultPart] = []
 
     async def ask(self, question: str, iterations: int = 5) -> str:
-        """Ask; let the model call tools until it answers with text, which returns."""
+        """Ask, call tools until the model answers without calls, return its text."""
         self.messages.append(user_message(question))
         self.answers, self.results = [], []
         for left in reversed(range(iterations)):
@@ -98,5 +98,5 @@ class Conversation:
 
     @property
     def calls(self) -> list[list[str]]:
-        """What the tools were called with, answer by answer."""
+        """Return the arguments of the tool calls of each answer."""
         return [[c.arguments for c in a.calls] for a in self.answers if a.calls]

@@ -1,4 +1,4 @@
-"""How the demo model streams: as the other providers do, and on command in odd ways."""
+"""The demo model streams as the other providers do, and follows commands."""
 
 import asyncio
 import time
@@ -38,26 +38,26 @@ async def answer(question: str, options: DemoOptions = NO_DELAY) -> Answer:
     return sort([d for batch in await batches(question, options) for d in batch])
 
 
-def test_it_is_made_by_its_name_and_told_by_its_model() -> None:
+def test_the_registry_makes_it_by_name() -> None:
     provider = make_provider(DemoOptions(llm_provider="demo"))
     assert (provider.name, provider.model) == ("demo", "demo-1")
     assert DemoProvider(DemoOptions(llm_model="demo-2")).model == "demo-2"
 
 
-async def test_text_comes_word_by_word_and_is_whole() -> None:
-    said = await batches("count to 20", DemoOptions(demo_delay_ms=0.1))
-    words = [d.text for batch in said for d in batch if isinstance(d, TextDelta)]
+async def test_text_is_streamed_word_by_word_and_complete() -> None:
+    output = await batches("count to 20", DemoOptions(demo_delay_ms=0.1))
+    words = [d.text for batch in output for d in batch if isinstance(d, TextDelta)]
     assert words == ["1", *(f" {number}" for number in range(2, 21))]
-    assert max(map(len, said[:-1])) == 1
+    assert max(map(len, output[:-1])) == 1
 
 
-async def test_the_pause_between_words_is_the_one_that_was_set() -> None:
+async def test_the_delay_between_words_is_the_configured_one() -> None:
     started = time.perf_counter()
     await batches("count to 10", DemoOptions(demo_delay_ms=10, llm_thinking="off"))
     assert 0.1 <= time.perf_counter() - started < 1
 
 
-async def test_without_a_pause_the_event_loop_still_gets_its_turns() -> None:
+async def test_without_a_delay_other_tasks_still_run() -> None:
     turns = 0
 
     async def count_turns() -> None:
@@ -67,20 +67,20 @@ async def test_without_a_pause_the_event_loop_still_gets_its_turns() -> None:
             await asyncio.sleep(0)
 
     counter = asyncio.create_task(count_turns())
-    said = await batches("stream 2000 words", NO_DELAY)
+    output = await batches("stream 2000 words", NO_DELAY)
     counter.cancel()
-    assert turns >= len(said) - 2 > 100
+    assert turns >= len(output) - 2 > 100
 
 
 @pytest.mark.parametrize(
     ("question", "words"),
-    [("count to 500", 500), ("stream 2,000 words", 2000), ("say 5 words", 5)],
+    [("count to 500", 500), ("stream 2,000 words", 2000)],
 )
-async def test_a_long_stream_is_as_long_as_was_asked(question: str, words: int) -> None:
+async def test_a_stream_has_the_requested_length(question: str, words: int) -> None:
     assert len((await answer(question)).text.split()) == words
 
 
-async def test_a_long_thought_is_as_long_as_was_asked() -> None:
+async def test_a_thought_has_the_requested_length() -> None:
     assert len((await answer("think for 300 words")).thinking.split()) == 300
 
 
@@ -89,60 +89,60 @@ async def test_thinking_can_be_turned_off() -> None:
     assert (await answer("think for 300 words", quiet)).thinking == ""
 
 
-async def test_usage_counts_four_letters_as_a_token() -> None:
+async def test_usage_counts_four_characters_as_a_token() -> None:
     first, *_ = await batches("count to 500", NO_DELAY)
-    told = await answer("count to 500")
-    letters = len(told.text) + len(told.thinking)
-    assert first == [TokenUsage(input_tokens=told.usage.input_tokens)]
-    assert told.usage.input_tokens > 100
-    assert told.usage.output_tokens == -(-letters // 4)
-    assert told.usage.reasoning_tokens == -(-len(told.thinking) // 4)
+    result = await answer("count to 500")
+    letters = len(result.text) + len(result.thinking)
+    assert first == [TokenUsage(input_tokens=result.usage.input_tokens)]
+    assert result.usage.input_tokens > 100
+    assert result.usage.output_tokens == -(-letters // 4)
+    assert result.usage.reasoning_tokens == -(-len(result.thinking) // 4)
 
 
 async def test_the_limit_of_tokens_cuts_the_answer() -> None:
     short = DemoOptions(demo_delay_ms=0, llm_max_tokens=50, llm_thinking="off")
-    told = await answer("count to 500", short)
-    assert told.end == ResponseEnd("max_tokens")
-    assert 190 < len(told.text) <= 200
-    assert told.usage.output_tokens <= 50
+    result = await answer("count to 500", short)
+    assert result.end == ResponseEnd("max_tokens")
+    assert 190 < len(result.text) <= 200
+    assert result.usage.output_tokens <= 50
 
 
-async def test_a_call_that_the_limit_of_tokens_cuts_off_never_comes() -> None:
-    told = await answer("6 * 7", DemoOptions(demo_delay_ms=0, llm_max_tokens=5))
-    assert told.end == ResponseEnd("max_tokens")
-    assert told.calls == []
+async def test_a_call_beyond_the_limit_of_tokens_is_not_yielded() -> None:
+    result = await answer("6 * 7", DemoOptions(demo_delay_ms=0, llm_max_tokens=5))
+    assert result.end == ResponseEnd("max_tokens")
+    assert result.calls == []
 
 
-async def test_ids_of_calls_are_never_used_twice() -> None:
-    calls = [call.id for _ in range(50) for call in (await answer("1+1, 2+2")).calls]
+async def test_ids_of_calls_are_unique() -> None:
+    calls = [call.id for _ in range(50) for call in (await answer("1+1 and 2+2")).calls]
     assert len(calls) == len(set(calls)) > 0
 
 
-async def test_a_refusal_is_told_as_one() -> None:
+async def test_a_refusal_has_its_stop_reason() -> None:
     assert (await answer("refuse")).end == ResponseEnd("refusal")
 
 
-async def test_markdown_is_shown_as_it_was_written() -> None:
+async def test_the_markdown_sample_is_streamed_unchanged() -> None:
     assert (await answer("show markdown")).text == MARKDOWN
 
 
-async def test_a_failure_comes_after_the_words_that_were_asked_for() -> None:
-    said: list[Delta] = []
+async def test_a_failure_follows_the_requested_words() -> None:
+    deltas: list[Delta] = []
     with pytest.raises(ProviderError, match="as it was asked to"):
         async for batch in DemoProvider(NO_DELAY).stream(request("fail after 7 words")):
-            said += batch
-    assert sum(isinstance(delta, TextDelta) for delta in said) == 7
+            deltas += batch
+    assert sum(isinstance(delta, TextDelta) for delta in deltas) == 7
 
 
-async def test_a_silence_is_as_long_as_was_asked() -> None:
+async def test_a_pause_has_the_requested_length() -> None:
     started = time.perf_counter()
     assert (await answer("wait 1 second")).text.startswith("I have been silent for 1")
     assert 1 <= time.perf_counter() - started < 2
 
 
 @pytest.mark.parametrize("question", ["count to 500", "wait 300 seconds"])
-async def test_cancelling_stops_it_at_once(question: str) -> None:
-    slow = DemoOptions(demo_delay_ms=60000)
+async def test_cancelling_stops_it_immediately(question: str) -> None:
+    slow = DemoOptions(demo_delay_ms=60_000)
     task = asyncio.create_task(batches(question, slow))
     await asyncio.sleep(0.01)
     task.cancel()
@@ -150,8 +150,8 @@ async def test_cancelling_stops_it_at_once(question: str) -> None:
         await asyncio.wait_for(task, 1)
 
 
-async def test_closing_the_generator_stops_it_at_once() -> None:
-    stream = DemoProvider(DemoOptions(demo_delay_ms=60000)).stream(
+async def test_closing_the_generator_stops_it_immediately() -> None:
+    stream = DemoProvider(DemoOptions(demo_delay_ms=60_000)).stream(
         request("count to 9")
     )
     await anext(stream)
@@ -163,39 +163,42 @@ async def test_closing_the_generator_stops_it_at_once() -> None:
 @pytest.mark.parametrize(
     "question",
     [
-        "1" * 1000,
-        "(" * 1000,
-        "=" * 999 + "a",
-        "1" + " " * 998 + "x",
-        "sum of (1 and " * 70,
-        "how many " * 100,
-        "how many do I have if I have 1 " * 30,
-        "what time is it " + "in . " * 190,
-        "twenty-" * 140,
-        "compound on 1 at 1% " * 50,
-        "count to " + "9" * 990,
-        "call a with " + "{" * 980 + "}",
+        "1" * 100_000,
+        "(" * 500,
+        "=" * 499 + "a",
+        "of(" * 166,
+        "1" + " " * 498 + "x",
+        "x( " * 166,
+        "1 and" + " " * 495,
+        "the square root of " * 26,
+        "I have 1 apples and give away " * 3000,
+        "what time is it in " + " " * 100_000 + "!",
+        "what time is it in " + "a, and in " * 19,
+        "compound interest on 1 at 1% " * 3000,
+        "Explain how " + " " * 100_000,
+        "count to " + "9" * 100_000,
+        "call a with " + "{" * 100_000 + "}",
         "\0\u2028",
         "",
     ],
 )
-async def test_no_question_takes_the_event_loop_for_long(question: str) -> None:
+async def test_no_question_blocks_the_event_loop(question: str) -> None:
     started = time.perf_counter()
     await anext(DemoProvider(NO_DELAY).stream(request(question)))
     assert time.perf_counter() - started < 0.3
 
 
 VOCABULARY = (
-    "what is and then times plus 2 10,000 % of ( ) + - it that square root sum half "
-    "I have apples give away buy how many compound interest $5 at 3% for years time "
-    "in Tokyo my name Ada count to stream words ? . , @ \0 \u2028 ²"
+    "what is and times plus 2 10,000 % of ( ) + - / square root If I have 20 apples "
+    "give away 3/0 them, then buy twice compound interest on $5 at 3% for years time "
+    "it in Tokyo count to stream words call {} ? . , @ \0 \u2028 ²"
 )
 WORDS = st.sampled_from(VOCABULARY.split(" "))
 
 
 @settings(deadline=None)
 @given(st.lists(st.lists(WORDS, max_size=12).map(" ".join), min_size=1, max_size=3))
-async def test_whatever_is_said_gets_an_answer(questions: list[str]) -> None:
+async def test_every_question_gets_an_answer(questions: list[str]) -> None:
     chat = Conversation(NO_DELAY)
     for question in questions:
         assert await chat.ask(question)

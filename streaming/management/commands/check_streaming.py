@@ -1,4 +1,4 @@
-"""`manage.py check_streaming URL`: does a stream survive the way to its clients?"""
+"""`manage.py check_streaming URL` tests that proxies pass a stream on undamaged."""
 
 from argparse import ArgumentParser
 
@@ -10,38 +10,38 @@ from streaming.selftest.measure import Measured, Reading, measure, offers_http2
 from streaming.selftest.plan import make_plan
 
 SILENCE_SECONDS = 65.0
-MOST_SILENCE_SECONDS = 3600.0
+MAX_SILENCE_SECONDS = 3600.0
 
 
 class Command(BaseCommand):
-    """Measures through whatever stands between, and says what is wrong."""
+    """Measures a stream through all proxies, and reports faults with their fixes."""
 
     help = (
-        "Streams from a running server through whatever stands between: proxies, load "
-        "balancers, caches. Says whether frames arrive as they are sent, whether "
-        "silence is survived and Last-Event-ID gets through, and which directive fixes "
-        "what does not. Asks no model. Needs the server's SECRET_KEY, so run it where "
-        "the server runs. Exits with 1 when something is wrong."
+        "Streams from a running server through its proxies, load balancers and caches. "
+        "Checks that frames arrive as they are sent, that silent streams stay open and "
+        "that Last-Event-ID reaches the server. Names the directive that fixes each "
+        "fault. Calls no model. Needs the server's SECRET_KEY, so run it where the "
+        "server runs. Exits with 1 if a check fails."
     )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The URL that clients use, and how they get in."""
-        parser.add_argument("url", help="as clients use it: https://agent.example.com")
+        """Add the URL that clients use, and their headers."""
+        parser.add_argument("url", help="the URL of clients: https://agent.example.com")
         parser.add_argument(
             "--header",
             action="append",
             default=[],
             metavar="'NAME: VALUE'",
-            help="send this too, as for a proxy that asks who you are; repeatable",
+            help="also send this, as for a proxy with authentication; repeatable",
         )
         parser.add_argument(
             "--silence",
             type=float,
             default=SILENCE_SECONDS,
             metavar="SECONDS",
-            help="how long to listen to nothing but heartbeats (default: %(default)g, "
-            "longer than most proxies wait)",
+            help="length of the silence, with heartbeats only (default: %(default)g, "
+            "longer than the timeout of most proxies)",
         )
         parser.add_argument(
             "--insecure", action="store_true", help="accept any TLS certificate"
@@ -56,29 +56,29 @@ class Command(BaseCommand):
         insecure: bool,
         **_: object,
     ) -> None:
-        """Measure, tell, and exit with 1 when something is wrong."""
+        """Measure, report, and exit with 1 if a check fails."""
         if not url.startswith(("http://", "https://")):
             raise CommandError(f"{url}: expected http://… or https://…")
-        if not 0 <= silence <= MOST_SILENCE_SECONDS:
-            raise CommandError(f"--silence is 0 to {MOST_SILENCE_SECONDS:g} seconds.")
+        if not 0 <= silence <= MAX_SILENCE_SECONDS:
+            raise CommandError(f"--silence is 0 to {MAX_SILENCE_SECONDS:g} seconds.")
         self.stdout.write(f"This takes about {silence + 8:.0f} seconds.")
         with httpx2.Client(headers=_headers(header), verify=not insecure) as client:
             measured = measure(client, url, make_plan(silence))
-        self._tell_way(url, measured)
-        found = findings(measured)
-        for finding in found:
-            self._tell(finding)
-        if wrong := sum(not finding.ok for finding in found):
-            raise CommandError(f"{wrong} of {len(found)} checks failed.")
+        self._write_route(url, measured)
+        results = findings(measured)
+        for finding in results:
+            self._write_finding(finding)
+        if failed := sum(not finding.ok for finding in results):
+            raise CommandError(f"{failed} of {len(results)} checks failed.")
 
-    def _tell_way(self, url: str, measured: Measured | Reading) -> None:
+    def _write_route(self, url: str, measured: Measured | Reading) -> None:
         reading = measured if isinstance(measured, Reading) else measured.get
         if not reading.status:
             return
         seen = reading.connected.get("seen", {}).get("http_version")
-        there = f", HTTP/{seen} at the server" if seen else ""
+        at_server = f", HTTP/{seen} at the server" if seen else ""
         name = reading.headers.get("Server", "an unnamed server")
-        self.stdout.write(f"{url}: {name}, {reading.http_version} here{there}.")
+        self.stdout.write(f"{url}: {name}, {reading.http_version} here{at_server}.")
         if seen == "1.0":
             self.stdout.write(
                 "With HTTP/1.0 each request opens a connection of its own. "
@@ -91,11 +91,11 @@ class Command(BaseCommand):
                 "Protocols h2 http/1.1"
             )
 
-    def _tell(self, finding: Finding) -> None:
+    def _write_finding(self, finding: Finding) -> None:
         mark = self.style.SUCCESS("ok   ") if finding.ok else self.style.ERROR("WRONG")
-        self.stdout.write(f"{mark}  {finding.what} {finding.said}")
-        for where, directive in finding.fixes.items():
-            self.stdout.write(f"         {where + ':':<11} {directive}")
+        self.stdout.write(f"{mark}  {finding.check} {finding.detail}")
+        for product, directive in finding.fixes.items():
+            self.stdout.write(f"         {product + ':':<11} {directive}")
 
 
 def _headers(lines: list[str]) -> dict[str, str]:

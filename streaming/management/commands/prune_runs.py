@@ -1,5 +1,4 @@
-"""`manage.py prune_runs`: remove now what the settings keep no longer, or what the
-options say."""
+"""`manage.py prune_runs` removes expired data by the settings, or by its options."""
 
 import asyncio
 from argparse import ArgumentParser
@@ -11,7 +10,7 @@ from streaming.runs import retention
 from streaming.runs.maintenance import days_ago, prune
 from streaming.storage import database
 
-#: What is done with each: before, and after.
+#: The verb for each kind of row: before, and after.
 VERBS = {
     "idempotency_keys": ("to free", "freed"),
     "conversations": ("to forget", "forgotten"),
@@ -23,19 +22,19 @@ class Command(BaseCommand):
     """Removes event logs, conversations and idempotency keys, a few at a time."""
 
     help = (
-        "Removes the event logs of runs that ended long ago (the runs and what was "
-        "said stay), forgets conversations that nobody has used for long, and frees "
-        "idempotency keys older than a day. Servers may run meanwhile."
+        "Removes the event logs of runs that ended long ago (the runs and their "
+        "messages stay), forgets conversations that have been unused for long, and "
+        "frees idempotency keys older than a day. Servers may run meanwhile."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The days default to the settings."""
+        """Add the options; the days default to the settings."""
         options = conf.get()
         parser.add_argument(
             "--days",
             type=int,
             default=options.run_retention_days,
-            help="keep event logs so long after their run's end; 0: for ever "
+            help="days to keep event logs after the end of their run; 0: for ever "
             "(default: RUN_RETENTION_DAYS, %(default)s)",
         )
         parser.add_argument(
@@ -43,28 +42,28 @@ class Command(BaseCommand):
             type=int,
             metavar="DAYS",
             default=options.conversation_retention_days,
-            help="keep conversations so long after their last use; 0: for ever "
+            help="days to keep conversations after their last use; 0: for ever "
             "(default: CONVERSATION_RETENTION_DAYS, %(default)s)",
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="only say what would be removed"
+            "--dry-run", action="store_true", help="only count the rows to remove"
         )
 
     def handle(
         self, *args: object, days: int, conversations: int, dry_run: bool, **_: object
     ) -> None:
-        """Prune, and say what was removed."""
+        """Prune, and report the number of removed rows."""
         if days < 0 or conversations < 0:
             raise CommandError("Days cannot be negative.")
         if dry_run:
-            self._tell(_count(days, conversations), 0)
+            self._write_counts(_count(days, conversations), 0)
         else:
-            self._tell(asyncio.run(_prune(days, conversations)), 1)
+            self._write_counts(asyncio.run(_prune(days, conversations)), 1)
 
-    def _tell(self, counts: dict[str, int], done: int) -> None:
+    def _write_counts(self, counts: dict[str, int], done: int) -> None:
         for name, count in counts.items():
-            what = name.replace("_", " ").capitalize()
-            self.stdout.write(f"{what} {VERBS[name][done]}: {count:,}")
+            label = name.replace("_", " ").capitalize()
+            self.stdout.write(f"{label} {VERBS[name][done]}: {count:,}")
         if not {"event_logs", "conversations"} & counts.keys():
             self.stdout.write(
                 "Event logs and conversations are kept for ever: see --days and "

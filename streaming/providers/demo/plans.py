@@ -1,139 +1,101 @@
-"""How the demo model answers: a plan, played again from its beginning at each call.
+"""Plans: the answer to a question, replayed from its beginning at each model call.
 
-A model has no memory but the history it is sent. So a rule makes a plan, a generator
-that yields the steps that need tools and is sent their results, and returns a reply.
-At each model call the plan is made anew and is sent the results that the history holds.
+A model has no memory but the history that it receives. A rule therefore makes a plan: a
+generator that yields steps, receives the results of each step's tool calls, and returns
+a reply. Each model call makes the plan again and sends it the results in the history.
 """
 
-import json
+import re
 from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import NamedTuple
 from uuid import uuid4
-
-import msgspec
 
 from streaming.messages import Message, ToolCallPart, ToolResultPart
 from streaming.providers.base import ModelRequest, ResponseStopReason
 
 
-class Call(msgspec.Struct, frozen=True):
-    """A tool and its arguments."""
+class Call(NamedTuple):
+    """A tool and its arguments as JSON."""
 
     tool: str
-    arguments: Mapping[str, object]
-
-    def __str__(self) -> str:
-        return f"{self.tool}({', '.join(map(str, self.arguments.values()))})"
+    arguments: str
 
 
-class Step(msgspec.Struct, frozen=True):
-    """A thought, and the tools to call because of it, all at once."""
+class Step(NamedTuple):
+    """A thought and the tool calls that follow from it, all made at once."""
 
     thought: str
     calls: Sequence[Call]
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """What to say at the end, and how."""
+class Reply(NamedTuple):
+    """The end of a plan: the text, and the manner of its delivery."""
 
     text: str
-    thought: str = ""
+    thought: str = "One of my rules fits, so I follow it."
     stop_reason: ResponseStopReason = "end_turn"
-    #: Seconds of silence before it.
+    #: Seconds of silence before the first word.
     pause: float = 0.0
-    #: Whether the call breaks off after it.
+    #: The model call fails after the last word.
     fails: bool = False
 
 
-Results = list[ToolResultPart]
-Plan = Generator[Step, Results, Reply]
+Plan = Generator[Step, list[str], Reply]
+#: A function may return None: the next rule is tried.
+Answer = Reply | Callable[[re.Match[str]], Reply | Plan | None]
 
 
-class Question(msgspec.Struct, frozen=True):
-    """What was said last, and all that was before it."""
-
-    text: str
-    earlier: Sequence[Message] = ()
-
-    @property
-    def earlier_texts(self) -> list[str]:
-        """What was said before, oldest first."""
-        return [message.text for message in self.earlier if message.role == "user"]
-
-
-#: A plan for a question, if it is one for this rule.
-Rule = Callable[[Question], Plan | None]
-
-
-class Turn(msgspec.Struct, frozen=True):
-    """One answer of the model: a reply, or else thoughts with calls."""
-
-    reply: Reply
-    calls: Sequence[ToolCallPart] = ()
-
-
-def say(reply: Reply) -> Plan:
-    """The plan that needs no tools."""
-    return reply
-    yield  # This makes it a generator.
-
-
-def next_turn(request: ModelRequest, rules: Sequence[Rule]) -> Turn:
-    """What to answer now, by the first rule that has a plan."""
+def next_response(
+    request: ModelRequest, rules: Mapping[str, Answer]
+) -> tuple[Reply, list[ToolCallPart]]:
+    """Answer the newest question: return the words and the tool calls after them."""
     question, results = _read(request.messages)
-    plans = (rule(question) for rule in rules)
-    step = _play(next(plan for plan in plans if plan), results)
+    step = _replay(_plan(question, rules), results)
     if isinstance(step, Reply):
-        return Turn(step)
-    missing = {call.tool for call in step.calls} - {t.name for t in request.tools}
-    if missing:
-        return Turn(_without(step, f"there is no tool {' or '.join(sorted(missing))}"))
+        return step, []
     if not request.allow_tools:
-        reply = _without(step, "this run has no iterations left for tools")
-        return Turn(msgspec.structs.replace(reply, stop_reason="tool_use"))
-    reply = Reply("", thought=step.thought, stop_reason="tool_use")
-    return Turn(reply, [_part(call) for call in step.calls])
+        text = f"{step.thought} But this run has no iterations left for tools."
+        return Reply(text, stop_reason="tool_use"), []
+    return Reply("", step.thought, "tool_use"), [
+        ToolCallPart(f"demo_{uuid4().hex[:16]}", *call) for call in step.calls
+    ]
 
 
-def _play(plan: Plan, results: Sequence[Results]) -> Step | Reply:
+def _read(messages: Sequence[Message]) -> tuple[str, list[list[ToolResultPart]]]:
+    """Return the newest question and the results of each step taken for it."""
+    newest = max((i for i, m in enumerate(messages) if m.role == "user"), default=-1)
+    question = messages[newest].text.strip() if newest >= 0 else ""
+    since = messages[newest + 1 :]
+    parts = [part for message in since for part in message.parts]
+    results = {part.id: part for part in parts if isinstance(part, ToolResultPart)}
+    steps = [message.tool_calls for message in since if message.tool_calls]
+    return question, [[results[call.id] for call in calls] for calls in steps]
+
+
+def _plan(question: str, rules: Mapping[str, Answer]) -> Reply | Plan:
+    for pattern, answer in rules.items():
+        if found := re.match(pattern, question, re.IGNORECASE | re.DOTALL):
+            plan = answer if isinstance(answer, Reply) else answer(found)
+            if plan is not None:
+                return plan
+    raise LookupError("The last rule must answer every question.")
+
+
+def _replay(
+    plan: Reply | Plan, results: Sequence[Sequence[ToolResultPart]]
+) -> Step | Reply:
+    if isinstance(plan, Reply):
+        return plan
     try:
         step = next(plan)
-        for answered in results:
-            step = plan.send(answered)
+        for step_results in results:
+            if any(result.is_error for result in step_results):
+                lines = [
+                    f"- `{result.name}`: {result.result}" for result in step_results
+                ]
+                return Reply("A tool call failed:\n\n" + "\n".join(lines))
+            step = plan.send([result.result for result in step_results])
     except StopIteration as end:
         reply: Reply = end.value
         return reply
     return step
-
-
-def _read(messages: Sequence[Message]) -> tuple[Question, list[Results]]:
-    """The question, and the results of each step that was taken for it."""
-    asked = max((i for i, m in enumerate(messages) if m.role == "user"), default=-1)
-    if asked < 0:
-        return Question(""), []
-    question = Question(messages[asked].text.strip(), messages[:asked])
-    since = messages[asked + 1 :]
-    answered = {
-        part.id: part
-        for message in since
-        for part in message.parts
-        if isinstance(part, ToolResultPart)
-    }
-    steps = [message.tool_calls for message in since if message.tool_calls]
-    return question, [
-        [answered[call.id] for call in calls]
-        for calls in steps
-        if all(call.id in answered for call in calls)
-    ]
-
-
-def _part(call: Call) -> ToolCallPart:
-    arguments = json.dumps(call.arguments, ensure_ascii=False)
-    return ToolCallPart(f"demo_{uuid4().hex[:16]}", call.tool, arguments)
-
-
-def _without(step: Step, why: str) -> Reply:
-    wanted = " and ".join(f"`{call}`" for call in step.calls)
-    return Reply(
-        f"I cannot answer this: I would call {wanted}, but {why}.",
-        thought=f"{step.thought} But {why}.",
-    )

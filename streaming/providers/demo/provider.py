@@ -1,4 +1,4 @@
-"""The demo model as a provider: its turns, streamed word by word."""
+"""The demo model as a provider: its responses, streamed word by word."""
 
 import asyncio
 import re
@@ -19,11 +19,11 @@ from streaming.providers.base import (
     TokenUsage,
 )
 from streaming.providers.demo.options import DemoOptions
-from streaming.providers.demo.plans import Turn, next_turn
+from streaming.providers.demo.plans import next_response
 from streaming.providers.demo.rules import RULES
 
 CHARS_PER_TOKEN = 4
-#: Words that go out together when there is no pause between them.
+#: Words that are yielded together when there is no delay between them.
 BATCH = 16
 
 WORD = re.compile(r"\s*\S+|\s+$")
@@ -31,7 +31,7 @@ Word = TextDelta | ThinkingDelta
 
 
 class DemoProvider:
-    """Answers by rule. See `Provider`."""
+    """A provider that answers by rule. See `Provider`."""
 
     name = "demo"
     needs_retries = False
@@ -43,37 +43,30 @@ class DemoProvider:
         self._max_chars = options.llm_max_tokens * CHARS_PER_TOKEN
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta]]:
-        """Answer what was said last. See `Provider`; a token is taken for 4 letters."""
-        turn = next_turn(request, RULES)
-        asked = _tokens([msgspec.json.encode(request).decode()])
-        yield [TokenUsage(input_tokens=asked)]
-        await asyncio.sleep(turn.reply.pause)
-        wanted = self._words(turn)
-        words = self._allowed(wanted)
+        """Answer the newest question. See `Provider`; four characters are a token."""
+        reply, calls = next_response(request, RULES)
+        input_tokens = _tokens([msgspec.json.encode(request).decode()])
+        yield [TokenUsage(input_tokens=input_tokens)]
+        await asyncio.sleep(reply.pause)
+        thoughts = WORD.findall(reply.thought) if self._thinks else []
+        words: list[Word] = [ThinkingDelta(word) for word in thoughts]
+        words += map(TextDelta, WORD.findall(reply.text))
+        ends = accumulate(len(word.text) for word in words)
+        allowed = words[: sum(end <= self._max_chars for end in ends)]
         size = 1 if self._delay else BATCH
-        for start in range(0, len(words), size):
-            yield [*words[start : start + size]]
+        for start in range(0, len(allowed), size):
+            yield [*allowed[start : start + size]]
             await asyncio.sleep(self._delay)
-        if turn.reply.fails:
+        if reply.fails:
             raise ProviderError("The demo model failed, as it was asked to.")
-        if len(words) < len(wanted):
-            yield [_usage(asked, words), ResponseEnd("max_tokens")]
+        if len(allowed) < len(words):
+            yield [_usage(input_tokens, allowed, []), ResponseEnd("max_tokens")]
         else:
-            usage = _usage(asked, words, turn.calls)
-            yield [*turn.calls, usage, ResponseEnd(turn.reply.stop_reason)]
+            usage = _usage(input_tokens, words, calls)
+            yield [*calls, usage, ResponseEnd(reply.stop_reason)]
 
     async def aclose(self) -> None:
-        """Nothing is open."""
-
-    def _words(self, turn: Turn) -> list[Word]:
-        thought = turn.reply.thought if self._thinks else ""
-        thinking = [ThinkingDelta(word) for word in WORD.findall(thought)]
-        return [*thinking, *map(TextDelta, WORD.findall(turn.reply.text))]
-
-    def _allowed(self, words: list[Word]) -> list[Word]:
-        """The words up to the limit of tokens."""
-        ends = accumulate(len(word.text) for word in words)
-        return words[: sum(end <= self._max_chars for end in ends)]
+        """Do nothing: no connection is open."""
 
 
 def _tokens(texts: Iterable[str]) -> int:
@@ -81,12 +74,8 @@ def _tokens(texts: Iterable[str]) -> int:
 
 
 def _usage(
-    asked: int, words: Sequence[Word], calls: Sequence[ToolCallPart] = ()
+    input_tokens: int, words: Sequence[Word], calls: Sequence[ToolCallPart]
 ) -> TokenUsage:
-    said = [*(word.text for word in words), *(call.arguments for call in calls)]
+    output = [*(word.text for word in words), *(call.arguments for call in calls)]
     thoughts = (word.text for word in words if isinstance(word, ThinkingDelta))
-    return TokenUsage(
-        input_tokens=asked,
-        output_tokens=_tokens(said),
-        reasoning_tokens=_tokens(thoughts),
-    )
+    return TokenUsage(input_tokens, _tokens(output), _tokens(thoughts))

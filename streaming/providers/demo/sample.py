@@ -1,4 +1,4 @@
-"""An answer with all that Markdown has, to see how a client draws it."""
+"""A text with every Markdown element, to check its display in a client."""
 
 MARKDOWN = r"""# How light becomes sugar
 
