@@ -8,8 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import START_SECONDS, status
+from bench.processes import status
 from bench.servers_under_test import Running
+from streaming.testing.server import START_SECONDS
 
 #: Of the streams that are held open: slow, so that many fit beside each other.
 HELD = {"deltas": 10, "pace_ms": 500, "spread": 2}

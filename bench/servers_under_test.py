@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from bench.load import Load, Measurement
-from bench.processes import Server, python, serving, start, wait_for
+from bench.processes import python, serving, start, wait_for
 from bench.wire import MODEL, PROTOCOLS, Protocol
+from streaming.testing.server import Server
 
 UPSTREAM = "the upstream itself"
 CEILING = "raw ASGI, no provider"
@@ -137,8 +138,7 @@ class TestBed:
         self._peers = peers
         self._stack = stack
         upstream = (sys.executable, "-m", "bench.upstream")
-        log = directory / "upstream.log"
-        self._upstream = stack.enter_context(serving(*upstream, log=log))
+        self._upstream = stack.enter_context(serving(*upstream, directory=directory))
 
     @property
     def upstream(self) -> Running:
@@ -157,8 +157,9 @@ class TestBed:
             python("-m", "bench.seed", *map(str, seed), **environment)
         interpreter = str(self._peers) if contender in PEERS else sys.executable
         command = (interpreter, "-m", "uvicorn", contender.application)
-        log = directory / "server.log"
-        running = serving(*command, "--no-access-log", log=log, environment=environment)
+        running = serving(
+            *command, "--no-access-log", directory=directory, environment=environment
+        )
         server = self._stack.enter_context(running)
         return Running(contender, server, self._protocol, directory)
 

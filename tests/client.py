@@ -1,7 +1,7 @@
-"""The API as a client meets it: the ASGI application, driven by hand.
+"""A client of the API that drives the ASGI application directly.
 
-Unlike `httpx.ASGITransport` it hands over a stream as it comes, and a test can hang
-up in the middle, or stop reading.
+Unlike `httpx.ASGITransport` it returns a stream piece by piece, and a test can
+disconnect in the middle or stop reading.
 """
 
 import asyncio
@@ -15,45 +15,15 @@ from urllib.parse import unquote
 from streaming.models import Run
 from streaming.server.clients import ClientConnections
 from streaming.server.handler import Handler
+from streaming.testing.sse import Frame, FrameReader, parse
 
 API = "/api/v1/agent"
 SECONDS = 20
 
 
-@dataclass(frozen=True)
-class Frame:
-    """One event of a stream, and the bytes it came as."""
-
-    raw: bytes
-    fields: Mapping[str, str]
-
-    @classmethod
-    def parse(cls, raw: bytes) -> "Frame":
-        lines = raw.decode().split("\n")
-        pairs = (line.split(": ", 1) for line in lines if not line.startswith(":"))
-        return cls(raw, {pair[0]: pair[1] for pair in pairs})
-
-    @property
-    def id(self) -> str:
-        return self.fields.get("id", "")
-
-    @property
-    def number(self) -> int:
-        return int(self.id.rpartition(":")[2])
-
-    @property
-    def event(self) -> str:
-        return self.fields.get("event", "")
-
-    @property
-    def data(self) -> dict[str, Any]:
-        data: dict[str, Any] = json.loads(self.fields["data"])
-        return data
-
-
 @dataclass
 class Response:
-    """An answer; `chunks` are the pieces of a stream, as they were sent."""
+    """An HTTP response; `chunks` are the pieces of its body, as they were sent."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -68,10 +38,12 @@ class Response:
         return json.loads(self.body)
 
     @property
+    def is_stream(self) -> bool:
+        return self.headers.get("content-type", "").startswith("text/event-stream")
+
+    @property
     def frames(self) -> list[Frame]:
-        blocks = self.body.split(b"\n\n")
-        assert blocks[-1] == b"", "the last frame is not whole"
-        return [Frame.parse(b) for b in blocks[:-1] if not b.startswith(b":")]
+        return parse(self.body)
 
     @property
     def events(self) -> list[str]:
@@ -79,12 +51,12 @@ class Response:
 
     @property
     def text(self) -> str:
-        """All `content` of a stream."""
+        """Return all `content` of a stream."""
         return "".join(f.data["content"] for f in self.frames if f.event == "content")
 
 
 class Stream:
-    """A request under way, and its response so far."""
+    """A request in progress, and its response so far."""
 
     def __init__(self, body: bytes) -> None:
         self.response = Response()
@@ -92,6 +64,8 @@ class Stream:
         self.gone = asyncio.Event()
         self.task: asyncio.Task[None]
         self._body: bytes | None = body
+        self._reader = FrameReader()
+        self._frames: list[Frame] = []
 
     async def receive(self) -> dict[str, Any]:
         if self._body is not None:
@@ -107,9 +81,10 @@ class Stream:
                 name.decode().lower(): value.decode()
                 for name, value in message["headers"]
             }
-        else:
-            if body := message.get("body"):
-                self.response.chunks.append(body)
+        elif body := message.get("body"):
+            self.response.chunks.append(body)
+            if self.response.is_stream:
+                self._frames += self._reader.feed(body)
         async with self.changed:
             self.changed.notify_all()
         await asyncio.sleep(0)
@@ -118,31 +93,26 @@ class Stream:
         """Wait for the `count`th event of a type."""
         async with asyncio.timeout(SECONDS), self.changed:
             while True:
-                found = [f for f in self._frames() if f.event == event]
+                found = [f for f in self._frames if f.event == event]
                 if len(found) >= count:
                     return found[count - 1]
                 await self.changed.wait()
 
     async def end(self) -> Response:
-        """Wait for the end."""
+        """Wait for the end of the response."""
         async with asyncio.timeout(SECONDS):
             await self.task
         return self.response
 
     async def hang_up(self) -> None:
-        """Close the connection from the client's side."""
+        """Disconnect the client."""
         self.gone.set()
         async with asyncio.timeout(SECONDS):
             await self.task
 
-    def _frames(self) -> list[Frame]:
-        whole, _, _ = self.response.body.rpartition(b"\n\n")
-        blocks = whole.split(b"\n\n") if whole else []
-        return [Frame.parse(b) for b in blocks if not b.startswith(b":")]
-
 
 class Api:
-    """The application."""
+    """A client of the application."""
 
     def __init__(self) -> None:
         self._app = ClientConnections(Handler(1))
@@ -160,11 +130,11 @@ class Api:
             return await stream.end()
 
     async def run(self, input: str, **fields: object) -> Response:
-        """`POST /run`."""
+        """Send `POST /run`."""
         return await self.post(f"{API}/run", {"input": input, **fields})
 
     async def stream(self, input: str, **fields: object) -> Response:
-        """`POST /stream`, to its end."""
+        """Send `POST /stream` and wait for its end."""
         return await self.post(f"{API}/stream", {"input": input, **fields})
 
     @asynccontextmanager
@@ -214,7 +184,7 @@ def _scope(
 
 
 async def all_runs_end() -> None:
-    """Wait until no run is under way."""
+    """Wait until no run is running."""
     async with asyncio.timeout(SECONDS):
         while await Run.objects.filter(status="running").aexists():  # noqa: ASYNC110
             await asyncio.sleep(0.05)

@@ -8,6 +8,7 @@ import sqlite3
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 import pytest
@@ -17,8 +18,9 @@ from bench.latency import Step, most_held
 from bench.load import Samples, Stream
 from bench.resources import commits
 from bench.servers_under_test import ALL
-from bench.upstream import Connection, parts, question, whole
+from bench.upstream import question, reply, reply_to
 from bench.wire import PROTOCOLS, STAMP, Protocol, answer, path_of
+from streaming.testing.provider import StandInProvider
 from streaming.wire import sse
 
 COUNT = 120
@@ -49,7 +51,7 @@ async def test_no_delta_is_missed_wherever_the_bytes_are_cut(
     protocol: Protocol,
 ) -> None:
     rng = random.Random(1)
-    data = whole(protocol, COUNT)
+    data = reply(protocol, COUNT).whole
     for pieces in (1, 2, 50, 2000):
         cuts = [rng.randrange(len(data)) for _ in range(pieces - 1)]
         stream_of(data, cuts).check(COUNT, b"")
@@ -67,14 +69,14 @@ async def test_no_delta_is_missed_where_http_cuts_it() -> None:
 
 
 async def test_a_lost_delta_is_noticed() -> None:
-    data = whole("chat", COUNT).replace(b"#060 ", b"")
+    data = reply("chat", COUNT).whole.replace(b"#060 ", b"")
     with pytest.raises(RuntimeError, match="60 of 120 came"):
         stream_of(data, []).check(COUNT, b"")
 
 
 async def test_delays_and_gaps_are_those_of_the_deltas() -> None:
     stream = Stream(b"", samples := Samples(0, 2**62))
-    for part in parts("anthropic", 5, stamped=True):
+    for part in reply("anthropic", 5, 0.01).chunks:
         now = int(asyncio.get_running_loop().time() * 1e6)
         stream.data_received(part.replace(STAMP, b"@%016d" % (now - 70_000), 1))
         await asyncio.sleep(0.01)
@@ -87,13 +89,9 @@ async def test_delays_and_gaps_are_those_of_the_deltas() -> None:
 async def test_the_provider_sends_what_was_asked_as_it_was_asked(
     protocol: Protocol,
 ) -> None:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(Connection, "127.0.0.1", 0)
-    address = server.sockets[0].getsockname()
-
     async def ask(asked: str) -> list[bytes]:
-        """What each read brought."""
-        reader, writer = await asyncio.open_connection(*address)
+        """Send a prompt; return what each read brought."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         length = len(body := json.dumps({"input": [asked]}).encode())
         writer.write(
             f"POST {path_of(protocol)} HTTP/1.1\r\n"
@@ -107,15 +105,17 @@ async def test_the_provider_sends_what_was_asked_as_it_was_asked(
         await writer.wait_closed()
         return read
 
-    for one_by_one in (False, True):
-        read = await ask(question(COUNT, 0, one_by_one))
-        assert b"".join(read) == whole(protocol, COUNT)
-    assert len(read) > COUNT / 4  # on one loop, with whom they are read
-    paced = await ask(question(3, 1, one_by_one=False))
-    sent = b"".join(parts(protocol, 3, stamped=True))
+    async with StandInProvider(reply_to) as upstream:
+        port = urlsplit(upstream.url).port
+        at_once = await ask(question(COUNT, 0, one_by_one=False))
+        each = await ask(question(COUNT, 0, one_by_one=True))
+        paced = await ask(question(3, 1, one_by_one=False))
+    assert b"".join(at_once) == reply(protocol, COUNT).whole
+    assert b"".join(each) == reply(protocol, COUNT, 0).whole
+    assert len(each) > COUNT / 4  # the reader shares the event loop
     stamp = re.compile(rb"@\d{16}")
+    sent = reply(protocol, 3, 0.001).whole
     assert stamp.sub(b"", b"".join(paced)) == stamp.sub(b"", sent)
-    server.close()
 
 
 def test_each_transaction_is_counted_once(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from django.core.checks import run_checks
 from django.test import override_settings
 
 from tests.conftest import ChangeSettings
-from tests.servers import ROOT, agent_environment
+from tests.servers import ROOT, site_environment
 
 SYNC_ONLY = "tests.test_checks.sync_only"
 
@@ -91,7 +91,7 @@ def test_sqlite_without_its_write_ahead_log_is_told(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", WITHOUT_A_LOG],
         cwd=ROOT,
-        env=agent_environment(tmp_path),
+        env=site_environment(tmp_path),
         capture_output=True,
         text=True,
         timeout=60,

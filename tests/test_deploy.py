@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.processes import free_port
+from streaming.testing.server import free_port
 from tests.servers import PAUSE_MS, ROOT, app, nginx
 
 STREAM = "/api/v1/agent/stream"
@@ -94,14 +94,15 @@ def test_sigterm_ends_the_container_although_a_stream_is_open(tmp_path: Path) ->
     port = free_port()
     url = f"http://127.0.0.1:{port}{STREAM}"
     with (
-        app(tmp_path, port) as process,
+        app(tmp_path, port) as server,
         httpx.stream("POST", url, json=QUESTION, timeout=30) as response,
     ):
         lines = response.iter_lines()
         assert "event: connected" in (next(lines), next(lines), next(lines))
-        process.send_signal(signal.SIGTERM)
+        server.send_signal(signal.SIGTERM)
         assert list(lines)
-        assert process.wait(timeout=30) in (0, -signal.SIGTERM)
+        assert server.ends_within(30)
+        assert server.returncode in (0, -signal.SIGTERM)
 
 
 def test_behind_tls_pages_have_what_silenced_checks_ask_for(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def _faults(seed: int) -> Mapping[str, Fault]:
         "a reader that stops reading for a minute beside one that does not": alone(
             crowd.stuck, seconds=60
         ),
-        "a reader that takes nothing for longer than it may": alone(crowd.let_go),
+        "a reader that takes nothing for longer than it may": alone(crowd.disconnected),
         "ten equal POSTs at once, to two processes": partial(
             races.identical_posts, rounds=20
         ),

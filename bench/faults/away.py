@@ -12,8 +12,8 @@ import httpx
 from bench.faults.client import Stream, http_client
 from bench.faults.model import Model, text_of
 from bench.faults.proxy import locked, proxy
-from bench.faults.readers import told
-from bench.faults.servers import Server, Site, two
+from bench.faults.readers import raw
+from bench.faults.servers import AgentServer, Site, two
 from bench.faults.waiting import until
 
 Switch = Callable[[], None]
@@ -55,9 +55,9 @@ async def for_a_while(
                 stream.check_ids()
                 again = Stream(http, servers[0].where, stream.body, stream.run_id)
                 await again.read()
-                assert told(again.events) == told(stream.events)
+                assert raw(again.events) == raw(stream.events)
             for stream, same in zip(streams, elsewhere, strict=False):
-                assert told(same.events) == told(stream.events)
+                assert raw(same.events) == raw(stream.events)
     assert not model.refused, model.refused[0]
     return {"seconds": seconds, "streams": len(streams)}
 
@@ -85,9 +85,9 @@ async def for_good(site: Site, model: Model, refuse: bool) -> dict[str, float]:
                 assert answer.status_code == 500
                 assert "database" in answer.json()["error"]
             assert stream.outcome == "internal_error"
-            assert "database" in stream.events[-2].json["error"]
+            assert "database" in stream.events[-2].data["error"]
             stream.check_ids()
-            await until(lambda: model.open == 0)
+            await until(lambda: model.active == 0)
             bring_back()
             await reading_elsewhere
             await elsewhere.read()
@@ -95,12 +95,12 @@ async def for_good(site: Site, model: Model, refuse: bool) -> dict[str, float]:
             elsewhere.check_ids()
             again = Stream(http, other.where, body, stream.run_id)
             await again.read()
-            assert told(again.events) == told(elsewhere.events)
-            seen = {event.id: event.data for event in again.events}
+            assert raw(again.events) == raw(elsewhere.events)
+            seen = {event.id: event.raw for event in again.events}
             for event in stream.events:
-                assert seen.get(event.id, event.data) == event.data
+                assert seen.get(event.id, event.raw) == event.raw
             for server in (one, other):
-                await server.until_ready()
+                await asyncio.to_thread(server.wait_until_ready)
                 following = Stream(
                     http,
                     server.where,
@@ -116,7 +116,7 @@ async def stalled(site: Site, model: Model) -> dict[str, float]:
     """A database that says nothing delays no probe, and not the end of the process."""
     async with _breakable(site, refuse=False) as (take_away, bring_back):
         server = site.server(DRAIN_SECONDS="0")
-        await server.start()
+        await server.astart()
         async with http_client() as http:
             stream = Stream(http, server.where, {"input": "say 10000 every 20"})
             reading = asyncio.create_task(stream.read_once())
@@ -127,8 +127,8 @@ async def stalled(site: Site, model: Model) -> dict[str, float]:
             states = await asyncio.gather(*(_probe(http, server) for _ in range(8)))
             probed = time.monotonic() - probed
             assert set(states) == {503}, states
-            server.signal(signal.SIGTERM)
-            took = await server.end(END_SECONDS)
+            server.send_signal(signal.SIGTERM)
+            took = await server.wait_for_end(END_SECONDS)
             await asyncio.gather(reading, return_exceptions=True)
             bring_back()
         stream.check_ids()
@@ -136,14 +136,14 @@ async def stalled(site: Site, model: Model) -> dict[str, float]:
     return {"s of a probe": round(probed, 1), "s to the end": round(took, 1)}
 
 
-async def until_unready(http: httpx.AsyncClient, server: Server) -> None:
+async def until_unready(http: httpx.AsyncClient, server: AgentServer) -> None:
     """Return when a server says that it is not ready."""
     async with asyncio.timeout(END_SECONDS):
         while await _probe(http, server) == 200:  # noqa: ASYNC110  (a process's state)
             await asyncio.sleep(0.1)
 
 
-async def _probe(http: httpx.AsyncClient, server: Server) -> int:
+async def _probe(http: httpx.AsyncClient, server: AgentServer) -> int:
     return (await http.get(f"{server.url}/ready")).status_code
 
 

@@ -1,54 +1,34 @@
-"""A client that resumes by itself, the way a correct one does."""
+"""A client that resumes by itself, as a correct one does."""
 
 import asyncio
-import json
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
-#: Nothing that is right takes as long.
+from streaming.testing.sse import Frame, aread
+
+#: Longer than any correct run takes.
 SECONDS = 120.0
-
-
-@dataclass(frozen=True)
-class Event:
-    """What one frame said, and when it came (time.time())."""
-
-    id: str
-    type: str
-    data: str
-    at: float
-
-    @property
-    def number(self) -> int:
-        """Its number in the run."""
-        return int(self.id.rpartition(":")[2])
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """The data, read."""
-        found: dict[str, Any] = json.loads(self.data)
-        return found
 
 
 @dataclass
 class Stream:
-    """A run as one client sees it, over as many connections as it takes."""
+    """A run as one client sees it, over as many connections as are needed."""
 
     http: httpx.AsyncClient
-    #: Where to send the next request: a server's API.
+    #: Returns the URL of the API for the next request.
     api: Callable[[], str]
     body: dict[str, Any]
     run_id: str = ""
-    events: list[Event] = field(default_factory=list)
+    events: list[Frame] = field(default_factory=list)
     connections: int = 0
-    #: What went wrong last.
+    #: The last failure.
     trouble: str = ""
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -78,7 +58,7 @@ class Stream:
             self.connections += 1
             self.run_id = response.headers["X-Run-Id"]
             came = 0
-            async for event in _events(response):
+            async for event in aread(response.aiter_bytes()):
                 if event.id:
                     self.events.append(event)
                     came += 1
@@ -97,43 +77,30 @@ class Stream:
 
     @property
     def ended(self) -> bool:
-        """Whether the last event came."""
-        return bool(self.events) and self.events[-1].type == "done"
+        """Whether the last event has arrived."""
+        return bool(self.events) and self.events[-1].event == "done"
 
     @property
     def text(self) -> str:
-        """What was said."""
-        said = (e.json["content"] for e in self.events if e.type == "content")
-        return "".join(said)
+        """All `content` so far."""
+        texts = (e.data["content"] for e in self.events if e.event == "content")
+        return "".join(texts)
 
     @property
     def outcome(self) -> str:
-        """How it ended: the reason, or the error's code."""
-        last = self.events[-2].json["metadata"]
+        """The reason of the end, or the code of the error."""
+        last = self.events[-2].data["metadata"]
         return str(last.get("stop_reason") or last.get("code"))
 
     def check_ids(self) -> None:
-        """No id twice, none out of order, none of another run."""
+        """Check that ids ascend and are of this run."""
         numbers = [event.number for event in self.events]
         assert numbers == sorted(set(numbers)), f"ids of {self.run_id}: {numbers}"
         assert {e.id.partition(":")[0] for e in self.events} == {self.run_id}
 
 
-async def _events(response: httpx.Response) -> AsyncIterator[Event]:
-    rest = b""
-    async for chunk in response.aiter_bytes():
-        *blocks, rest = (rest + chunk).split(b"\n\n")
-        for block in blocks:
-            if not block.startswith(b":"):
-                lines = (line.partition(": ") for line in block.decode().split("\n"))
-                fields = {name: value for name, _, value in lines}
-                yield Event(
-                    fields.get("id", ""), fields["event"], fields["data"], time.time()
-                )
-
-
 def http_client() -> httpx.AsyncClient:
-    """Without a limit of connections; silent for as long as a heartbeat may take."""
+    """Return a client without a limit of connections; reads may take 30 seconds."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
     timeout = httpx.Timeout(30.0, connect=10.0)
     return httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import httpx
 
-from bench.faults.client import Event, Stream, http_client
+from bench.faults.client import Stream, http_client
 from bench.faults.model import Model, text_of
-from bench.faults.servers import Server, Site
+from bench.faults.servers import AgentServer, Site
 from bench.faults.waiting import until
+from streaming.testing.sse import Frame
 
 STREAMS = 6
 FLUSH_SECONDS = 0.2
@@ -24,7 +25,7 @@ async def kills(site: Site, model: Model, count: int, seed: int) -> dict[str, fl
     """Kill all of a server with two workers `count` times, at random moments."""
     chance = random.Random(seed)
     server = site.server("--workers", "2")
-    await server.start()
+    await server.astart()
     lost: list[float] = []
     interrupted = 0
     async with http_client() as http:
@@ -34,7 +35,7 @@ async def kills(site: Site, model: Model, count: int, seed: int) -> dict[str, fl
             await asyncio.sleep(chance.uniform(0.1, 2.5))
             killed_at = time.time()
             server.kill()
-            await server.start()
+            await server.astart()
             for stream in await asyncio.gather(*readers):
                 interrupted += stream.outcome == "interrupted"
                 lost.append(await _check(http, server, stream, killed_at))
@@ -51,7 +52,7 @@ async def kills(site: Site, model: Model, count: int, seed: int) -> dict[str, fl
 async def one_of_two(site: Site, model: Model) -> dict[str, float]:
     """One worker is killed: the other ends its runs, and its own are not disturbed."""
     server = site.server("--workers", "2", RUN_LEASE_SECONDS="2")
-    await server.start()
+    await server.astart()
     async with http_client() as http:
         bodies = [
             {"input": "say 300 every 20", "conversation_id": f"c{at}"}
@@ -80,7 +81,7 @@ def _open_files(pid: int) -> int:
 
 
 def _ask(
-    http: httpx.AsyncClient, server: Server, chance: random.Random, at: int
+    http: httpx.AsyncClient, server: AgentServer, chance: random.Random, at: int
 ) -> Stream:
     prompt = f"say {chance.randint(50, 250)} every 10"
     if at % 2:
@@ -90,7 +91,7 @@ def _ask(
 
 
 async def _check(
-    http: httpx.AsyncClient, server: Server, stream: Stream, killed_at: float
+    http: httpx.AsyncClient, server: AgentServer, stream: Stream, killed_at: float
 ) -> float:
     """Check what a client saw; return how old the oldest was that was lost."""
     stream.check_ids()
@@ -101,20 +102,20 @@ async def _check(
         assert stream.outcome == "interrupted", stream.events[-2]
     again = Stream(http, server.where, stream.body, run_id=stream.run_id)
     await again.read()
-    durable = {event.id: event.data for event in again.events}
-    lost: list[Event] = []
+    durable = {event.id: event.raw for event in again.events}
+    lost: list[Frame] = []
     for event in stream.events:
         if event.id not in durable:
             lost.append(event)
-        assert durable.get(event.id, event.data) == event.data, "other bytes, same id"
-    age = killed_at - lost[0].at if lost else 0.0
+        assert durable.get(event.id, event.raw) == event.raw, "other bytes, same id"
+    age = killed_at - lost[0].arrived if lost else 0.0
     assert age <= FLUSH_SECONDS + SLACK_SECONDS, f"lost what was {age} s old"
     run = await http.get(f"{server.api}/runs/{stream.run_id}")
     assert again.text.endswith(run.json()["output"])
     return age
 
 
-async def _all_usable(http: httpx.AsyncClient, server: Server) -> None:
+async def _all_usable(http: httpx.AsyncClient, server: AgentServer) -> None:
     """Each conversation takes a next run, and the model its history."""
     for at in range(STREAMS):
         body = {"input": "say 5 every 0", "conversation_id": f"c{at}"}

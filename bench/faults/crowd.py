@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.faults.client import Stream, http_client
 from bench.faults.model import Model, text_of
-from bench.faults.servers import Server, Site
+from bench.faults.servers import AgentServer, Site
 from bench.faults.waiting import until
 
 OPEN_FILES = 8192
@@ -20,7 +20,7 @@ async def idle(site: Site, model: Model, count: int) -> dict[str, float]:
     """Streams that wait for their model, and readers of one that waits."""
     raise_open_files()
     server = site.server(STREAM_MAX_OPEN="0")
-    await server.start()
+    await server.astart()
     async with http_client() as http:
         warm = Stream(http, server.where, {"input": "say 20 every 1"})
         await warm.read()
@@ -31,7 +31,7 @@ async def idle(site: Site, model: Model, count: int) -> dict[str, float]:
         readers = [Stream(http, server.where, {}, runs[0].run_id) for _ in range(count)]
         reading += await _open(readers, together=50)
         with_readers = resident_kb(server)
-        assert model.open == count
+        assert model.active == count
         started = time.monotonic()
         another = Stream(http, server.where, {"input": "say 50 every 1"})
         await another.read()
@@ -53,7 +53,7 @@ async def idle(site: Site, model: Model, count: int) -> dict[str, float]:
 async def stuck(site: Site, seconds: float) -> dict[str, float]:
     """A reader that stops reading holds nobody up, costs little, and can come back."""
     server = site.server(STREAM_SEND_TIMEOUT_SECONDS=str(int(seconds) + 60))
-    await server.start()
+    await server.astart()
     async with http_client() as http:
         number = int(10_000 + seconds * 1000)
         body = {"input": f"say {number} every 0"}
@@ -79,10 +79,10 @@ async def stuck(site: Site, seconds: float) -> dict[str, float]:
     return {"seconds": seconds, "events": len(beside.events), "kB grown": grown}
 
 
-async def let_go(site: Site) -> dict[str, float]:
+async def disconnected(site: Site) -> dict[str, float]:
     """A reader that takes nothing is let go in the end."""
     server = site.server(STREAM_SEND_TIMEOUT_SECONDS="1")
-    await server.start()
+    await server.astart()
     async with http_client() as http:
         body = {"input": "say 30000 every 0"}
         beside = Stream(http, server.where, body)
@@ -122,13 +122,13 @@ def raise_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, hard), hard))
 
 
-def resident_kb(server: Server) -> int:
+def resident_kb(server: AgentServer) -> int:
     """The memory that a server's process holds."""
     status = Path(f"/proc/{server.pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0])
 
 
-def threads_of(server: Server) -> int:
+def threads_of(server: AgentServer) -> int:
     """How many threads a server's process has."""
     return len(list(Path(f"/proc/{server.pid}/task").iterdir()))
 
@@ -158,7 +158,7 @@ def _all_began(streams: list[Stream]) -> bool:
 
 
 async def _stop_reading(
-    server: Server, run_id: str
+    server: AgentServer, run_id: str
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Ask for a run's events, with room for few of them, and read none."""
     plain = socket.socket()

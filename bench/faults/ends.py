@@ -5,7 +5,7 @@ import signal
 
 from bench.faults.client import Stream, http_client
 from bench.faults.model import Model, text_of
-from bench.faults.readers import told
+from bench.faults.readers import raw
 from bench.faults.servers import Site, two
 from bench.faults.waiting import until
 
@@ -22,7 +22,7 @@ async def terminate(site: Site, count: int) -> dict[str, float]:
         *("--workers", "2", "--timeout-graceful-shutdown", "30"),
         DRAIN_SECONDS=str(DRAIN_SECONDS),
     )
-    await server.start()
+    await server.astart()
     async with http_client() as http:
         prompts = [f"say {FEW} every 20", "say 5000 every 50", "hang"]
         streams = [
@@ -31,8 +31,8 @@ async def terminate(site: Site, count: int) -> dict[str, float]:
         ]
         reading = [asyncio.create_task(stream.read_once()) for stream in streams]
         await until(lambda: all(stream.events for stream in streams))
-        server.signal(signal.SIGTERM)
-        took = await server.end(DRAIN_SECONDS + AFTER_DRAIN_SECONDS)
+        server.send_signal(signal.SIGTERM)
+        took = await server.wait_for_end(DRAIN_SECONDS + AFTER_DRAIN_SECONDS)
         await asyncio.gather(*reading)
     for stream in streams:
         assert stream.ended, "a reader was not told"
@@ -40,12 +40,12 @@ async def terminate(site: Site, count: int) -> dict[str, float]:
         stream.check_ids()
     ended = [stream for stream in streams if stream.outcome == "end_turn"]
     assert all(stream.text == text_of(FEW) for stream in ended)
-    await server.start()
+    await server.astart()
     async with http_client() as http:
         for stream in streams[::10]:
             again = Stream(http, server.where, stream.body, stream.run_id)
             await again.read()
-            assert told(again.events) == told(stream.events)
+            assert raw(again.events) == raw(stream.events)
     return {"streams": count, "ended in time": len(ended), "seconds": round(took, 1)}
 
 
@@ -74,16 +74,16 @@ async def suspend(site: Site, model: Model) -> dict[str, float]:
             reading_next = asyncio.create_task(following.read())
             await until(lambda: bool(following.events))
         finally:
-            one.signal(signal.SIGCONT)
+            one.send_signal(signal.SIGCONT)
         await reading
         assert (here.ended, here.outcome) == (True, "interrupted")
         here.check_ids()
         there.check_ids()
         await reading_next
         assert following.text == "Wait. " + text_of(20)
-        await until(lambda: model.open == 0)
-        seen = {event.id: event.data for event in there.events}
+        await until(lambda: model.active == 0)
+        seen = {event.id: event.raw for event in there.events}
         for event in here.events[:-2]:
-            assert seen.get(event.id, event.data) == event.data
+            assert seen.get(event.id, event.raw) == event.raw
     assert not model.refused, model.refused[0]
     return {"events before": len(here.events)}

@@ -8,8 +8,8 @@ import httpx
 
 from bench.faults.client import Stream, http_client
 from bench.faults.model import Model, text_of
-from bench.faults.readers import told
-from bench.faults.servers import Server, Site, two
+from bench.faults.readers import raw
+from bench.faults.servers import AgentServer, Site, two
 from bench.faults.waiting import until
 
 SLOW = "say 100 every 10"
@@ -20,16 +20,16 @@ async def identical_posts(site: Site, model: Model, rounds: int) -> dict[str, fl
     servers = await two(site)
     async with http_client() as http:
         for turn in range(rounds):
-            before = len(model.asked)
+            before = len(model.requests)
             body = {"input": f"say {20 + turn} every 10", "org_id": f"o{turn}"}
             streams = [
                 Stream(http, servers[at % 2].where, body, key=f"k{turn}")
                 for at in range(10)
             ]
             await asyncio.gather(*(stream.read() for stream in streams))
-            assert len(model.asked) == before + 1
+            assert len(model.requests) == before + 1
             for stream in streams:
-                assert told(stream.events) == told(streams[0].events)
+                assert raw(stream.events) == raw(streams[0].events)
                 assert stream.text == text_of(20 + turn)
             url = f"{servers[turn % 2].api}/stream"
             other = await http.post(
@@ -81,7 +81,7 @@ async def cancel_at_the_end(site: Site, rounds: int, seed: int) -> dict[str, flo
             cancelled += stream.outcome == "cancelled"
             again = Stream(http, servers[1].where, body, stream.run_id)
             await again.read()
-            assert told(again.events) == told(stream.events)
+            assert raw(again.events) == raw(stream.events)
             state = (await http.get(f"{servers[1].api}/runs/{stream.run_id}")).json()
             assert state["execution_summary"]["stop_reason"] == stream.outcome
             assert state["output"] == stream.text
@@ -109,7 +109,7 @@ async def delete_in_mid_run(site: Site, rounds: int, seed: int) -> dict[str, flo
 
 
 async def _post(
-    http: httpx.AsyncClient, server: Server, body: object
+    http: httpx.AsyncClient, server: AgentServer, body: object
 ) -> tuple[int, str]:
     """Start a stream and leave; the status, and the run it was or is to join."""
     async with http.stream("POST", f"{server.api}/stream", json=body) as response:

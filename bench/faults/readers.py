@@ -7,17 +7,16 @@ from collections.abc import Sequence
 
 import httpx
 
-from bench.faults.client import Event, Stream, http_client
+from bench.faults.client import Stream, http_client
 from bench.faults.model import text_of
-from bench.faults.servers import Server, Site, two
+from bench.faults.servers import AgentServer, Site, two
 from bench.faults.waiting import until
+from streaming.testing.sse import Frame
 
-Told = list[tuple[str, str]]
 
-
-def told(events: Sequence[Event]) -> Told:
-    """What stands in the events, whenever they came."""
-    return [(event.id, event.data) for event in events]
+def raw(events: Sequence[Frame]) -> list[bytes]:
+    """Return the bytes of the events, whenever they arrived."""
+    return [event.raw for event in events]
 
 
 async def cut_points(site: Site) -> dict[str, float]:
@@ -30,12 +29,12 @@ async def cut_points(site: Site) -> dict[str, float]:
             for server in servers:
                 resumed = _again(http, server, whole, cut)
                 await resumed.read()
-                assert told(resumed.events) == told(whole.events), f"cut at {cut}"
+                assert raw(resumed.events) == raw(whole.events), f"cut at {cut}"
             resent = _again(http, servers[cut % 2], whole, cut)
             if cut:
                 resent.run_id = ""  # the POST is sent again, with the last id
                 await resent.read()
-                assert told(resent.events) == told(whole.events), f"cut at {cut}"
+                assert raw(resent.events) == raw(whole.events), f"cut at {cut}"
         end = {"Last-Event-ID": whole.events[-1].id}
         for server in servers:
             url = f"{server.api}/runs/{whole.run_id}/events"
@@ -55,7 +54,7 @@ async def fifty(site: Site, count: int = 50) -> dict[str, float]:
         await asyncio.gather(*(other.read() for other in others))
         await reading
     for other in others:
-        assert told(other.events) == told(first.events)
+        assert raw(other.events) == raw(first.events)
         assert other.connections == 1
     return {"readers": count, "events of each": len(first.events)}
 
@@ -89,12 +88,14 @@ async def come_and_go(
         await reading
     assert whole.text == text_of(number)
     for stream in wanderers:
-        assert told(stream.events) == told(whole.events)
+        assert raw(stream.events) == raw(whole.events)
     joined = sum(stream.connections for stream in wanderers)
     return {"readers": count, "connections": joined, "events": len(whole.events)}
 
 
-def _again(http: httpx.AsyncClient, server: Server, whole: Stream, cut: int) -> Stream:
+def _again(
+    http: httpx.AsyncClient, server: AgentServer, whole: Stream, cut: int
+) -> Stream:
     """Another reader, who has seen what came before a cut."""
     seen = list(whole.events[:cut])
     return Stream(http, server.where, whole.body, whole.run_id, seen)

@@ -11,9 +11,10 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
 from streaming.testing.provider import StandInProvider
+from streaming.testing.server import Server
 from tests import available
 from tests.browser.demo_page import DemoPage, organization_of_its_own, tab
-from tests.browser.server import Server, serve, to
+from tests.servers import model_variables, serve
 
 NEEDED_BY = {"chromium": "test_page_*.py", "node": "test_modules.py"}
 MISSING = [name for name in NEEDED_BY if not available.FINDERS[name]()]
@@ -89,7 +90,7 @@ def scripted_server(
 ) -> Iterator[Server]:
     """A server whose model answers what the test scripts."""
     directory = tmp_path_factory.mktemp("scripted-server")
-    with serve(directory, CORS_ORIGINS="*", **to(shared_model)) as server:
+    with serve(directory, CORS_ORIGINS="*", **model_variables(shared_model)) as server:
         yield server
 
 
@@ -99,7 +100,9 @@ def brittle_server(
 ) -> Iterator[Server]:
     """The same, which is soon given up when it dies."""
     directory = tmp_path_factory.mktemp("brittle-server")
-    with serve(directory, RUN_LEASE_SECONDS="1", **to(shared_model)) as server:
+    with serve(
+        directory, RUN_LEASE_SECONDS="1", **model_variables(shared_model)
+    ) as server:
         yield server
 
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.async_api import BrowserContext, ConsoleMessage, Locator, Page, expect
 
-from tests.browser.server import Server
+from streaming.testing.server import Server
 
 State = Literal[
     "ready",

@@ -11,8 +11,8 @@ import pytest
 from playwright.async_api import BrowserContext, Page, Route
 
 from streaming.testing.provider import Reply, StandInProvider
+from streaming.testing.server import Server
 from tests.browser.answers import counted, held, numbers, words
-from tests.browser.server import Server
 from tests.browser.wire import Wire
 from tests.providers.openai_streams import chunk, chunks
 

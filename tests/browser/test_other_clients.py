@@ -11,9 +11,9 @@ import pytest_asyncio
 from playwright.async_api import BrowserContext, Page, Route
 
 from streaming.testing.provider import Reply, StandInProvider
+from streaming.testing.server import Server
 from tests import available
 from tests.browser.answers import counted, held, numbers, words
-from tests.browser.server import Server
 from tests.browser.wire import Wire
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]

@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
+from streaming.testing.server import Server
 from tests import available
-from tests.browser.server import Server
 from tests.browser.test_page_accessibility import FIND_FAULTS
 from tests.client import API
 
@@ -42,7 +42,9 @@ async def session_key(demo_server: Server) -> str:
         for prompt in PROMPTS:
             body = {"input": prompt, "conversation_id": prompt[:9]}
             await client.post(f"{demo_server.url}{API}/run", json=body)
-    return demo_server.manage("shell", "--verbosity", "0", "-c", MAKE_SESSION).strip()
+    return demo_server.run(
+        "manage.py", "shell", "--verbosity", "0", "-c", MAKE_SESSION
+    ).stdout.strip()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

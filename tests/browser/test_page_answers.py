@@ -7,9 +7,9 @@ import pytest
 from playwright.async_api import BrowserContext, expect
 
 from streaming.testing.provider import Reply, StandInProvider
+from streaming.testing.server import Server
 from tests.browser.answers import held, words
 from tests.browser.demo_page import DemoPage, tab
-from tests.browser.server import Server
 from tests.browser.wire import Wire
 from tests.providers.demo_prompts import APPLES, EXPLAIN, INTEREST, PUZZLE
 from tests.providers.openai_streams import chunk, chunks, fragment

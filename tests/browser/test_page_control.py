@@ -11,10 +11,11 @@ import pytest
 from playwright.async_api import BrowserContext, expect
 
 from streaming.testing.provider import Reply, StandInProvider
+from streaming.testing.server import Server
 from tests.browser.answers import held, words
 from tests.browser.demo_page import DemoPage, organization_of_its_own, tab
-from tests.browser.server import Server, serve, to
 from tests.providers.openai_streams import chunk, chunks
+from tests.servers import model_variables, serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -42,7 +43,7 @@ async def test_stop_before_the_server_answered_gives_the_prompt_back(
 ) -> None:
     async with tab(context, own_server) as page:
         await page.shows("ready")
-        own_server.process.send_signal(signal.SIGSTOP)
+        own_server.send_signal(signal.SIGSTOP)
         await page.start("Anybody there?")
         await page.shows("connecting")
         await page.stop_button.click()
@@ -59,12 +60,12 @@ async def test_a_run_stopped_before_it_was_known_is_stopped_all_the_same(
     address = organization_of_its_own(own_server)
     async with tab(context, own_server, address) as page:
         await page.shows("ready")
-        own_server.process.send_signal(signal.SIGSTOP)
+        own_server.send_signal(signal.SIGSTOP)
         await page.start("Talk for ever.")
         await page.shows("connecting")
         await page.stop_button.click()
         await expect(page.prompt).to_have_value("Talk for ever.")
-        own_server.process.send_signal(signal.SIGCONT)
+        own_server.send_signal(signal.SIGCONT)
         await expect(page.conversations).to_have_count(1)
         await expect(page.conversations.get_by_text("running")).to_have_count(0)
 
@@ -153,7 +154,7 @@ async def test_a_server_that_shuts_down_is_told(
     ):
         await busy.start("Talk for ever.")
         await expect(busy.text).to_have_text("So far")
-        own_server.process.terminate()
+        own_server.send_signal(signal.SIGTERM)
         await is_going(own_server)
         await idle.look_at_the_server()
         # It takes no new connections: what the page sees depends on the old ones.
@@ -201,7 +202,7 @@ async def test_too_many_runs_wait_for_their_turn(
     context: BrowserContext, model: StandInProvider, tmp_path: Path
 ) -> None:
     model.reply(UNENDED, Reply(words("Now I can.")))
-    with serve(tmp_path, RUN_MAX_PER_ORG="1", **to(model)) as server:
+    with serve(tmp_path, RUN_MAX_PER_ORG="1", **model_variables(model)) as server:
         async with tab(context, server) as first, tab(context, server) as second:
             await first.start("Talk for ever.")
             await expect(first.text).to_have_text("So far")

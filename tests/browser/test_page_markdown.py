@@ -7,10 +7,10 @@ from playwright.async_api import BrowserContext, Route, expect
 
 from streaming.providers.demo.sample import MARKDOWN
 from streaming.testing.provider import Reply, StandInProvider
+from streaming.testing.server import Server
 from tests.available import need
 from tests.browser.answers import held, words
 from tests.browser.demo_page import DemoPage, tab
-from tests.browser.server import Server
 from tests.browser.test_page_answers import HOSTILE
 from tests.providers.openai_streams import chunk, chunks
 

@@ -6,9 +6,9 @@ import pytest
 from playwright.async_api import BrowserContext, expect
 
 from streaming.testing.provider import Reply, StandInProvider
+from streaming.testing.server import Server
 from tests.browser.answers import held, words
 from tests.browser.demo_page import DemoPage, tab
-from tests.browser.server import Server
 from tests.providers.openai_streams import chunk, chunks, fragment
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]

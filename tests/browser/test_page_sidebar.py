@@ -4,10 +4,10 @@ import pytest
 from playwright.async_api import BrowserContext, expect
 
 from streaming.testing.provider import Reply, StandInProvider
+from streaming.testing.server import Server
 from tests.browser.answers import words
 from tests.browser.demo_page import DemoPage, tab
 from tests.browser.gate import gate
-from tests.browser.server import Server
 from tests.browser.test_page_answers import HOSTILE
 from tests.providers.openai_streams import chunk, chunks
 

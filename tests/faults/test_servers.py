@@ -64,7 +64,7 @@ async def test_a_reader_that_stops_reading_holds_nobody_up(site: Site) -> None:
 
 
 async def test_a_reader_that_takes_nothing_is_let_go(site: Site) -> None:
-    await crowd.let_go(site)
+    await crowd.disconnected(site)
 
 
 async def test_equal_posts_to_two_processes_are_one_run(

@@ -1,26 +1,35 @@
-"""Processes for tests, killed in the end."""
+"""Server processes for tests, killed in the end."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bench.faults.databases import database
-from tests.processes.server import Process, Start
+from streaming.testing.server import Server
+from tests.servers import READY, ROOT, site_environment
+
+Make = Callable[..., Server]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Start]:
-    """Make a process; all of a test share a database, where the suite has its own."""
-    made: list[Process] = []
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Make servers; those of one test share a database of the suite's kind."""
+    made: list[Server] = []
     with database(tmp_path, os.environ.get("TEST_DATABASE_URL", "")) as url:
 
-        def make(*command: str, **environment: str) -> Process:
-            variables = {"DATABASE_URL": url, **environment}
-            made.append(Process(tmp_path, *command, **variables))
+        def make(*command: str, **variables: str) -> Server:
+            environment = site_environment(
+                tmp_path, **{"DATABASE_URL": url, **variables}
+            )
+            made.append(
+                Server(
+                    command, tmp_path, environment=environment, cwd=ROOT, ready=READY
+                )
+            )
             return made[-1]
 
         yield make
-        for process in made:
-            process.kill()
+        for server in made:
+            server.kill()

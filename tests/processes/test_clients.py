@@ -10,32 +10,35 @@ import httpx
 import pytest
 from httpx_sse import ServerSentEvent, connect_sse
 
-from tests.client import API, Frame
-from tests.processes.server import SECONDS, UVICORN, Process, Start
+from streaming.testing.server import Server
+from streaming.testing.sse import Frame, FrameReader, parse
+from tests.client import API
+from tests.processes.conftest import Make
+from tests.servers import SECONDS, UVICORN
 
 COUNT = 200
 BODY = {"input": f"count to {COUNT}", "background": True}
 
 
 @pytest.fixture
-def server(make: Start) -> Process:
+def server(make: Make) -> Server:
     """A server that counts quickly."""
     server = make(*UVICORN, DEMO_DELAY_MS="5", RUN_LEASE_SECONDS="1")
     server.start()
     return server
 
 
-def unbroken(server: Process, run_id: str) -> list[Frame]:
+def unbroken(server: Server, run_id: str) -> list[Frame]:
     """The run's events as one stream."""
     url = f"{server.url}{API}/runs/{run_id}/events"
-    blocks = httpx.get(url, timeout=SECONDS).content.split(b"\n\n")
-    frames = [Frame.parse(block) for block in blocks if block.startswith(b"id: ")]
+    whole = parse(httpx.get(url, timeout=SECONDS).content)
+    frames = [frame for frame in whole if frame.id]
     assert frames[-1].event == "done"
     return frames
 
 
 def read(
-    server: Process, last_event_id: str = "", stop_after: int = COUNT * 10
+    server: Server, last_event_id: str = "", stop_after: int = COUNT * 10
 ) -> Iterator[ServerSentEvent]:
     """The logged events that httpx-sse gives of a POST that is sent (again)."""
     headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
@@ -61,23 +64,23 @@ def run_of(events: list[ServerSentEvent]) -> str:
 
 
 def test_httpx_sse_that_leaves_and_comes_back_has_the_unbroken_stream(
-    server: Process,
+    server: Server,
 ) -> None:
     events: list[ServerSentEvent] = []
     while not events or events[-1].event != "done":
         last_event_id = events[-1].id if events else ""
         events += read(server, last_event_id, stop_after=30)
     whole = unbroken(server, run_of(events))
-    assert pairs(events) == [(f.id, f.fields["data"]) for f in whole]
+    assert pairs(events) == [(f.id, f.text) for f in whole]
 
 
-def test_httpx_sse_goes_on_after_the_server_was_killed(server: Process) -> None:
+def test_httpx_sse_goes_on_after_the_server_was_killed(server: Server) -> None:
     events: list[ServerSentEvent] = []
     with pytest.raises(httpx.TransportError):
         for event in read(server):
             events.append(event)
             if len(events) == 50:
-                server.send(signal.SIGKILL)
+                server.send_signal_to_all(signal.SIGKILL)
     server.ends_within(SECONDS)
     server.start()
     events += read(server, events[-1].id)
@@ -88,7 +91,7 @@ def test_httpx_sse_goes_on_after_the_server_was_killed(server: Process) -> None:
     assert done.event == "done"
 
 
-def test_httpx_sse_lives_through_heartbeats(make: Start) -> None:
+def test_httpx_sse_lives_through_heartbeats(make: Make) -> None:
     server = make(*UVICORN, DEMO_DELAY_MS="200", STREAM_HEARTBEAT_SECONDS="0.05")
     server.start()
     url, body = f"{server.url}{API}/stream", {"input": "stream 3 words"}
@@ -101,10 +104,10 @@ def test_httpx_sse_lives_through_heartbeats(make: Start) -> None:
     assert any(not event.data for event in events)
     logged = [event for event in events if event.data and event.event != "connected"]
     whole = unbroken(server, run_of(logged))
-    assert pairs(logged) == [(f.id, f.fields["data"]) for f in whole]
+    assert pairs(logged) == [(f.id, f.text) for f in whole]
 
 
-def test_curl_that_is_stopped_goes_on_with_the_last_id(server: Process) -> None:
+def test_curl_that_is_stopped_goes_on_with_the_last_id(server: Server) -> None:
     curl = shutil.which("curl")
     assert curl, "curl is needed"
     quiet = [curl, "--silent", "--show-error", "--no-buffer"]
@@ -128,6 +131,5 @@ def test_curl_that_is_stopped_goes_on_with_the_last_id(server: Process) -> None:
 
 
 def frames_of(output: bytes) -> list[Frame]:
-    """The whole frames of logged events."""
-    *blocks, _ = output.split(b"\n\n")
-    return [Frame.parse(block) for block in blocks if block.startswith(b"id: ")]
+    """Return the complete frames of logged events."""
+    return [frame for frame in FrameReader().feed(output) if frame.id]

@@ -2,24 +2,23 @@
 
 import signal
 import socket
+import sys
 import time
 
 import httpx
 import pytest
 
 from tests.client import API
-from tests.processes.server import (
-    LONG,
-    RUNSERVER,
-    UVICORN,
-    Start,
-    stream,
-)
+from tests.processes.conftest import Make
+from tests.servers import RUNSERVER, UVICORN, stream
+
+LONG = "count to 5000"
 
 #: As docs/deployment.md starts them, but without the graceful timeout: the process must
 #: end without it.
 GUNICORN = (
-    *("-m", "gunicorn", "agentsite.asgi:application", "--bind", "127.0.0.1:{port}"),
+    *(sys.executable, "-m", "gunicorn", "agentsite.asgi:application"),
+    *("--bind", "127.0.0.1:{port}"),
     *("--worker-class", "uvicorn_worker.UvicornWorker", "--workers", "2"),
 )
 SERVERS = {
@@ -41,7 +40,7 @@ def command(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 
 def test_sigterm_gives_runs_their_time_takes_no_new_ones_and_keeps_what_was_said(
-    make: Start, command: tuple[str, ...]
+    make: Make, command: tuple[str, ...]
 ) -> None:
     server = make(*command, DEMO_DELAY_MS="20", DRAIN_SECONDS="3")
     server.start()
@@ -51,7 +50,7 @@ def test_sigterm_gives_runs_their_time_takes_no_new_ones_and_keeps_what_was_said
     with stream(server, "count to 20") as short, stream(server, LONG) as long:
         short.until("content")
         long.until("content")
-        server.terminate()
+        server.send_signal(signal.SIGTERM)
         while (status := answer("GET", f"{server.url}/ready")) == 200:
             time.sleep(0.05)  # polled: only its answers tell that it drains
         body = {"input": "2 + 2", "conversation_id": "late"}
@@ -83,11 +82,11 @@ def answer(method: str, url: str, body: object = None) -> int | None:
 
 @pytest.mark.parametrize("name", [*SERVERS, *DEVELOPMENT])
 def test_a_reader_that_does_not_read_cannot_prevent_the_end(
-    make: Start, name: str
+    make: Make, name: str
 ) -> None:
     command = {**SERVERS, **DEVELOPMENT}[name]
     server = make(*command, DRAIN_SECONDS="0", STREAM_SEND_TIMEOUT_SECONDS="600")
-    assert server.manage("shell", "-c", A_LONG_LOG).returncode == 0
+    assert server.run("manage.py", "shell", "-c", A_LONG_LOG).returncode == 0
     server.start()
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
@@ -95,7 +94,7 @@ def test_a_reader_that_does_not_read_cannot_prevent_the_end(
         client.sendall(f"GET {API}/runs/long/events HTTP/1.1\r\n".encode())
         client.sendall(b"Host: localhost\r\n\r\n")
         assert client.recv(12) == b"HTTP/1.1 200"
-        server.terminate()
+        server.send_signal(signal.SIGTERM)
         assert server.ends_within(PATIENCE)
 
 
@@ -120,7 +119,7 @@ EventSegment.objects.bulk_create(
 @pytest.mark.parametrize("name", DEVELOPMENT)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_runserver_ends_at_once_and_tells_its_readers(
-    make: Start, name: str, number: signal.Signals
+    make: Make, name: str, number: signal.Signals
 ) -> None:
     server = make(*DEVELOPMENT[name], DEMO_DELAY_MS="20")
     server.start()
@@ -130,20 +129,20 @@ def test_runserver_ends_at_once_and_tells_its_readers(
     with stream(server, LONG) as reader:
         reader.until("content")
         if number == signal.SIGINT:
-            server.send(number)  # a terminal tells all of them
+            server.send_signal_to_all(number)  # a terminal tells all of them
         else:
-            server.terminate()
+            server.send_signal(signal.SIGTERM)
         assert [frame.event for frame in reader][-2:] == ["error", "done"]
     assert server.ends_within(PATIENCE)
 
 
-def test_ctrl_c_drains_too(make: Start) -> None:
+def test_ctrl_c_drains_too(make: Make) -> None:
     server = make(*UVICORN, DEMO_DELAY_MS="20", DRAIN_SECONDS="2")
     server.start()
     with stream(server, "count to 20") as short, stream(server, LONG) as long:
         short.until("content")
         long.until("content")
-        server.send(signal.SIGINT)
+        server.send_signal_to_all(signal.SIGINT)
         assert [frame.event for frame in short][-2:] == ["complete", "done"]
         assert [frame.event for frame in long][-2:] == ["error", "done"]
     assert server.ends_within(PATIENCE)

@@ -19,13 +19,13 @@ import pytest
 from django.conf import settings
 from django.core import signing
 
-from bench.processes import free_port
 from streaming.selftest import plan as plans
 from streaming.selftest.findings import Finding, findings
 from streaming.selftest.measure import measure
 from streaming.selftest.plan import PATH, Plan, make_plan
+from streaming.testing.server import free_port
 from tests.client import Api
-from tests.servers import ROOT, agent_environment, app, nginx
+from tests.servers import ROOT, app, nginx, site_environment
 
 SILENCE = 4.0
 #: The server's heartbeat; a read timeout of less than it cuts.
@@ -187,7 +187,7 @@ def check(
         [sys.executable, "manage.py", "check_streaming", *options]
         + [f"{scheme}://127.0.0.1:{port}"],
         cwd=ROOT,
-        env=agent_environment(directory, SECRET_KEY=settings.SECRET_KEY),
+        env=site_environment(directory, SECRET_KEY=settings.SECRET_KEY),
         capture_output=True,
         text=True,
         timeout=120,
