@@ -14,7 +14,7 @@ from django.utils.text import capfirst
 
 from streaming.admin import display
 from streaming.event_log import stored_log
-from streaming.models import Conversation, Message, Run, RunStatus
+from streaming.models import IS_ACTIVE, Conversation, Message, Run
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -93,7 +93,7 @@ class ForgettableAdmin(HistoryAdmin):
         counts = {_plural(self.model): len(objs)}
         counts |= {_plural(rows.model): rows.count() for rows in related}
         counts["event segments"] = stored_log().count_segments(runs)
-        under_way = runs.filter(status=RunStatus.RUNNING)[:MOST_RUNS_NAMED]
+        under_way = runs.filter(IS_ACTIVE)[:MOST_RUNS_NAMED]
         protected = [
             display.link(run, f"Run {run}: still running") for run in under_way
         ]
