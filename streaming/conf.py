@@ -159,6 +159,13 @@ class AgentConf(Options, frozen=True):
             minimum=1,
         ),
     ] = 15.0
+    run_executor: Annotated[
+        str,
+        Setting(
+            "Executor of runs: a module of `streaming.runs.executors`, or the dotted "
+            "path of a class."
+        ),
+    ] = "in_process"
     drain_seconds: Annotated[
         float,
         Setting(

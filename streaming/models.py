@@ -1,10 +1,12 @@
-"""What is kept: who talked (organization, conversation), what was said (message),
-what happened (run) and every event of it (segment).
+"""The database rows: organizations, their conversations and messages, runs and their
+event logs.
 
-A foreign key has no index of its own where one of the model's begins with it.
+A foreign key has no index of its own if another index of its model begins with it.
 """
 
 import secrets
+from functools import reduce
+from operator import or_
 from typing import ClassVar
 
 from django.db import models
@@ -14,18 +16,18 @@ from django.utils.translation import gettext_lazy as _
 
 
 def new_run_id() -> str:
-    """An unguessable id, 32 hex digits, that sorts by time."""
+    """Return an unguessable id of 32 hex digits that sorts by time."""
     milliseconds = int(timezone.now().timestamp() * 1000)
     return f"{milliseconds:012x}{secrets.token_hex(10)}"
 
 
 def new_conversation_id() -> str:
-    """The id of a conversation whose client named none."""
+    """Return an id for a conversation that its client did not name."""
     return f"conv_{secrets.token_hex(12)}"
 
 
 class Organization(models.Model):
-    """A tenant: nothing is shared between two of them."""
+    """A tenant; two organizations share nothing."""
 
     org_id = models.CharField(max_length=128, unique=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -38,13 +40,13 @@ class Organization(models.Model):
 
 
 class Conversation(models.Model):
-    """Messages in order, known to its client by organization and conversation id."""
+    """Messages in order; clients name it by organization and conversation id."""
 
     organization = models.ForeignKey(
         Organization, models.CASCADE, related_name="conversations", db_index=False
     )
     conversation_id = models.CharField(max_length=128, default=new_conversation_id)
-    #: The beginning of the first thing that was asked.
+    #: The beginning of the first user message.
     title = models.CharField(max_length=120, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -69,16 +71,24 @@ class Conversation(models.Model):
 
 
 class RunStatus(models.TextChoices):
-    """The life of a run."""
+    """The states of a run; `runs.lifecycle` has the transitions between them."""
 
+    QUEUED = "queued", _("queued")
     RUNNING = "running", _("running")
     COMPLETED = "completed", _("completed")
     FAILED = "failed", _("failed")
     CANCELLED = "cancelled", _("cancelled")
 
 
+#: The states of a run that has not ended. A conversation has at most one such run.
+ACTIVE = (RunStatus.QUEUED, RunStatus.RUNNING)
+#: The same as a condition for queries. SQLite uses an index over these rows for this
+#: condition, and for one of its statuses, because it is an OR; it would not for an IN.
+IS_ACTIVE: Q = reduce(or_, (Q(status=status.value) for status in ACTIVE))
+
+
 class LogState(models.TextChoices):
-    """The life of a run's event log."""
+    """The states of a run's event log."""
 
     WRITTEN = "written", _("as it was written")
     COMPACTED = "compacted", _("compacted")
@@ -86,7 +96,7 @@ class LogState(models.TextChoices):
 
 
 class Run(models.Model):
-    """One question and all that the agent did to answer it."""
+    """One question and everything that the agent does to answer it."""
 
     id = models.CharField(
         primary_key=True, max_length=32, default=new_run_id, editable=False
@@ -99,7 +109,7 @@ class Run(models.Model):
         max_length=16, choices=RunStatus.choices, default=RunStatus.RUNNING
     )
 
-    # What was asked.
+    # The request.
     input = models.TextField()
     context = models.JSONField(default=dict, blank=True)
     max_iterations = models.PositiveSmallIntegerField(default=5)
@@ -109,7 +119,7 @@ class Run(models.Model):
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001  (NULLs are not equal in the unique constraint)
     request_hash = models.CharField(max_length=64, blank=True)
 
-    # What came of it.
+    # The result.
     stop_reason = models.CharField(max_length=32, blank=True)
     error_code = models.CharField(max_length=64, blank=True)
     error_message = models.TextField(blank=True)
@@ -122,7 +132,7 @@ class Run(models.Model):
     tool_calls = models.PositiveIntegerField(default=0)
     used_tools = models.JSONField(default=list, blank=True)
 
-    # When.
+    # Times.
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     first_token_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -130,18 +140,24 @@ class Run(models.Model):
         max_length=16,
         choices=LogState.choices,
         default=LogState.WRITTEN,
-        db_default=LogState.WRITTEN,  # for processes of the version before
+        db_default=LogState.WRITTEN,  # for processes of the previous version
     )
 
-    # How processes share it.
+    # Ownership and signals between processes.
     worker = models.CharField(
-        max_length=64, blank=True, help_text=_("the process that runs it")
+        max_length=64, blank=True, help_text=_("the process that executes the run")
+    )
+    attempt = models.PositiveIntegerField(
+        default=0,
+        db_default=0,  # for processes of the previous version
+        help_text=_("number of times that a worker has claimed the run"),
     )
     heartbeat_at = models.DateTimeField(
-        default=timezone.now, help_text=_("when that process was last seen alive")
+        default=timezone.now, help_text=_("time of the worker's last heartbeat")
     )
     last_reader_at = models.DateTimeField(
-        default=timezone.now, help_text=_("when somebody last listened")
+        default=timezone.now,
+        help_text=_("last time that a reader was connected to another process"),
     )
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
 
@@ -150,7 +166,7 @@ class Run(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["conversation"],
-                condition=Q(status="running"),
+                condition=IS_ACTIVE,
                 name="run_one_at_a_time_in_conversation",
             ),
             models.UniqueConstraint(
@@ -162,7 +178,7 @@ class Run(models.Model):
             models.Index(fields=["-created_at", "-id"], name="run_newest_first"),
             models.Index(
                 fields=["heartbeat_at"],
-                condition=Q(status="running"),
+                condition=IS_ACTIVE,
                 name="run_under_way",
             ),
             models.Index(fields=["log_state", "ended_at"], name="run_log_by_age"),
@@ -177,8 +193,13 @@ class Run(models.Model):
         return self.id
 
     @property
+    def is_active(self) -> bool:
+        """Whether the run has not ended."""
+        return self.status in ACTIVE
+
+    @property
     def total_tokens(self) -> int:
-        """Tokens that went in and came out."""
+        """Input and output tokens together."""
         return self.input_tokens + self.output_tokens
 
 
@@ -209,9 +230,9 @@ class Message(models.Model):
 
 
 class EventSegment(models.Model):
-    """A stretch of a run's event log: the events `first_id` to `last_id`.
+    """A part of a run's event log: the events `first_id` to `last_id`.
 
-    `events` is one JSON document a line, each exactly as it was sent.
+    `events` has one JSON document in each line, exactly as it was sent.
     """
 
     run = models.ForeignKey(
@@ -225,7 +246,7 @@ class EventSegment(models.Model):
     class Meta:
         ordering: ClassVar = ["run", "last_id"]
         constraints: ClassVar = [
-            # Readers ask for what ends after a number.
+            # Readers query for segments that end after a number.
             models.UniqueConstraint(
                 fields=["run", "last_id"], name="segment_unique_in_run"
             )

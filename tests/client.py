@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from streaming.models import Run
+from streaming.models import IS_ACTIVE, Run
 from streaming.server.clients import ClientConnections
 from streaming.server.handler import Handler
 from streaming.testing.sse import Frame, FrameReader, parse
@@ -186,5 +186,5 @@ def _scope(
 async def all_runs_end() -> None:
     """Wait until no run is running."""
     async with asyncio.timeout(SECONDS):
-        while await Run.objects.filter(status="running").aexists():  # noqa: ASYNC110
+        while await Run.objects.filter(IS_ACTIVE).aexists():  # noqa: ASYNC110
             await asyncio.sleep(0.05)

@@ -15,7 +15,7 @@ from django.db import connections
 from django.test import override_settings
 
 from streaming import conf, runs
-from streaming.runs.executors.in_process import InProcessExecutor
+from streaming.runs import RunService
 from streaming.storage import database
 from streaming.testing.provider import StandInProvider
 from tests.client import Api
@@ -94,9 +94,9 @@ async def api(
 
 
 @pytest_asyncio.fixture
-async def other_process(api: Api) -> AsyncIterator[InProcessExecutor]:
-    """An executor that shares nothing with the application's but the database."""
-    here = runs.executor()
-    other = InProcessExecutor(here.agent, conf.get(), "other")
+async def other_process(api: Api) -> AsyncIterator[RunService]:
+    """The service of a process that shares only the database with the application."""
+    agent = runs.get_service().agent
+    other = RunService(agent, conf.get(), database.default, name="other")
     yield other
     await other.aclose()

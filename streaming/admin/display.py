@@ -114,7 +114,7 @@ def short_id(run: Run) -> str:
 def status(run: Run) -> SafeString:
     """Return the status as a coloured badge; a requested cancel shows as one."""
     label = str(RunStatus(run.status).label)
-    if run.status == RunStatus.RUNNING and run.cancel_requested_at:
+    if run.is_active and run.cancel_requested_at:
         label = "cancelling"
     return format_html(
         '<span class="run-status run-{}">{}</span>', RunStatus(run.status).value, label

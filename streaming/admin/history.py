@@ -14,7 +14,7 @@ from django.utils.text import capfirst
 
 from streaming.admin import display
 from streaming.event_log import stored_log
-from streaming.models import Conversation, Message, Run, RunStatus
+from streaming.models import IS_ACTIVE, Conversation, Message, Run
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -94,7 +94,7 @@ class DeletableAdmin(HistoryAdmin):
         counts = {_plural(self.model): len(objs)}
         counts |= {_plural(rows.model): rows.count() for rows in related}
         counts["event segments"] = stored_log().count_segments(runs)
-        active = runs.filter(status=RunStatus.RUNNING)[:MAX_RUNS_LISTED]
+        active = runs.filter(IS_ACTIVE)[:MAX_RUNS_LISTED]
         protected = [display.link(run, f"Run {run}: still running") for run in active]
         return [display.link(each) for each in objs], counts, set(), protected
 

@@ -9,14 +9,14 @@ from django.core.paginator import Paginator
 from django.db.models import F, Model, QuerySet
 from django.db.models.functions import Substr
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.html import format_html
 
+from streaming import runs
 from streaming.admin import display
 from streaming.admin.filters import OrganizationFilter, ValueFilter
 from streaming.admin.history import HistoryAdmin
 from streaming.admin.timeline import timeline
-from streaming.models import LogState, Run, RunStatus
+from streaming.models import IS_ACTIVE, LogState, Run
 
 ROWS_PER_PAGE = 200
 MOST_CHARACTERS = 2_000
@@ -188,11 +188,12 @@ class RunAdmin(HistoryAdmin):
     def cancel_runs(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
         """Ask the processes that own these runs to stop them, at the provider too."""
         chosen = queryset.count()
-        running = queryset.filter(status=RunStatus.RUNNING, cancel_requested_at=None)
-        runs = list(running)
-        asked = running.update(cancel_requested_at=timezone.now())
-        for run in runs:
-            self.log_change(request, run, "Told to stop.")
+        active = list(queryset.filter(IS_ACTIVE, cancel_requested_at=None))
+        cancelled = runs.cancel_from_thread([run.pk for run in active])
+        asked = len(cancelled)
+        for run in active:
+            if run.pk in cancelled:
+                self.log_change(request, run, "Told to stop.")
         told = (
             f"{asked} of {chosen} runs told to stop: each ends within about a second."
         )

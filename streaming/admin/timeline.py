@@ -23,7 +23,7 @@ from streaming.events import (
     ToolCallInfo,
     ToolResultEvent,
 )
-from streaming.models import Run, RunStatus
+from streaming.models import Run
 
 MOST_CHARACTERS = 300
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -130,7 +130,7 @@ def timeline(run: Run) -> Timeline:
     """Read the log of a run, which may still be active."""
     zero = _milliseconds(run.created_at)
     span = _milliseconds(run.ended_at or run.heartbeat_at) - zero
-    drawn = Timeline(running=run.status == RunStatus.RUNNING, span=max(span, 1))
+    drawn = Timeline(running=run.is_active, span=max(span, 1))
     at = zero
     for entry in stored_log().read_all(run.id):
         try:

@@ -20,7 +20,7 @@ from streaming.api.schemas import (
 )
 from streaming.events import EVENT_TYPES
 from streaming.exceptions import InternalError, ShuttingDown, from_code
-from streaming.models import Run, RunStatus
+from streaming.models import Run
 from streaming.runs import store
 from streaming.server.clients import acquire_stream_slot
 from streaming.server.event_stream import EventStream
@@ -42,11 +42,11 @@ async def run(
 ) -> HttpResponseBase:
     """Run to the end and return one JSON response."""
     started = await _start(request, principal, body)
-    await runs.wait_for_end(started)
+    await runs.get_service().wait_for_end(started)
     ended, output = await database.execute_read(_load_ended, started)
-    if ended.status == RunStatus.RUNNING:
+    if ended.is_active:
         # The wait ended before the run: by a shutdown, or by a failing database.
-        raise ShuttingDown if runs.executor().draining else InternalError
+        raise ShuttingDown if runs.get_service().draining else InternalError
     if ended.error_code:
         response = error_response(from_code(ended.error_code, ended.error_message))
     else:
@@ -72,7 +72,7 @@ async def stream(
 
 async def _start(request: HttpRequest, principal: Principal, body: RunBody) -> Run:
     key = parse_idempotency_key(request.headers.get("Idempotency-Key", ""))
-    return await runs.start(body.to_request(principal.org_id, key))
+    return await runs.get_service().start(body.to_request(principal.org_id, key))
 
 
 def _load_ended(run: Run) -> tuple[Run, str]:
@@ -82,7 +82,7 @@ def _load_ended(run: Run) -> tuple[Run, str]:
 
 def _metadata() -> dict[str, Any]:
     options = conf.get()
-    agent = runs.executor().agent
+    agent = runs.get_service().agent
     return {
         "name": options.agent_name,
         "description": options.agent_description,

@@ -18,7 +18,7 @@ from streaming.api.endpoint import endpoint
 from streaming.api.responses import json_response
 from streaming.api.schemas import OrgQuery, PageQuery, query
 from streaming.exceptions import FieldError, InvalidRequest, NotFound
-from streaming.models import Conversation, Run, RunStatus
+from streaming.models import ACTIVE, IS_ACTIVE, Conversation, Run
 from streaming.storage import database
 
 NO_CONVERSATION = "There is no such conversation in this organization."
@@ -46,7 +46,7 @@ async def detail(
     delete = partial(database.execute_write, _delete, org_id, conversation_id)
     # Retried also because a run that starts in the meantime makes it fail.
     for run_id in await database.retry_while_unavailable(delete):
-        runs.executor().stop(run_id)
+        runs.get_service().executor.stop(run_id)
     return HttpResponse(status=204)
 
 
@@ -97,7 +97,7 @@ def _matching(rows: QuerySet[Conversation], text: str) -> QuerySet[Conversation]
 
 
 def _summaries(rows: Sequence[Conversation]) -> list[dict[str, Any]]:
-    active = Run.objects.filter(conversation__in=rows, status=RunStatus.RUNNING)
+    active = Run.objects.filter(IS_ACTIVE, conversation__in=rows)
     run_of = dict(active.values_list("conversation_id", "id"))
     return [payloads.conversation_summary(row, run_of.get(row.pk)) for row in rows]
 
@@ -111,7 +111,7 @@ def _delete(org_id: str, conversation_id: str) -> list[str]:
     status_of = dict(locked.values_list("id", "status"))
     Conversation.objects.select_for_update().filter(pk=conversation.pk).exists()
     conversation.delete()
-    return [run for run, status in status_of.items() if status == RunStatus.RUNNING]
+    return [run for run, status in status_of.items() if status in ACTIVE]
 
 
 def _get(org_id: str, conversation_id: str) -> Conversation:

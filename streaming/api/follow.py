@@ -25,13 +25,14 @@ async def follow(
     in few sends.
     """
     yield wire.greet(_describe(run, cursor))
-    run_id = run.id
+    run_id, is_active = run.id, run.is_active
     del run  # its row would be kept as long as the stream is open
     after, skip = (cursor or 0, 0) if wire.stateless else (0, cursor or 0)
     heartbeat, sent_at = conf.get().stream_heartbeat_seconds, time.monotonic()
     encode = wire.encode
     batch: list[Entry] = []
-    async with runs.executor().following(run_id, after) as batches:
+    service = runs.get_service()
+    async with service.following(run_id, after, is_active=is_active) as batches:
         async for batch in batches:
             if skip:
                 frames, skip = await _skip(wire, batch, skip)

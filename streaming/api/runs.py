@@ -12,7 +12,7 @@ from streaming.api.responses import json_response
 from streaming.api.schemas import EventsQuery, OrgQuery, parse_last_event_id, query
 from streaming.event_log import stored_log
 from streaming.exceptions import FieldError, InvalidRequest
-from streaming.models import Run, RunStatus
+from streaming.models import Run
 from streaming.runs import store
 from streaming.server.clients import acquire_stream_slot
 from streaming.server.event_stream import EventStream
@@ -35,7 +35,7 @@ async def events(
     """Stream the run's events after a number: the logged ones and those to come."""
     run = await database.execute_read(store.get_run, run_id, principal.org_id)
     after = _after(request, run_id, asked)
-    if run.status != RunStatus.RUNNING:
+    if not run.is_active:
         newest = await database.execute_read(stored_log().newest, run.id)
         if newest is None or newest.number <= (after or 0):
             return HttpResponse(status=204)
@@ -49,7 +49,7 @@ async def cancel(
 ) -> HttpResponseBase:
     """Cancel the run, at the provider too."""
     run = await database.execute_read(store.get_run, run_id, principal.org_id)
-    was_active = await runs.cancel(run)
+    was_active = await runs.get_service().cancel(run.id)
     state = await database.execute_read(_state, run_id, principal.org_id)
     return json_response(state, 202 if was_active else 200)
 

@@ -37,7 +37,7 @@ def readiness(
 
     @public_endpoint("GET", any_host=True)
     async def ready(request: HttpRequest) -> HttpResponseBase:
-        here = runs.executor()
+        here = runs.get_service()
         try:
             async with asyncio.timeout(seconds):
                 applied = await database.execute_read(migrations.are_applied)

@@ -30,8 +30,11 @@ class EventLog(Protocol):
     that opened its log. No number is ever given to two different events.
     """
 
-    def open(self, run_id: str) -> None:
-        """Become the owner of the log of a run that has no entries yet."""
+    def open(self, run_id: str, attempt: int) -> None:
+        """Become the owner of the log of a run that has no entries yet.
+
+        Nothing is written once the run has another worker or attempt.
+        """
         ...
 
     def append(self, run_id: str, events: Sequence[Event]) -> None:
@@ -168,11 +171,14 @@ class StoredLog(Protocol):
         """
         ...
 
-    def end_orphan(self, run_id: str, events: Sequence[Event]) -> None:
-        """Append the last events to the log of a run whose process died.
+    def end_orphan(
+        self, run_id: str, events: Sequence[Event], *, leap: bool = True
+    ) -> None:
+        """Append the last events to the log of a run without an owner.
 
-        Must be called in the transaction that ends the run. Their numbers leap
-        1,000,000 past the last durable one, beyond all that the dead process may have
-        shown to its readers without making it durable.
+        Must be called in the transaction that ends the run. If the owner died, their
+        numbers leap 1,000,000 past the last durable one, beyond all that the owner may
+        have shown to its readers without making it durable. `leap=False`: the run had
+        no owner since its last durable event.
         """
         ...

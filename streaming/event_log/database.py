@@ -42,8 +42,9 @@ T = TypeVar("T")
 class _OwnedLog:
     """The log of a run that this process owns: its tail, and its pending events."""
 
-    def __init__(self, tail: Tail) -> None:
+    def __init__(self, tail: Tail, attempt: int) -> None:
         self.tail = tail
+        self.attempt = attempt
         #: The JSON of the newest events, which are not durable yet.
         self.pending: list[bytes] = []
         #: The highest number that may be in the database, even if not in the tail.
@@ -54,7 +55,7 @@ class _OwnedLog:
     def segment(self, run_id: str, *more: bytes) -> Segment:
         """Return the pending events as a segment, followed by more events."""
         first = self.tail.last - len(self.pending) + 1
-        return Segment(run_id, first, [*self.pending, *more])
+        return Segment(run_id, first, [*self.pending, *more], self.attempt)
 
     def show(self, lines: Sequence[bytes]) -> None:
         """Show the next events to the readers in this process."""
@@ -112,11 +113,11 @@ class DatabaseLog:
         late = since and time.monotonic() - since > self._options.slow_seconds
         return since if late else None
 
-    def open(self, run_id: str) -> None:
+    def open(self, run_id: str, attempt: int) -> None:
         """Become the owner of a run's log."""
         if not self._owned:
             self._trying_since = None  # it belonged to runs that were abandoned
-        self._owned[run_id] = _OwnedLog(Tail(self._options.tail_entries))
+        self._owned[run_id] = _OwnedLog(Tail(self._options.tail_entries), attempt)
 
     def append(self, run_id: str, events: Sequence[Event]) -> None:
         """Number events, show them, and write them with the next flush."""

@@ -22,6 +22,8 @@ class Segment(msgspec.Struct, frozen=True):
     run_id: str
     first: int
     lines: Sequence[bytes]
+    #: The attempt of the owner that writes it; 0: the run has no owner.
+    attempt: int = 0
 
     @property
     def last(self) -> int:
@@ -31,7 +33,9 @@ class Segment(msgspec.Struct, frozen=True):
     def after(self, number: int) -> "Segment":
         """Return the segment without its events up to a number."""
         known = max(number - self.first + 1, 0)
-        return Segment(self.run_id, self.first + known, self.lines[known:])
+        return Segment(
+            self.run_id, self.first + known, self.lines[known:], self.attempt
+        )
 
     def contains(self, entry: Entry) -> bool:
         """Return True if an entry is one of this segment's events, byte for byte."""
@@ -67,7 +71,7 @@ def save(
     committed. Events that are stored already are then not written again.
     """
     by_run = {segment.run_id: segment for segment in segments}
-    owned = _lock_owned(by_run, worker)
+    owned = _lock_owned(by_run.values(), worker)
     stored = _last_numbers(owned) if maybe_committed else {}
     _insert(by_run[run_id].after(stored.get(run_id, 0)) for run_id in owned)
     return set(by_run) - owned
@@ -118,7 +122,7 @@ def _unsaved_part(pending: PendingSegment[T], worker: str) -> tuple[Segment, T] 
     segment = pending.segment
     if pending.maybe_committed:
         # The lock waits for that attempt if its transaction is still open.
-        _lock_owned([segment.run_id], worker)
+        _lock_owned([segment], worker)
         last = newest(segment.run_id)
         if last and last.is_last and segment.contains(last):
             return None
@@ -126,14 +130,16 @@ def _unsaved_part(pending: PendingSegment[T], worker: str) -> tuple[Segment, T] 
     return segment, pending.item
 
 
-def _lock_owned(run_ids: Collection[str], worker: str) -> set[str]:
-    """Return those of the runs that `worker` owns, locked until the transaction ends.
+def _lock_owned(segments: Collection[Segment], worker: str) -> set[str]:
+    """Return the runs that `worker` owns in the attempts of segments; lock them.
 
     Without the lock, another process could end a run between this query and the commit.
     """
-    owned = Run.objects.filter(id__in=run_ids, worker=worker, status=RunStatus.RUNNING)
+    attempts = {segment.run_id: segment.attempt for segment in segments}
+    owned = Run.objects.filter(id__in=attempts, worker=worker, status=RunStatus.RUNNING)
     locked = owned.select_for_update(no_key=True).order_by("id")
-    return set(locked.values_list("id", flat=True))
+    rows = locked.values_list("id", "attempt")
+    return {run_id for run_id, attempt in rows if attempt == attempts[run_id]}
 
 
 def _last_numbers(run_ids: Collection[str]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from streaming.event_log import compaction, segments
 from streaming.event_log.options import LogOptions
 from streaming.event_log.segments import Segment, row_entries
 from streaming.events import Entry, Event, encode_all
-from streaming.models import EventSegment, LogState, Run, RunStatus
+from streaming.models import IS_ACTIVE, EventSegment, LogState, Run
 
 #: Leap of the numbers past a dead process's last durable one: beyond all that it may
 #: have shown to its readers without making it durable.
@@ -56,8 +56,8 @@ class DatabaseStoredLog:
         A run that was deleted counts as ended.
         """
         # This query comes first: all entries of an ended run precede the second one.
-        running = Run.objects.filter(id__in=positions, status=RunStatus.RUNNING)
-        ended = set(positions) - set(running.values_list("id", flat=True))
+        active = Run.objects.filter(IS_ACTIVE, id__in=positions)
+        ended = set(positions) - set(active.values_list("id", flat=True))
         found: dict[str, list[Entry]] = {}
         wanted = list(positions.items())
         for start in range(0, len(wanted), RUNS_PER_QUERY):
@@ -103,10 +103,12 @@ class DatabaseStoredLog:
         Run.objects.filter(pk__in=deleted).update(log_state=LogState.REMOVED)
         return deleted
 
-    def end_orphan(self, run_id: str, events: Sequence[Event]) -> None:
-        """Append the last events of an orphaned run, after a leap of the numbers."""
+    def end_orphan(
+        self, run_id: str, events: Sequence[Event], *, leap: bool = True
+    ) -> None:
+        """Append the last events of a run without an owner."""
         last = segments.newest(run_id)
-        first = (last.number if last else 0) + ORPHAN_LEAP
+        first = (last.number if last else 0) + (ORPHAN_LEAP if leap else 1)
         row = Segment(run_id, first, encode_all(events)).row(timezone.now())
         row.save(force_insert=True)
 

@@ -1,133 +1,80 @@
-"""The life of a run: started by one request, followed by any, stopped for good by one.
+"""The life of a run: started by one request, followed by many, ended once.
 
-`executor()` is this process's; everything here works on any run, wherever it runs.
+`get_service()` returns the service of this process (`service.RunService`): coroutines
+start, follow and cancel runs of any process through it. Synchronous code has one
+function, `cancel_from_thread`.
 """
 
 import asyncio
-import os
-import secrets
-import socket
+from collections.abc import Collection
 from typing import cast
 
 from django.apps import apps
-from django.db import Error, IntegrityError
+from django.db import transaction
 
 from streaming import conf
 from streaming.agent.loop import Agent
 from streaming.apps import StreamingConfig
-from streaming.exceptions import ShuttingDown
-from streaming.models import Run
 from streaming.providers import make_provider
 from streaming.runs import leases
-from streaming.runs.executors.in_process import STOP_SECONDS, InProcessExecutor
-from streaming.runs.start import RunDefaults, RunRequest, start_runs
+from streaming.runs.service import RunService
+from streaming.runs.start import RunRequest
 from streaming.storage import database
 
-__all__ = ["RunRequest", "aclose", "cancel", "executor", "start", "wait_for_end"]
+__all__ = [
+    "RunRequest",
+    "RunService",
+    "aclose",
+    "cancel_from_thread",
+    "get_service",
+    "install",
+    "make_agent",
+]
 
-_executor: InProcessExecutor | None = None
+_service: RunService | None = None
 _loop: asyncio.AbstractEventLoop | None = None
-_starting: set[asyncio.Task[Run]] = set()
-#: How often a request may lose a race before it gives up.
-MAX_START_ATTEMPTS = 5
 
 
-def executor() -> InProcessExecutor:
-    """The executor of this process and its event loop, made at the first call."""
-    global _executor, _loop
-    loop = asyncio.get_running_loop()
-    if _executor is None or _loop is not loop:
-        _executor, _loop = _make_executor(), loop
-    return _executor
+def get_service() -> RunService:
+    """Return the service of this process and event loop, created at the first call."""
+    if _service is None or _loop is not asyncio.get_running_loop():
+        return install(RunService(make_agent(), conf.get(), database.default))
+    return _service
+
+
+def install(service: RunService) -> RunService:
+    """Make a service that of this process and event loop, before its first use."""
+    global _service, _loop
+    _service, _loop = service, asyncio.get_running_loop()
+    return service
 
 
 async def aclose() -> None:
-    """End what runs here and leave nothing open."""
-    global _executor
-    if _executor and _loop is asyncio.get_running_loop():
-        if _starting:  # what was begun is run, and ended with the others
-            await asyncio.wait(_starting, timeout=STOP_SECONDS)
-        here, _executor = _executor, None
-        await here.aclose()
+    """End the runs of this process and event loop, and leave nothing open."""
+    global _service
+    if _service and _loop is asyncio.get_running_loop():
+        service, _service = _service, None
+        await service.aclose()
 
 
-async def start(request: RunRequest) -> Run:
-    """Start a run, or join the one that the request's idempotency key names.
+def cancel_from_thread(run_ids: Collection[str]) -> set[str]:
+    """Cancel runs from synchronous code; return those that had not ended.
 
-    When this returns, the run and the user's message are durable. A caller that is
-    cancelled meanwhile has started the run all the same. Raises `ShuttingDown`,
-    `ConversationBusy`, `IdempotencyConflict` or `RateLimited`.
+    The request is written by the calling thread, in its transaction if it has one. The
+    owner of each running run reads it with its next heartbeat.
     """
-    if executor().draining:
-        raise ShuttingDown
-    # A task of its own: what is created must also be run, whoever hangs up.
-    task = asyncio.create_task(_start(request))
-    _starting.add(task)
-    task.add_done_callback(_started)
-    return await asyncio.shield(task)
+    with transaction.atomic():
+        return leases.request_cancel(run_ids)
 
 
-async def _start(request: RunRequest) -> Run:
-    here = executor()
-    terms = _terms(here)
-    for attempt in range(MAX_START_ATTEMPTS):
-        try:
-            created = await database.execute_write_batched(start_runs, request, terms)
-            break
-        except IntegrityError:  # another request won the race: see what it made
-            if attempt == MAX_START_ATTEMPTS - 1:
-                raise
-    if created.history is not None:
-        here.submit(created.run, created.history)
-    return created.run
-
-
-def _terms(here: InProcessExecutor) -> RunDefaults:
-    options = conf.get()
-    return RunDefaults(
-        worker=here.worker,
-        provider=here.agent.provider.name,
-        model=here.agent.provider.model,
-        history_chars=options.agent_history_chars,
-        max_runs_per_org=options.run_max_per_org,
-    )
-
-
-def _started(task: asyncio.Task[Run]) -> None:
-    _starting.discard(task)
-    if not task.cancelled():
-        task.exception()  # told to the caller, unless it has gone
-
-
-async def cancel(run: Run) -> bool:
-    """Stop a run wherever it runs; false when it had ended already."""
-    here = executor().stop(run.id)  # also while the database is slow or away
-    try:
-        asked = await database.execute_write(leases.request_cancel, run.id)
-    except Error:
-        if not here:
-            raise
-        asked = True
-    return asked or here
-
-
-async def wait_for_end(run: Run) -> None:
-    """Return when the run has ended; until then it counts as followed."""
-    async with executor().following(run.id, 0) as batches:
-        async for batch in batches:
-            if batch and batch[-1].is_last:
-                return
-
-
-def _make_executor() -> InProcessExecutor:
+def make_agent() -> Agent:
+    """Return the agent of the settings, with the tools of all installed apps."""
     options = conf.get()
     app = cast(StreamingConfig, apps.get_app_config(StreamingConfig.name))
-    agent = Agent(
+    return Agent(
         provider=make_provider(conf.provider()),
         toolbox=app.toolbox,
         system_prompt=options.agent_system_prompt,
         tool_timeout=options.agent_tool_timeout_seconds,
         max_tool_result_chars=options.agent_max_tool_result_chars,
     )
-    worker = f"{socket.gethostname()[:32]}:{os.getpid()}:{secrets.token_hex(4)}"
-    return InProcessExecutor(agent, options, worker)

@@ -1,4 +1,8 @@
-"""One run under way in this process, from its first model call to its last event."""
+"""The execution of one claimed run, from its first model call to its last event.
+
+A cancel reaches the provider here: `Execution.stop` cancels the task that reads the
+provider's response, which closes the connection.
+"""
 
 import asyncio
 import logging
@@ -12,16 +16,7 @@ from django.utils import timezone
 
 from streaming.agent.loop import Agent, Progress
 from streaming.event_log import EventLog, OwnershipLost
-from streaming.events import (
-    Complete,
-    CompleteInfo,
-    Content,
-    Done,
-    ErrorEvent,
-    ErrorInfo,
-    Event,
-    Thinking,
-)
+from streaming.events import Content, Event, Thinking
 from streaming.exceptions import (
     AgentError,
     InternalError,
@@ -30,37 +25,42 @@ from streaming.exceptions import (
     database_unavailable,
 )
 from streaming.runs import store
+from streaming.runs.ending import last_events
 from streaming.runs.history import History
 from streaming.runs.store import OwnedRun, RunResult
-from streaming.storage import database
+from streaming.runs.timings import Timings
+from streaming.storage.database import Database
 
 logger = logging.getLogger(__name__)
 
-#: What the database may take for a run's end, however long it has been away.
-LEAST_PATIENCE_SECONDS = 4.0
-#: What the agent may take to stop: a tool may not heed that it is cancelled.
-AGENT_STOP_SECONDS = 2.0
-
 
 class Execution:
-    """Runs the agent for one run and sees to it that the run ends, whatever comes.
+    """Runs the agent for one run, and writes the end of the run in every case.
 
-    The agent works in a task of its own, which may be cancelled at any time; the task
-    that awaits `execute` never is, so that it can always write how the run ended.
+    The agent works in a task of its own, which may be cancelled at any time. The task
+    that awaits `execute` is never cancelled, so that it can always write the end.
     """
 
     def __init__(
-        self, run: OwnedRun, history: History, agent: Agent, log: EventLog
+        self,
+        run: OwnedRun,
+        history: History,
+        agent: Agent,
+        log: EventLog,
+        database: Database,
+        timings: Timings,
     ) -> None:
         self.run = run
         self.readers = 0
-        #: When a reader here was last heard (time.monotonic()).
+        #: Last time that a reader was connected to this process (time.monotonic()).
         self.last_reader_at = time.monotonic()
         self._history = history
         self._agent = agent
         self._log = log
+        self._database = database
+        self._timings = timings
         self._progress = Progress()
-        #: How many of its messages are durable; None: a checkpoint did not end.
+        #: How many messages are durable; None: the result of a checkpoint is unknown.
         self._saved_messages: int | None = 0
         self._error: AgentError | None = None
         self._lost = False
@@ -69,25 +69,25 @@ class Execution:
         self._finished: asyncio.Future[None] = (
             asyncio.get_running_loop().create_future()
         )
-        log.open(run.id)
+        log.open(run.id, run.attempt)
 
     async def execute(self) -> None:
-        """Run to the end."""
+        """Run the agent to its end, and write the end."""
         self._work = asyncio.create_task(self._run_agent())
-        self._work.add_done_callback(self._work_ended)
+        self._work.add_done_callback(self._agent_ended)
         if self._stopped:
-            self._cancel_work(self._work)
+            self._cancel_agent(self._work)
         await self._finished
-        self._stopped = True  # what comes now comes too late to change the end
+        self._stopped = True  # a later stop must not change the end
         try:
             await self._finish()
-        except Exception:  # the last resort: else readers would wait for ever
-            logger.exception("run not stored", extra={"run_id": self.run.id})
-            self._end_unstored(InternalError())
+        except Exception:  # the last resort: readers would wait for ever otherwise
+            logger.exception("run end not stored", extra={"run_id": self.run.id})
+            self._abandon(InternalError())
         self._report()
 
     def stop(self, error: AgentError | None = None) -> None:
-        """Stop now: as cancelled, or with an error."""
+        """Stop the agent and its provider now: as cancelled, or with an error."""
         if self._stopped or self._finished.done():
             return
         self._stopped = True
@@ -95,16 +95,16 @@ class Execution:
         if error is None:
             self._progress.stop_reason = "cancelled"
         if self._work:
-            self._cancel_work(self._work)
+            self._cancel_agent(self._work)
 
     def lose_ownership(self) -> None:
-        """Stop now and write nothing: the run is no longer ours."""
+        """Stop now and write nothing: another process or a deletion ended the run."""
         self._lost = True
         self.stop()
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """While somebody in this process follows the run."""
+    def reader(self) -> Iterator[None]:
+        """Count a reader of this process for as long as it is connected."""
         self.readers += 1
         try:
             yield
@@ -112,12 +112,12 @@ class Execution:
             self.readers -= 1
             self.last_reader_at = time.monotonic()
 
-    def _cancel_work(self, work: asyncio.Task[None]) -> None:
+    def _cancel_agent(self, work: asyncio.Task[None]) -> None:
         work.cancel()
         loop = asyncio.get_running_loop()
-        loop.call_later(AGENT_STOP_SECONDS, self._work_ended)
+        loop.call_later(self._timings.agent_stop, self._agent_ended)
 
-    def _work_ended(self, _work: asyncio.Task[None] | None = None) -> None:
+    def _agent_ended(self, _work: asyncio.Task[None] | None = None) -> None:
         if not self._finished.done():
             self._finished.set_result(None)
 
@@ -130,7 +130,7 @@ class Execution:
                 progress=self._progress,
                 checkpoint=self._checkpoint,
             )
-            del self._history  # it may hold as much again
+            del self._history  # it may hold as much memory again
             async with aclosing(batches):
                 async for events in batches:
                     self._publish(events)
@@ -140,16 +140,16 @@ class Execution:
             self._lost = True
         except Error:
             self._fail(database_unavailable())
-        except Exception:  # ours or a provider's fault: readers must be told
+        except Exception:  # a fault of this code or a provider: end the run with it
             logger.exception("run failed", extra={"run_id": self.run.id})
             self._fail(InternalError())
 
     def _fail(self, error: AgentError) -> None:
-        if not self._stopped:  # else it fails because it was stopped
+        if not self._stopped:  # a stopped agent fails because of that
             self._error = error
 
     def _publish(self, events: list[Event]) -> None:
-        if self._finished.done():  # it did not stop in time, and the end is written
+        if self._finished.done():  # the agent did not stop in time
             raise OwnershipLost(self.run.id)
         if logger.isEnabledFor(logging.DEBUG):
             for event in events:
@@ -161,52 +161,46 @@ class Execution:
     async def _checkpoint(self) -> None:
         if self._finished.done():
             raise OwnershipLost(self.run.id)
-        said = list(self._progress.messages)
-        commit = partial(store.checkpoint, self.run, said)
+        messages = list(self._progress.messages)
+        commit = partial(store.checkpoint, self.run, messages)
         self._saved_messages = None
-        await database.retry_while_unavailable(
+        await self._database.retry_while_unavailable(
             lambda: self._log.checkpoint(self.run.id, commit)
         )
-        self._saved_messages = len(said)
+        self._saved_messages = len(messages)
 
     async def _finish(self) -> None:
-        """Write the end; while the database is away, try again for a while."""
-        # Made once: an attempt that failed may have been committed all the same.
-        events = self._last_events()
-        ending = RunResult(self.run, self._progress, self._error, self._saved_messages)
-        close = partial(self._log.close, self.run.id, events, ending, store.finish_runs)
+        """Write the end; retry for a while if the database is unavailable."""
+        # The events are made once: an attempt that failed may have been committed.
+        events = last_events(self._progress, self._error)
+        result = RunResult(self.run, self._progress, self._error, self._saved_messages)
+        close = partial(self._log.close, self.run.id, events, result, store.finish_runs)
         try:
-            async with asyncio.timeout(self._patience()):
-                await database.retry_while_unavailable(close)
+            async with asyncio.timeout(self._finish_seconds()):
+                await self._database.retry_while_unavailable(close)
         except OwnershipLost:
             cancelled = self._progress.stop_reason == "cancelled" and not self._lost
-            self._end_unstored(None if cancelled else Interrupted())
+            self._abandon(None if cancelled else Interrupted())
         except (Error, TimeoutError):
-            logger.exception("run not stored", extra={"run_id": self.run.id})
-            self._end_unstored(database_unavailable())
+            logger.exception("run end not stored", extra={"run_id": self.run.id})
+            self._abandon(database_unavailable())
 
-    def _patience(self) -> float:
-        """How long the end may wait for a database that may be away already."""
+    def _finish_seconds(self) -> float:
+        """Return the time limit for the end, less the time of an outage until now."""
+        least = self._timings.least_finish
         if isinstance(self._error, ShuttingDown):
-            return LEAST_PATIENCE_SECONDS  # the process will not wait for longer
+            return least
         since = self._log.failing_since
-        waited = time.monotonic() - since if since else 0.0
-        return max(database.default.timeout_seconds - waited, LEAST_PATIENCE_SECONDS)
+        failing = time.monotonic() - since if since else 0.0
+        return max(self._database.timeout_seconds - failing, least)
 
-    def _end_unstored(self, error: AgentError | None) -> None:
-        """Tell this process's readers; whoever ends the run for good tells the rest."""
+    def _abandon(self, error: AgentError | None) -> None:
+        """Send the end to this process's readers only.
+
+        The process that ends the run in the database ends it for all other readers.
+        """
         self._error = error
-        self._log.abandon(self.run.id, self._last_events())
-
-    def _last_events(self) -> list[Event]:
-        if self._error:
-            info = ErrorInfo(self._error.code, self._error.retryable)
-            return [ErrorEvent(error=self._error.message, metadata=info), Done()]
-        progress = self._progress
-        ending = CompleteInfo(
-            progress.stop_reason, progress.wire_usage(), progress.summary()
-        )
-        return [Complete(metadata=ending), Done()]
+        self._log.abandon(self.run.id, last_events(self._progress, error))
 
     def _report(self) -> None:
         progress = self._progress

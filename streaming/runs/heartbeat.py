@@ -1,5 +1,6 @@
-"""The pulse of a process: it tells the others that this one lives and what it listens
-to, learns from them whom to stop, and ends the runs of processes that died."""
+"""The heartbeat of a process: it renews the leases of the runs that the process owns,
+applies the signals of other processes to them, reports the readers of this process to
+other owners, and fails the runs of dead processes."""
 
 import asyncio
 import logging
@@ -16,145 +17,156 @@ from streaming.conf import AgentConf
 from streaming.event_log import EventLog
 from streaming.exceptions import database_unavailable
 from streaming.runs import leases
-from streaming.runs.execution import Execution
 from streaming.runs.leases import RunSignals
-from streaming.storage import database
+from streaming.runs.timings import Timings
+from streaming.runs.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-#: How often a process looks what others ask of its runs.
-HEARTBEAT_SECONDS = 0.4
-#: What the word of a listener in another process may take to reach the owner.
-READER_REPORT_SECONDS = 3 * HEARTBEAT_SECONDS
+#: Intervals between heartbeats after which the owner certainly knows of a reader.
+REPORT_HEARTBEATS = 3
+#: Intervals between heartbeats that count as a stall of this process.
+STALL_HEARTBEATS = 5
 
 
 class Heartbeat:
-    """Beats for the runs in `executions`, from when it is made until `aclose`."""
+    """The periodic work for the runs of a worker, from construction to `aclose`."""
 
     def __init__(
-        self,
-        executions: Mapping[str, Execution],
-        log: EventLog,
-        conf: AgentConf,
-        worker: str,
+        self, worker: Worker, log: EventLog, conf: AgentConf, timings: Timings
     ) -> None:
-        self._executions = executions
+        self._worker = worker
+        self._database = worker.database
         self._log = log
         self._conf = conf
-        self._worker = worker
-        self._listening: Counter[str] = Counter()
-        #: Runs whose last listener here left since we last told.
-        self._left: set[str] = set()
+        self._timings = timings
+        #: How many readers of this process follow each run of another process.
+        self._readers: Counter[str] = Counter()
+        #: Runs whose last reader here disconnected since the last report.
+        self._departed: set[str] = set()
         self._stale = StaleRuns(conf.run_lease_seconds / 2)
-        self._last_renewal = _Timer(conf.run_lease_seconds / 4)
-        self._last_report = _Timer(min(10.0, conf.run_abandon_seconds / 4))
-        self._last_recovery = _Timer(conf.run_lease_seconds / 8)
-        self._tasks = [_start(self._renew_forever()), _start(self._watch_forever())]
+        self._renewal = _Timer(conf.run_lease_seconds / 4)
+        self._report = _Timer(min(10.0, conf.run_abandon_seconds / 4))
+        self._recovery = _Timer(conf.run_lease_seconds / 8)
+        self._tasks = [
+            _create_task(self._beat_forever()),
+            _create_task(self._watch_forever()),
+        ]
 
     @contextmanager
-    def listening(self, run_id: str) -> Iterator[None]:
-        """While somebody here follows a run that another process runs."""
-        self._listening[run_id] += 1
-        self._last_report.expire()
+    def reader(self, run_id: str) -> Iterator[None]:
+        """Count a reader of another process's run for as long as it is connected."""
+        self._readers[run_id] += 1
+        self._report.expire()
         try:
             yield
         finally:
-            self._listening[run_id] -= 1
-            if not self._listening[run_id]:
-                del self._listening[run_id]
-                self._left.add(run_id)
-                self._last_report.expire()
+            self._readers[run_id] -= 1
+            if not self._readers[run_id]:
+                del self._readers[run_id]
+                self._departed.add(run_id)
+                self._report.expire()
 
     async def aclose(self) -> None:
-        """Stop beating."""
+        """Stop the heartbeat."""
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
 
     async def _watch_forever(self) -> None:
-        """Stop what cannot be kept. Nothing here waits for the database."""
+        """Stop runs whose events cannot be stored, without using the database."""
         while True:
             since = self._log.failing_since
-            if since and time.monotonic() - since > database.default.timeout_seconds:
-                for execution in list(self._executions.values()):
-                    execution.stop(database_unavailable())
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+            if since and time.monotonic() - since > self._database.timeout_seconds:
+                for run_id in list(self._worker.executions):
+                    self._worker.stop(run_id, database_unavailable())
+            await asyncio.sleep(self._timings.heartbeat)
 
-    async def _renew_forever(self) -> None:
+    async def _beat_forever(self) -> None:
         while True:
             started = time.monotonic()
             try:
-                await self._renew()
+                await self._beat()
             except Error:
-                logger.warning("the database does not answer")
+                logger.warning("heartbeat failed: database unavailable")
                 self._stale.clear()
-                self._last_report.expire()
-            except Exception:  # it must go on: without it all runs here count as dead
-                logger.exception("pulse failed")
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-            if time.monotonic() - started > self._patience:
-                # We were held up ourselves, and so perhaps was everybody.
+                self._report.expire()
+            except Exception:  # without heartbeats all runs here would count as dead
+                logger.exception("heartbeat failed")
+            await asyncio.sleep(self._timings.heartbeat)
+            if time.monotonic() - started > self._stall_seconds:
+                # This process was held up, and perhaps every other one was.
                 self._stale.clear()
 
-    async def _renew(self) -> None:
-        if running := list(self._executions):
-            signs = await self._signs(running)
-            for run_id in running:
-                self._apply_signals(run_id, signs.get(run_id))
-        heard = {*self._listening, *self._left}
-        if heard and self._last_report.is_due:
-            self._last_report.restart()  # before: who comes meanwhile expires it again
-            await database.execute_write(leases.touch_readers, heard)
-            self._left -= heard
-        if self._last_recovery.is_due:
-            await self._recover()
-            self._last_recovery.restart()
+    async def _beat(self) -> None:
+        executions = self._worker.executions
+        if attempts := {run_id: e.run.attempt for run_id, e in executions.items()}:
+            signals = await self._read_signals(attempts)
+            for run_id in attempts:
+                self._apply_signals(run_id, signals.get(run_id))
+        followed = {*self._readers, *self._departed}
+        if followed and self._report.is_due:
+            # Restart before the write: a reader that connects during it expires it.
+            self._report.restart()
+            await self._database.execute_write(leases.touch_readers, followed)
+            self._departed -= followed
+        if self._recovery.is_due:
+            await self._fail_orphans()
+            self._recovery.restart()
 
-    async def _signs(self, running: list[str]) -> dict[str, RunSignals]:
-        if not self._last_renewal.is_due:
-            return await database.execute_read(
-                leases.read_signals, running, self._worker
+    async def _read_signals(self, attempts: dict[str, int]) -> dict[str, RunSignals]:
+        worker = self._worker.name
+        if not self._renewal.is_due:
+            return await self._database.execute_read(
+                leases.read_signals, attempts, worker
             )
-        signs = await database.execute_write(leases.renew_leases, running, self._worker)
-        self._last_renewal.restart()
-        return signs
+        signals = await self._database.execute_write(
+            leases.renew_leases, attempts, worker
+        )
+        self._renewal.restart()
+        return signals
 
-    def _apply_signals(self, run_id: str, sign: RunSignals | None) -> None:
-        execution = self._executions.get(run_id)
-        if execution and not sign:
+    def _apply_signals(self, run_id: str, signals: RunSignals | None) -> None:
+        execution = self._worker.executions.get(run_id)
+        if execution is None:
+            return
+        if signals is None:
             execution.lose_ownership()
-        elif execution and sign:
-            alone = not execution.readers and not execution.run.background
-            seconds_since_reader = min(
-                time.monotonic() - execution.last_reader_at, sign.seconds_since_reader
-            )
-            grace = min(READER_REPORT_SECONDS, self._conf.run_abandon_seconds / 4)
-            given_up = seconds_since_reader > self._conf.run_abandon_seconds + grace
-            if sign.cancel_requested or (alone and given_up):
-                execution.stop()
+            return
+        unread = not execution.readers and not execution.run.background
+        seconds_since_reader = min(
+            time.monotonic() - execution.last_reader_at, signals.seconds_since_reader
+        )
+        limit = self._conf.run_abandon_seconds
+        grace = min(REPORT_HEARTBEATS * self._timings.heartbeat, limit / 4)
+        abandoned = unread and seconds_since_reader > limit + grace
+        if signals.cancel_requested or abandoned:
+            execution.stop()
 
-    async def _recover(self) -> None:
-        """End the runs of processes that died."""
-        late = await database.execute_read(
+    async def _fail_orphans(self) -> None:
+        """Fail the runs of dead processes."""
+        late = await self._database.execute_read(
             leases.find_stale, self._conf.run_lease_seconds / 2
         )
         for run_id, heartbeat_at in self._stale.confirmed(late).items():
-            before = time.monotonic() + self._patience
-            if await database.execute_write(
+            before = time.monotonic() + self._stall_seconds
+            if await self._database.execute_write(
                 leases.fail_orphan, run_id, heartbeat_at, before
             ):
-                logger.warning("run of a dead process ended: %s", run_id)
+                logger.warning("run interrupted", extra={"run_id": run_id})
 
     @property
-    def _patience(self) -> float:
-        return max(self._conf.run_lease_seconds / 4, 5 * HEARTBEAT_SECONDS)
+    def _stall_seconds(self) -> float:
+        """Time without progress after which this process trusts no earlier reading."""
+        least = STALL_HEARTBEATS * self._timings.heartbeat
+        return max(self._conf.run_lease_seconds / 4, least)
 
 
 class StaleRuns:
-    """Runs whose process is silent, until we have watched them for long enough.
+    """Runs without a heartbeat, confirmed after this process has watched long enough.
 
-    We go by our own watching and not by the time of the last beat alone: after a
-    database was away, or a machine asleep, everybody's last beat was long ago.
+    The time of the last heartbeat alone is not enough: after an outage of the database
+    or a suspension of the machine, the last heartbeats of all runs are old.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -162,7 +174,7 @@ class StaleRuns:
         self._seen: dict[tuple[str, datetime], float] = {}
 
     def confirmed(self, late: Mapping[str, datetime]) -> dict[str, datetime]:
-        """Those of the late that have made no sign while we watched."""
+        """Return the late runs that had no heartbeat for as long as was watched."""
         now = time.monotonic()
         self._seen = {beat: self._seen.get(beat, now) for beat in late.items()}
         return {
@@ -172,12 +184,12 @@ class StaleRuns:
         }
 
     def clear(self) -> None:
-        """Begin to watch anew."""
+        """Watch all runs anew."""
         self._seen.clear()
 
 
 class _Timer:
-    """Due every so many seconds, counted from when the work was last done."""
+    """An interval that starts when its work was last done."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -194,6 +206,6 @@ class _Timer:
         self._due_at = 0.0
 
 
-def _start(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-    # An empty context: it outlives the request that needs the executor first.
+def _create_task(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    # An empty context: the task outlives the request that first uses the service.
     return asyncio.create_task(work, context=Context())

@@ -1,116 +1,134 @@
-"""What the processes tell each other of runs, through the database: who lives, who
-listens, who wants to stop.
+"""Signals between processes about runs, through the database: leases, readers, cancels.
 
-Times that processes compare are the database's own: machines' clocks may differ.
+The owner of a run renews its lease with each heartbeat, and reads the cancel requests
+and the readers of other processes with it. A process that finds an expired lease ends
+the run.
+
+Times that processes compare are the database's own: the clocks of machines may differ.
 """
 
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
 from django.db.models import F
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
+from streaming.agent.loop import Progress
 from streaming.event_log import stored_log
-from streaming.events import Done, ErrorEvent, ErrorInfo
 from streaming.exceptions import Interrupted
 from streaming.messages import Message, TextPart, parts_from_json
-from streaming.models import Run, RunStatus
+from streaming.models import IS_ACTIVE, Run, RunStatus
+from streaming.runs import lifecycle
+from streaming.runs.ending import last_events
 from streaming.runs.store import save_messages
 
 
 class RunSignals(msgspec.Struct, frozen=True):
-    """What the owner of a run wants to know of it."""
+    """The signals of other processes to the owner of a run."""
 
     cancel_requested: bool
-    #: Seconds since somebody in another process listened; infinite when nobody did.
+    #: Seconds since a reader was connected to another process; infinite if none was.
     seconds_since_reader: float
 
 
-def renew_leases(run_ids: Collection[str], worker: str) -> dict[str, RunSignals]:
-    """Say that `worker` lives and runs these; return the signs of those it owns."""
-    owned = Run.objects.filter(worker=worker, status=RunStatus.RUNNING)
-    owned.filter(id__in=_lock(run_ids)).update(heartbeat_at=Now())
-    return read_signals(run_ids, worker)
+def renew_leases(attempts: Mapping[str, int], worker: str) -> dict[str, RunSignals]:
+    """Renew the leases of a worker's runs, by id and attempt; return their signals."""
+    locked = _lock_active(attempts)
+    owned = [
+        run_id
+        for run_id, owner, attempt in locked
+        if owner == worker and attempt == attempts[run_id]
+    ]
+    running = Run.objects.filter(id__in=owned, status=RunStatus.RUNNING)
+    running.update(heartbeat_at=Now())
+    return read_signals(attempts, worker)
 
 
-def read_signals(run_ids: Collection[str], worker: str) -> dict[str, RunSignals]:
-    """The signs of the runs among these that `worker` owns."""
-    owned = Run.objects.filter(id__in=run_ids, worker=worker, status=RunStatus.RUNNING)
-    cancels = owned.values_list("id", "cancel_requested_at")
-    elsewhere = owned.exclude(last_reader_at=F("created_at")).annotate(now=Now())
-    heard = {
+def read_signals(attempts: Mapping[str, int], worker: str) -> dict[str, RunSignals]:
+    """Return the signals to a worker's runs; those that it lost are missing."""
+    owned = Run.objects.filter(
+        id__in=attempts, worker=worker, status=RunStatus.RUNNING
+    ).values_list("id", "attempt", "cancel_requested_at")
+    elsewhere = (
+        Run.objects.filter(id__in=attempts, worker=worker, status=RunStatus.RUNNING)
+        .exclude(last_reader_at=F("created_at"))
+        .annotate(now=Now())
+    )
+    seconds = {
         run: (now - last).total_seconds()
         for run, last, now in elsewhere.values_list("id", "last_reader_at", "now")
     }
     return {
-        run: RunSignals(cancel is not None, heard.get(run, math.inf))
-        for run, cancel in cancels
+        run: RunSignals(cancel is not None, seconds.get(run, math.inf))
+        for run, attempt, cancel in owned
+        if attempt == attempts[run]
     }
 
 
 def touch_readers(run_ids: Collection[str]) -> None:
-    """Say that somebody listens to these runs now."""
-    Run.objects.filter(id__in=_lock(run_ids)).update(last_reader_at=Now())
+    """Record that readers are, or were until now, connected to this process."""
+    locked = [run_id for run_id, _, _ in _lock_active(run_ids)]
+    Run.objects.filter(id__in=locked).update(last_reader_at=Now())
 
 
-def request_cancel(run_id: str) -> bool:
-    """Ask whoever runs it to stop a run; false when it has ended already."""
-    running = Run.objects.filter(pk=run_id, status=RunStatus.RUNNING)
-    return bool(running.update(cancel_requested_at=timezone.now()))
+def request_cancel(run_ids: Collection[str]) -> set[str]:
+    """Cancel queued runs, request it from the owners of running ones.
+
+    Returns the runs that had not ended. The time of a first request is kept.
+    """
+    # Queued runs first: a run that a worker claims meanwhile is running afterwards.
+    queued = {run_id for run_id in sorted(run_ids) if lifecycle.cancel_queued(run_id)}
+    for run_id in queued:
+        events = last_events(Progress(stop_reason="cancelled"), None)
+        stored_log().end_orphan(run_id, events, leap=False)
+    running = [run_id for run_id, _, _ in _lock_active(run_ids)]
+    Run.objects.filter(id__in=running).update(
+        cancel_requested_at=Coalesce("cancel_requested_at", timezone.now())
+    )
+    return queued.union(running)
 
 
 def find_stale(seconds: float) -> dict[str, datetime]:
-    """The runs whose process has not beaten for a while, and when it last did."""
+    """Return the runs without a heartbeat for a time, each with its last heartbeat."""
     running = Run.objects.filter(status=RunStatus.RUNNING)
     late = running.filter(heartbeat_at__lt=Now() - timedelta(seconds=seconds))
     return dict(late.values_list("id", "heartbeat_at"))
 
 
 def fail_orphan(run_id: str, heartbeat_at: datetime, before: float) -> bool:
-    """End an orphan, unless its process or another has come first.
+    """Fail a run whose worker died; return False if it had a heartbeat or has ended.
 
-    Nothing is done later than `before` (time.monotonic()): if this had to wait for the
-    database, so may have the beat of its process.
+    Nothing is written after `before` (time.monotonic()): if this transaction had to
+    wait for the database, the heartbeat of the run's worker may have waited as well.
     """
-    if time.monotonic() > before:
-        return False
     error = Interrupted()
-    orphan = Run.objects.filter(
-        # Not "equal": SQLite compares texts, and its own have fewer digits.
-        pk=run_id,
-        status=RunStatus.RUNNING,
-        heartbeat_at__lte=heartbeat_at,
-    )
-    ended = orphan.update(
-        status=RunStatus.FAILED,
-        error_code=error.code,
-        error_message=error.message,
-        ended_at=timezone.now(),
-    )
-    if ended:
-        run = Run.objects.get(pk=run_id)
-        _keep_partial_answer(run)
-        info = ErrorInfo(error.code, error.retryable)
-        events = (ErrorEvent(error=error.message, metadata=info), Done())
-        stored_log().end_orphan(run_id, events)
-    return bool(ended)
+    if time.monotonic() > before or not lifecycle.fail_stale(
+        run_id, heartbeat_at, error
+    ):
+        return False
+    _save_partial_text(Run.objects.get(pk=run_id))
+    stored_log().end_orphan(run_id, last_events(Progress(), error))
+    return True
 
 
-def _lock(run_ids: Collection[str]) -> list[str]:
-    """Lock those under way, in order, so that no two processes wait for each other."""
-    running = Run.objects.filter(id__in=run_ids, status=RunStatus.RUNNING)
-    locked = running.select_for_update(no_key=True).order_by("id")
-    return list(locked.values_list("id", flat=True))
+def _lock_active(run_ids: Collection[str]) -> list[tuple[str, str, int]]:
+    """Lock active runs; return their ids, workers and attempts.
+
+    The runs are locked in one order, so that two processes cannot deadlock.
+    """
+    active = Run.objects.filter(IS_ACTIVE, id__in=run_ids)
+    locked = active.select_for_update(no_key=True).order_by("id")
+    return list(locked.values_list("id", "worker", "attempt"))
 
 
-def _keep_partial_answer(run: Run) -> None:
-    """Save the text that no message has yet: what the log has beyond them."""
-    answers = run.messages.filter(role="assistant").order_by("id")
-    parts = (parts_from_json(row) for row in answers.values_list("parts", flat=True))
+def _save_partial_text(run: Run) -> None:
+    """Save the text that the log has beyond the messages."""
+    responses = run.messages.filter(role="assistant").order_by("id")
+    parts = (parts_from_json(row) for row in responses.values_list("parts", flat=True))
     saved = "".join(Message("assistant", found).text for found in parts)
     if text := stored_log().text(run.id)[len(saved) :]:
         save_messages(run, [Message("assistant", [TextPart(text)])])

@@ -1,5 +1,5 @@
-"""The upkeep of what has ended: event logs made compact, and removed when their time
-is over. Each process does a little of it now and then, in the background."""
+"""The maintenance of ended runs: their event logs are compacted, and removed when they
+expire. Each process does a small part of it from time to time, in the background."""
 
 import asyncio
 import logging
@@ -14,93 +14,97 @@ from django.utils import timezone
 from streaming.conf import AgentConf
 from streaming.event_log import stored_log
 from streaming.runs import retention
-from streaming.storage import database
+from streaming.runs.timings import Timings
+from streaming.storage.database import Database
 
 logger = logging.getLogger(__name__)
 
-#: How long after its end a run's log is made compact.
-COMPACT_AFTER_SECONDS = 60.0
-COMPACTION_SECONDS = 15.0
-RETENTION_SECONDS = 600.0
-#: Between two transactions, for those who have more urgent things to write.
-PAUSE_SECONDS = 0.01
-MOST_RUNS_AT_ONCE = 500
+#: Runs that one compaction takes at most.
+MAX_RUNS = 500
 
 
 class Maintenance:
-    """Works from when it is made until `aclose`."""
+    """The periodic work on ended runs, from construction to `aclose`."""
 
-    def __init__(self, conf: AgentConf) -> None:
+    def __init__(self, conf: AgentConf, database: Database, timings: Timings) -> None:
         self._conf = conf
+        self._database = database
+        self._timings = timings
         self._tasks = [
-            asyncio.create_task(_now_and_then(seconds, work), context=Context())
+            asyncio.create_task(_repeat(seconds, work), context=Context())
             for seconds, work in (
-                (COMPACTION_SECONDS, compact),
-                (RETENTION_SECONDS, self._prune),
+                (timings.compaction, self._compact),
+                (timings.retention, self._prune),
             )
         ]
 
     async def aclose(self) -> None:
-        """Stop; what has begun in the database is finished there."""
+        """Stop; a transaction that has begun ends in the database."""
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
 
+    async def _compact(self) -> None:
+        """Compact the logs of runs that ended a while ago."""
+        age = timedelta(seconds=self._timings.compact_after)
+        for run_id in await self._database.execute_read(
+            stored_log().compaction_due, timezone.now() - age, MAX_RUNS
+        ):
+            after: int | None = 0
+            while after is not None:
+                after = await self._database.execute_write(
+                    stored_log().compact, run_id, after
+                )
+                await asyncio.sleep(self._timings.pause)
+
     async def _prune(self) -> None:
         removed = await prune(
-            self._conf.run_retention_days, self._conf.conversation_retention_days
+            self._database,
+            self._conf.run_retention_days,
+            self._conf.conversation_retention_days,
+            self._timings.pause,
         )
         if any(removed.values()):
-            logger.info("kept no longer", extra=removed)
+            logger.info("expired rows removed", extra=removed)
 
 
-async def compact() -> None:
-    """Make the logs of runs that ended a while ago compact."""
-    ended_before = timezone.now() - timedelta(seconds=COMPACT_AFTER_SECONDS)
-    for run_id in await database.execute_read(
-        stored_log().compaction_due, ended_before, MOST_RUNS_AT_ONCE
-    ):
-        after: int | None = 0
-        while after is not None:
-            after = await database.execute_write(stored_log().compact, run_id, after)
-            await asyncio.sleep(PAUSE_SECONDS)
+async def prune(
+    database: Database,
+    run_days: int,
+    conversation_days: int,
+    pause: float = Timings().pause,
+) -> dict[str, int]:
+    """Remove rows older than so many days (0: none); return the number of each kind."""
 
+    async def all_of(take: Callable[..., int], *args: datetime) -> int:
+        total = 0
+        while taken := await database.execute_write(take, *args):
+            total += taken
+            await asyncio.sleep(pause)
+        return total
 
-async def prune(run_days: int, conversation_days: int) -> dict[str, int]:
-    """Remove what is older than so many days (0: nothing is); say how much it was."""
-    removed = {"idempotency_keys": await _all(retention.free_idempotency_keys)}
+    removed = {"idempotency_keys": await all_of(retention.free_idempotency_keys)}
     if conversation_days:
-        unused_since = days_ago(conversation_days)
-        removed["conversations"] = await _all(
-            retention.forget_conversations, unused_since
+        removed["conversations"] = await all_of(
+            retention.forget_conversations, days_ago(conversation_days)
         )
     if run_days:
-        ended_before = days_ago(run_days)
-        removed["event_logs"] = await _all(retention.remove_logs, ended_before)
+        removed["event_logs"] = await all_of(retention.remove_logs, days_ago(run_days))
     return removed
 
 
 def days_ago(days: int) -> datetime:
-    """The time so many days before now, at most a century."""
+    """Return the time so many days ago, at most a century."""
     return timezone.now() - timedelta(days=min(days, 36_525))
 
 
-async def _all(take: Callable[..., int], *args: datetime) -> int:
-    """Take a few again and again, until there are no more."""
-    total = 0
-    while taken := await database.execute_write(take, *args):
-        total += taken
-        await asyncio.sleep(PAUSE_SECONDS)
-    return total
-
-
-async def _now_and_then(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+async def _repeat(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
     while True:
-        # Processes that were started together do not all work at the same time.
+        # A random interval: processes that start together do not all work at once.
         await asyncio.sleep(seconds * random.uniform(0.5, 1.5))
         try:
             await work()
         except Error:
-            logger.warning("upkeep waits: the database does not answer")
-        except Exception:  # it must go on: nobody would start it again
-            logger.exception("upkeep failed")
+            logger.warning("maintenance failed: database unavailable")
+        except Exception:  # the task must go on: no other one would restart it
+            logger.exception("maintenance failed")

@@ -1,7 +1,7 @@
-"""What is kept for how long: event logs, whole conversations, idempotency keys.
+"""The removal of expired rows: event logs, whole conversations, idempotency keys.
 
-Each function takes the oldest few in one transaction and says how many it took. Two
-processes never wait for each other: each takes what the other has not in hand.
+Each function removes the oldest few in one transaction, and returns their number. Two
+processes never wait for each other: each skips the rows that the other has locked.
 """
 
 from datetime import datetime, timedelta
@@ -10,51 +10,53 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from streaming.event_log import stored_log
-from streaming.models import Conversation, LogState, Run, RunStatus
+from streaming.models import IS_ACTIVE, Conversation, LogState, Run
 from streaming.runs.start import IDEMPOTENCY_HOURS
 
-#: What one transaction takes at most.
+#: Logs or conversations that one transaction removes at most.
 BATCH = 20
+#: Idempotency keys that one transaction frees at most.
+KEYS_BATCH = 200
 
 
 def logs_ended_before(time: datetime) -> QuerySet[Run]:
-    """Ended runs that still have their event log, the oldest first."""
+    """Return ended runs that still have their event log, the oldest first."""
     kept = Run.objects.filter(log_state__in=(LogState.WRITTEN, LogState.COMPACTED))
     return kept.filter(ended_at__lt=time).order_by("ended_at")
 
 
 def conversations_unused_since(time: datetime) -> QuerySet[Conversation]:
-    """Conversations in which nothing was said since, and nothing is under way."""
-    running = Run.objects.filter(status=RunStatus.RUNNING)
+    """Return conversations without a message since a time, and without active runs."""
+    active = Run.objects.filter(IS_ACTIVE)
     unused = Conversation.objects.filter(updated_at__lt=time)
-    return unused.exclude(pk__in=running.values("conversation")).order_by("updated_at")
+    return unused.exclude(pk__in=active.values("conversation")).order_by("updated_at")
 
 
 def spent_idempotency_keys() -> QuerySet[Run]:
-    """Runs whose idempotency key no longer counts."""
+    """Return runs whose idempotency key has expired."""
     oldest = timezone.now() - timedelta(hours=IDEMPOTENCY_HOURS)
     return Run.objects.filter(idempotency_key__isnull=False, created_at__lt=oldest)
 
 
-def remove_logs(ended_before: datetime) -> int:
-    """Remove event logs; the runs stay, with all that was said and used."""
+def remove_logs(ended_before: datetime, limit: int = BATCH) -> int:
+    """Remove event logs; the runs stay, with their messages and usage."""
     taken = logs_ended_before(ended_before).select_for_update(
         skip_locked=True, no_key=True
     )
-    run_ids = list(taken.values_list("pk", flat=True)[:BATCH])
+    run_ids = list(taken.values_list("pk", flat=True)[:limit])
     return len(stored_log().delete(run_ids))
 
 
-def forget_conversations(unused_since: datetime) -> int:
+def forget_conversations(unused_since: datetime, limit: int = BATCH) -> int:
     """Delete conversations with their messages, runs and event logs."""
     taken = conversations_unused_since(unused_since).select_for_update(skip_locked=True)
-    keys = list(taken.values_list("pk", flat=True)[:BATCH])
+    keys = list(taken.values_list("pk", flat=True)[:limit])
     Conversation.objects.filter(pk__in=keys).delete()
     return len(keys)
 
 
-def free_idempotency_keys() -> int:
-    """Forget the keys that no longer count."""
+def free_idempotency_keys(limit: int = KEYS_BATCH) -> int:
+    """Remove the idempotency keys that have expired."""
     taken = spent_idempotency_keys().select_for_update(skip_locked=True, no_key=True)
-    keys = list(taken.values_list("pk", flat=True)[: BATCH * 10])
+    keys = list(taken.values_list("pk", flat=True)[:limit])
     return Run.objects.filter(pk__in=keys).update(idempotency_key=None)

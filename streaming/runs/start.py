@@ -1,11 +1,12 @@
-"""How runs begin in the database: those that are asked for at the same time together.
+"""The transaction that starts runs: all that are requested at the same time at once.
 
-One by one each would take the one thread that writes four statements or more, with all
-that Django does around each.
+One by one, each run would cost the one writer thread four statements or more, and
+Django's work around each of them. If the executor claims at the start, the rows are
+inserted `running` and already claimed by this process; otherwise they are `queued`.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -16,6 +17,8 @@ from django.utils import timezone
 from streaming.exceptions import ConversationBusy, IdempotencyConflict, RateLimited
 from streaming.messages import Message, user_message
 from streaming.models import (
+    ACTIVE,
+    IS_ACTIVE,
     Conversation,
     Organization,
     Run,
@@ -30,8 +33,12 @@ IDEMPOTENCY_HOURS = 24
 TITLE_CHARS = 80
 
 
+#: The part of starting runs that an executor does (`Executor.enqueue`).
+Enqueue = Callable[[Sequence[Run]], None]
+
+
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client asks for, valid and complete but for the conversation's id."""
+    """A client's request for a run: valid, and complete except for an empty id."""
 
     input: str
     org_id: str
@@ -46,78 +53,90 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunDefaults(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds for all runs that a process begins."""
+    """The values that all runs of a process share."""
 
+    #: The worker that claims the runs; empty: they are inserted queued.
     worker: str
     provider: str
     model: str
     history_chars: int
-    #: 0: as many as there are.
+    #: 0: no limit.
     max_runs_per_org: int = 0
 
 
 class StartResult(msgspec.Struct, frozen=True):
-    """A run, and what makes its history: what was said, its own question included.
+    """A run and its history, which ends with the run's own question.
 
-    `history` is None when the run was there already.
+    `history` is None if the run existed already.
     """
 
     run: Run
     history: History | None
 
+    @property
+    def is_new(self) -> bool:
+        """Whether this start created the run."""
+        return self.history is not None
+
 
 class _ExistingRows(msgspec.Struct, frozen=True):
-    """Where a run belongs, as far as that is there, and what is under way there."""
+    """The rows that exist for a request, and the active run of its conversation."""
 
     organization: int | None
     conversation: int | None
-    busy_with: str | None
+    active_run: str | None
 
 
 class _PendingRun(msgspec.Struct, frozen=True):
-    """A run that is asked for, and where it belongs."""
+    """A requested run with the rows that exist for it."""
 
     request: RunRequest
     organization: Organization
-    place: _ExistingRows
+    rows: _ExistingRows
 
 
-def start_runs(requests: Sequence[RunRequest], terms: RunDefaults) -> list[StartResult]:
-    """New runs in their conversations, or those that idempotency keys name.
+def start_runs(
+    requests: Sequence[RunRequest], defaults: RunDefaults, enqueue: Enqueue
+) -> list[StartResult]:
+    """Insert new runs into their conversations, or find those of idempotency keys.
 
     Raises `ConversationBusy`, `IdempotencyConflict` or `RateLimited`, or IntegrityError
-    when two requests race. Where there are several, each is to be called again alone;
-    and after an IntegrityError of one alone it sees what the other made.
+    if two requests race. After an error the call is repeated for each request alone;
+    after an IntegrityError of one alone, the next call finds the rows of the other.
     """
-    places = _find(requests)
-    organizations = _organizations(requests, places)
-    starts = [
-        _PendingRun(request, organizations[request.org_id], place)
-        for request, place in zip(requests, places, strict=True)
+    existing = _find(requests)
+    organizations = _organizations(requests, existing)
+    pending = [
+        _PendingRun(request, organizations[request.org_id], rows)
+        for request, rows in zip(requests, existing, strict=True)
     ]
-    earlier = [_same_request(start) for start in starts]
-    new = [start for start, run in zip(starts, earlier, strict=True) if run is None]
-    if terms.max_runs_per_org:
-        _check_limit(new, terms.max_runs_per_org)
-    created = iter(_create(new, terms))
-    return [StartResult(run, None) if run else next(created) for run in earlier]
+    earlier = [_same_request(each) for each in pending]
+    new = [each for each, run in zip(pending, earlier, strict=True) if run is None]
+    if defaults.max_runs_per_org:
+        _check_limit(new, defaults.max_runs_per_org)
+    created = _create(new, defaults)
+    if created:
+        enqueue([each.run for each in created])
+    results = iter(created)
+    return [StartResult(run, None) if run else next(results) for run in earlier]
 
 
 @lru_cache(64)
 def _find_statement(requests: int) -> str:
-    asked = ", ".join(f"({at}, %s, %s)" for at in range(requests))
+    requested = ", ".join(f"({at}, %s, %s)" for at in range(requests))
+    # An OR as in `IS_ACTIVE`, so that SQLite uses the index over active runs.
+    active = " OR ".join(f"run.status = '{status.value}'" for status in ACTIVE)
     return f"""
-        WITH asked (place, org_id, conversation_id) AS (VALUES {asked})
-        SELECT asked.place, organization.id, conversation.id, run.id
-        FROM asked
+        WITH requested (place, org_id, conversation_id) AS (VALUES {requested})
+        SELECT requested.place, organization.id, conversation.id, run.id
+        FROM requested
         LEFT JOIN {Organization._meta.db_table} organization
-        ON organization.org_id = asked.org_id
+        ON organization.org_id = requested.org_id
         LEFT JOIN {Conversation._meta.db_table} conversation
         ON conversation.organization_id = organization.id
-        AND conversation.conversation_id = asked.conversation_id
+        AND conversation.conversation_id = requested.conversation_id
         LEFT JOIN {Run._meta.db_table} run
-        ON run.conversation_id = conversation.id
-        AND run.status = '{RunStatus.RUNNING.value}'
+        ON run.conversation_id = conversation.id AND ({active})
     """
 
 
@@ -129,71 +148,71 @@ def _find(requests: Sequence[RunRequest]) -> list[_ExistingRows]:
 
 
 def _organizations(
-    requests: Sequence[RunRequest], places: Sequence[_ExistingRows]
+    requests: Sequence[RunRequest], existing: Sequence[_ExistingRows]
 ) -> dict[str, Organization]:
-    """The organizations by their names; they are there then."""
+    """Return the organizations by their names; insert the missing ones."""
     found = {
-        request.org_id: Organization(pk=place.organization, org_id=request.org_id)
-        for request, place in zip(requests, places, strict=True)
+        request.org_id: Organization(pk=rows.organization, org_id=request.org_id)
+        for request, rows in zip(requests, existing, strict=True)
     }
     insert_with_keys([each for each in found.values() if not each.pk])
     return found
 
 
-def _same_request(start: _PendingRun) -> Run | None:
-    """The run that this idempotency key started in the last 24 hours."""
-    key = start.request.idempotency_key
+def _same_request(pending: _PendingRun) -> Run | None:
+    """Return the run that this idempotency key started in the last 24 hours."""
+    key = pending.request.idempotency_key
     if not key:
         return None
     runs = Run.objects.select_related("organization", "conversation")
-    run = runs.filter(organization=start.organization, idempotency_key=key).first()
+    run = runs.filter(organization=pending.organization, idempotency_key=key).first()
     if run is None:
         return None
     if run.created_at < timezone.now() - timedelta(hours=IDEMPOTENCY_HOURS):
         Run.objects.filter(pk=run.pk).update(idempotency_key=None)
         return None
-    if run.request_hash != start.request.request_hash:
+    if run.request_hash != pending.request.request_hash:
         raise IdempotencyConflict
     return run
 
 
-def _check_limit(starts: Sequence[_PendingRun], most: int) -> None:
-    asked = Counter(start.organization.pk for start in starts)
-    organizations = Organization.objects.filter(pk__in=asked)
-    # Locked, so that two processes do not both take the last place.
+def _check_limit(new: Sequence[_PendingRun], limit: int) -> None:
+    requested = Counter(pending.organization.pk for pending in new)
+    organizations = Organization.objects.filter(pk__in=requested)
+    # Lock the organizations: two processes must not both take the last place.
     for each in organizations.select_for_update().order_by("pk"):
-        running = each.runs.filter(status=RunStatus.RUNNING).count()
-        if running + asked[each.pk] > most:
+        active = each.runs.filter(IS_ACTIVE).count()
+        if active + requested[each.pk] > limit:
             raise RateLimited
 
 
-def _create(starts: Sequence[_PendingRun], terms: RunDefaults) -> list[StartResult]:
+def _create(new: Sequence[_PendingRun], defaults: RunDefaults) -> list[StartResult]:
     now = timezone.now()
-    conversations = [_conversation(start, now) for start in starts]
+    conversations = [_conversation(pending, now) for pending in new]
     insert_with_keys([each for each in conversations if not each.pk])
     runs = [
-        _run(start.request, conversation, terms, now)
-        for start, conversation in zip(starts, conversations, strict=True)
+        _run(pending.request, conversation, defaults, now)
+        for pending, conversation in zip(new, conversations, strict=True)
     ]
     insert_all(runs)
-    questions = [user_message(start.request.input) for start in starts]
+    questions = [user_message(pending.request.input) for pending in new]
     insert_messages(zip(runs, questions, strict=True), now)
-    known = [start.place.conversation for start in starts]
+    known = [pending.rows.conversation for pending in new]
     touch((key for key in known if key), now)
     return [
-        StartResult(run, _history(run, question, terms if key else None))
+        StartResult(run, _history(run, question, defaults if key else None))
         for run, question, key in zip(runs, questions, known, strict=True)
     ]
 
 
-def _conversation(start: _PendingRun, now: datetime) -> Conversation:
-    if start.place.busy_with:
-        raise ConversationBusy(start.place.busy_with)
+def _conversation(pending: _PendingRun, now: datetime) -> Conversation:
+    if pending.rows.active_run:
+        raise ConversationBusy(pending.rows.active_run)
     return Conversation(
-        pk=start.place.conversation,
-        organization=start.organization,
-        conversation_id=start.request.conversation_id or new_conversation_id(),
-        title=_title(start.request.input),
+        pk=pending.rows.conversation,
+        organization=pending.organization,
+        conversation_id=pending.request.conversation_id or new_conversation_id(),
+        title=_title(pending.request.input),
         created_at=now,
         updated_at=now,
     )
@@ -205,22 +224,28 @@ def _title(text: str) -> str:
 
 
 def _run(
-    request: RunRequest, conversation: Conversation, terms: RunDefaults, now: datetime
+    request: RunRequest,
+    conversation: Conversation,
+    defaults: RunDefaults,
+    now: datetime,
 ) -> Run:
+    claimed = bool(defaults.worker)
     return Run(
         organization=conversation.organization,
         conversation=conversation,
+        status=RunStatus.RUNNING if claimed else RunStatus.QUEUED,
         input=request.input,
         context=request.context,
         max_iterations=request.max_iterations,
         background=request.background,
-        provider=terms.provider,
-        model=terms.model,
+        provider=defaults.provider,
+        model=defaults.model,
         idempotency_key=request.idempotency_key or None,
         request_hash=request.request_hash,
-        worker=terms.worker,
+        worker=defaults.worker,
+        attempt=int(claimed),
         heartbeat_at=now,
-        # Equal: nobody has listened in another process yet.
+        # Equal times: no reader has been connected to another process.
         created_at=now,
         last_reader_at=now,
     )

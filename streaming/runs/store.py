@@ -1,31 +1,34 @@
-"""What a run reads and writes in the database, each function one transaction."""
+"""The reads and writes of a run in the database, except its state and its events.
+
+Each public function is called in one transaction.
+"""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from streaming.agent.loop import Progress
 from streaming.event_log import ClosedLogs, OwnershipLost, stored_log
 from streaming.exceptions import AgentError, NotFound
 from streaming.messages import Message, parts_from_json, parts_to_json
-from streaming.models import Conversation, LogState, Run, RunStatus
+from streaming.models import Conversation, Run, RunStatus
 from streaming.models import Message as MessageRow
-from streaming.storage.sql import Change, count, insert_all, update_all
+from streaming.runs import lifecycle
+from streaming.runs.history import History, read_history
+from streaming.runs.lifecycle import Claim, Finish
+from streaming.storage.sql import count, insert_all, update_all
 from streaming.tools.base import ToolContext
 
 ANSWER_CHUNK = 200
 
 
-class OwnedRun(msgspec.Struct):
-    """A run that this process has to run: what it needs of a row ten times as large."""
+class OwnedRun(Claim):
+    """A claimed run: the values that its execution needs, a tenth of its row."""
 
-    id: str
-    #: The key of its row; clients' name for it is in `context`.
+    #: The key of the conversation's row; its id for clients is in `context`.
     conversation_id: int
-    worker: str
     context: ToolContext
     max_iterations: int
     background: bool
@@ -33,18 +36,18 @@ class OwnedRun(msgspec.Struct):
 
     @classmethod
     def of(cls, run: Run) -> "OwnedRun":
-        """That of a run which was just created."""
-        context = ToolContext(
-            org_id=run.organization.org_id,
-            conversation_id=run.conversation.conversation_id,
-            run_id=run.id,
-            values=run.context,
-        )
+        """Return the values of a run's row, claimed as the row says."""
         return cls(
             id=run.id,
-            conversation_id=run.conversation_id,
             worker=run.worker,
-            context=context,
+            attempt=run.attempt,
+            conversation_id=run.conversation_id,
+            context=ToolContext(
+                org_id=run.organization.org_id,
+                conversation_id=run.conversation.conversation_id,
+                run_id=run.id,
+                values=run.context,
+            ),
             max_iterations=run.max_iterations,
             background=run.background,
         )
@@ -54,10 +57,19 @@ class OwnedRun(msgspec.Struct):
 AnyRun = Run | OwnedRun
 
 
-def get_run(run_id: str, org_id: str) -> Run:
-    """A run of an organization. Raises `NotFound`."""
+def load_claimed(claim: Claim, history_chars: int) -> tuple[OwnedRun, History]:
+    """Return a claimed run with its history. Raises `OwnershipLost`."""
     runs = Run.objects.select_related("organization", "conversation")
-    # PostgreSQL takes no NUL, not even to look for.
+    run = runs.filter(**claim.condition).first()
+    if run is None:
+        raise OwnershipLost(claim.id)
+    return OwnedRun.of(run), read_history(run.conversation, history_chars)
+
+
+def get_run(run_id: str, org_id: str) -> Run:
+    """Return a run of an organization. Raises `NotFound`."""
+    runs = Run.objects.select_related("organization", "conversation")
+    # PostgreSQL accepts no NUL, not even in a condition.
     run = runs.filter(id=run_id.replace("\0", ""), organization__org_id=org_id).first()
     if run is None or run.id != run_id:
         raise NotFound("There is no such run in this organization.")
@@ -65,48 +77,47 @@ def get_run(run_id: str, org_id: str) -> Run:
 
 
 def load_output(run: Run) -> str:
-    """The text of a run's newest answer, as far as it is durable."""
-    if run.status == RunStatus.RUNNING and (
-        text := stored_log().text(run.id, since_tool=True)
-    ):
+    """Return the text of a run's newest response, as far as it is durable."""
+    if run.is_active and (text := stored_log().text(run.id, since_tool=True)):
         return text
     return saved_answer(run)
 
 
 def saved_answer(run: Run) -> str:
-    """The text of the newest answer in messages; it may have been paused between."""
+    """Return the text of the newest response, also if a pause divides its messages."""
     rows = MessageRow.objects.filter(run=run).order_by("-id")
     newest_first = rows.values_list("role", "parts").iterator(chunk_size=ANSWER_CHUNK)
-    said: list[str] = []
+    texts: list[str] = []
     for role, parts in newest_first:
         if role == "assistant":
-            said.append(Message("assistant", parts_from_json(parts)).text)
-        elif said or role == "user":
+            texts.append(Message("assistant", parts_from_json(parts)).text)
+        elif texts or role == "user":
             break
-    return "".join(reversed(said))
+    return "".join(reversed(texts))
 
 
 def checkpoint(run: OwnedRun, messages: Sequence[Message]) -> None:
     """Save the messages of a run so far. Raises `OwnershipLost`."""
-    # Locked, so that nobody takes the run over before this is committed.
-    if not _owned(run).select_for_update(no_key=True).exists():
+    # Lock the run: no other process may end it before this transaction commits.
+    owned = Run.objects.filter(**run.condition)
+    if not owned.select_for_update(no_key=True).exists():
         raise OwnershipLost(run.id)
-    save_messages(run, messages[_kept(run) :])
+    save_messages(run, messages[count_saved(run) :])
 
 
-def _kept(run: OwnedRun) -> int:
-    """How many of a run's messages are there, beside the question."""
+def count_saved(run: OwnedRun) -> int:
+    """Return the number of a run's messages in the database, without the question."""
     return count(MessageRow, run=run.id) - 1
 
 
 def save_messages(run: AnyRun, messages: Iterable[Message]) -> None:
-    """Append messages to the run's conversation, which is newer then."""
+    """Append messages to the run's conversation, and update its time."""
     now = timezone.now()
     insert_messages(((run, message) for message in messages), now)
     touch([run.conversation_id], now)
 
 
-def insert_messages(said: Iterable[tuple[AnyRun, Message]], now: datetime) -> None:
+def insert_messages(pairs: Iterable[tuple[AnyRun, Message]], now: datetime) -> None:
     """Append messages to the conversations of runs."""
     insert_all(
         MessageRow(
@@ -116,49 +127,68 @@ def insert_messages(said: Iterable[tuple[AnyRun, Message]], now: datetime) -> No
             parts=parts_to_json(message.parts),
             created_at=now,
         )
-        for run, message in said
+        for run, message in pairs
     )
 
 
 def touch(conversations: Iterable[int], now: datetime) -> None:
-    """Note that something was said in conversations."""
-    # In one order, or two processes might wait for each other.
+    """Set the time of the newest message of conversations."""
+    # Sort the keys: two processes that lock in one order cannot deadlock.
     keys = sorted(set(conversations))
     update_all(Conversation, [({"id": key}, {"updated_at": now}) for key in keys])
 
 
 class RunResult(msgspec.Struct, frozen=True):
-    """How a run ended."""
+    """The result of an execution: what its last transaction writes."""
 
     run: OwnedRun
     progress: Progress
     error: AgentError | None
-    #: How many of its messages checkpoints have saved; None: the database knows.
-    kept: int | None
+    #: How many of its messages checkpoints have saved; None: only the database knows.
+    saved_messages: int | None
 
+    @property
     def unsaved(self) -> Sequence[Message]:
-        """What was said since the last checkpoint."""
-        kept = _kept(self.run) if self.kept is None else self.kept
-        return self.progress.messages[kept:]
+        """The messages since the last checkpoint."""
+        saved = self.saved_messages
+        return self.progress.messages[
+            count_saved(self.run) if saved is None else saved :
+        ]
+
+    @property
+    def status(self) -> RunStatus:
+        """The final state of the run."""
+        if self.error:
+            return RunStatus.FAILED
+        if self.progress.stop_reason == "cancelled":
+            return RunStatus.CANCELLED
+        return RunStatus.COMPLETED
 
 
-def finish_runs(ends: ClosedLogs[RunResult]) -> None:
-    """End runs for good. Raises `OwnershipLost` when one of them is ours no longer."""
+def finish_runs(closed: ClosedLogs[RunResult]) -> None:
+    """End runs. Raises `OwnershipLost` if this worker no longer owns one of them."""
     now = timezone.now()
-    ends = sorted(ends, key=lambda end: end[0].run.id)  # as others lock them
-    if update_all(Run, [_change(*end, now) for end in ends]) < len(ends):
-        raise OwnershipLost(" or ".join(ending.run.id for ending, _ in ends))
-    said = [(ending.run, message) for ending, _ in ends for message in ending.unsaved()]
-    insert_messages(said, now)
-    touch((ending.run.conversation_id for ending, _ in ends), now)
+    # Sort by id: all transactions lock runs in this order.
+    closed = sorted(closed, key=lambda pair: pair[0].run.id)
+    finishes = [
+        Finish(
+            result.run,
+            result.status,
+            _values(result) | {"log_state": log_state, "ended_at": now},
+        )
+        for result, log_state in closed
+    ]
+    if lifecycle.finish(finishes) < len(finishes):
+        raise OwnershipLost(" or ".join(finish.claim.id for finish in finishes))
+    results = [result for result, _ in closed]
+    insert_messages(((r.run, m) for r in results for m in r.unsaved), now)
+    touch((result.run.conversation_id for result in results), now)
 
 
-def _change(ending: RunResult, log_state: LogState, now: datetime) -> Change:
-    run, progress, error = ending.run, ending.progress, ending.error
-    owned = {"id": run.id, "worker": run.worker, "status": RunStatus.RUNNING}
+def _values(result: RunResult) -> dict[str, object]:
+    run, progress, error = result.run, result.progress, result.error
     used = progress.usage
-    return owned, {
-        "status": _final_status(progress, error),
+    return {
         "stop_reason": "" if error else progress.stop_reason,
         "error_code": error.code if error else "",
         "error_message": error.message if error else "",
@@ -171,18 +201,4 @@ def _change(ending: RunResult, log_state: LogState, now: datetime) -> Change:
         "tool_calls": progress.tool_calls,
         "used_tools": progress.used_tools,
         "first_token_at": run.first_token_at,
-        "ended_at": now,
-        "log_state": log_state,
     }
-
-
-def _final_status(progress: Progress, error: AgentError | None) -> RunStatus:
-    if error:
-        return RunStatus.FAILED
-    if progress.stop_reason == "cancelled":
-        return RunStatus.CANCELLED
-    return RunStatus.COMPLETED
-
-
-def _owned(run: OwnedRun) -> QuerySet[Run]:
-    return Run.objects.filter(pk=run.id, worker=run.worker, status=RunStatus.RUNNING)

@@ -97,7 +97,7 @@ class Lifecycle:
 
     def _start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        runs.executor()
+        runs.get_service()
         tune_gc()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -120,7 +120,7 @@ class Lifecycle:
 
     async def _drain(self) -> None:
         """End the runs, then drop the remaining clients, which servers wait for."""
-        await runs.executor().drain(self._drain_seconds)
+        await runs.get_service().drain(self._drain_seconds)
         await asyncio.sleep(LINGER_SECONDS)
         self._app.abort()
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -13,15 +13,16 @@ from django.db.models import F
 from django.utils import timezone
 
 from streaming import runs
-from streaming.messages import Message
 from streaming.models import Message as MessageRow
 from streaming.models import Run
-from streaming.runs import leases, store
-from streaming.runs.executors.in_process import InProcessExecutor
+from streaming.runs import RunService
+from streaming.runs.timings import Timings
 from streaming.testing.provider import Reply, StandInProvider
 from streaming.tools import Toolbox, tool
 from tests import chat
 from tests.client import API, SECONDS, Api
+from tests.conftest import ChangeSettings
+from tests.faults.database import FaultyDatabase, install_service
 
 pytestmark = pytest.mark.usefixtures("model")
 
@@ -46,9 +47,8 @@ async def ask_again(api: Api, upstream: StandInProvider) -> list[tuple[str, obje
 
 
 async def test_a_tool_that_heeds_no_cancel_does_not_hold_up_the_end(
-    api: Api, upstream: StandInProvider, monkeypatch: pytest.MonkeyPatch
+    api: Api, upstream: StandInProvider
 ) -> None:
-    monkeypatch.setattr("streaming.runs.execution.AGENT_STOP_SECONDS", 0.1)
     go_on, ended = asyncio.Event(), asyncio.Event()
 
     @tool
@@ -60,8 +60,10 @@ async def test_a_tool_that_heeds_no_cancel_does_not_hold_up_the_end(
         ended.set()
         return "too late"
 
-    here = runs.executor()
-    here.agent = replace(here.agent, toolbox=Toolbox([stubborn]))
+    install_service(
+        agent=replace(runs.make_agent(), toolbox=Toolbox([stubborn])),
+        timings=Timings(agent_stop=0.1),
+    )
     upstream.reply(chat.tool_calls(("call", "stubborn", {})))
     async with api.open("POST", f"{API}/stream", BODY) as stream:
         await stream.until("tool_call")
@@ -83,28 +85,28 @@ async def test_a_tool_that_heeds_no_cancel_does_not_hold_up_the_end(
 
 
 @pytest.mark.parametrize("has_begun", [True, False])
-async def test_a_cancel_in_mid_checkpoint_keeps_each_message_once(
+async def test_a_cancel_during_a_checkpoint_saves_each_message_once(
     api: Api,
     upstream: StandInProvider,
-    monkeypatch: pytest.MonkeyPatch,
+    agent_settings: ChangeSettings,
     has_begun: bool,
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
-    checkpoint = store.checkpoint
 
-    def slow(run: store.OwnedRun, messages: Sequence[Message]) -> None:
-        if has_begun:
-            checkpoint(run, messages)
+    def slowly(write: Callable[[], object]) -> object:
+        written = write() if has_begun else None
         begun.set()
         assert go_on.wait(SECONDS)
-        if not has_begun:
-            checkpoint(run, messages)
+        return written if has_begun else write()
 
-    monkeypatch.setattr(store, "checkpoint", slow)
+    agent_settings(event_flush_ms=60_000)  # the first write is the checkpoint
+    access = FaultyDatabase()
+    access.around["save_and_commit"] = slowly
+    service = install_service(access=access)
     upstream.reply(chat.tool_calls(CALL, text="I count."))
     async with api.open("POST", f"{API}/stream", BODY) as stream:
         await until(begun.is_set)
-        runs.executor().stop(stream.response.headers["x-run-id"])
+        service.executor.stop(stream.response.headers["x-run-id"])
         go_on.set()
         whole = await stream.end()
     assert whole.frames[-2].data["metadata"]["stop_reason"] == "cancelled"
@@ -115,36 +117,27 @@ async def test_a_cancel_in_mid_checkpoint_keeps_each_message_once(
 
 
 async def test_a_reader_who_returns_in_another_process_keeps_the_run(
-    api: Api,
-    upstream: StandInProvider,
-    other_process: InProcessExecutor,
-    monkeypatch: pytest.MonkeyPatch,
+    api: Api, upstream: StandInProvider, other_process: RunService
 ) -> None:
-    looks: list[object] = []
-    look = leases.read_signals
-
-    def counting(run_ids: Collection[str], worker: str) -> dict[str, leases.RunSignals]:
-        looks.append(run_ids)
-        return look(run_ids, worker)
-
-    monkeypatch.setattr(leases, "read_signals", counting)
+    access = FaultyDatabase()
+    service = install_service(access=access)
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     async with api.open("POST", f"{API}/stream", BODY) as stream:
         await stream.until("content")
         run_id = stream.response.headers["x-run-id"]
         await stream.hang_up()
-    async with other_process.following(run_id, 0) as batches:
+    async with other_process.following(run_id, 0, is_active=True) as batches:
         await anext(batches)
-    unheard = Run.objects.filter(last_reader_at=F("created_at"))
+    unread = Run.objects.filter(last_reader_at=F("created_at"))
     async with asyncio.timeout(SECONDS):
-        while await unheard.aexists():  # noqa: ASYNC110  (the other tells it)
+        while await unread.aexists():  # noqa: ASYNC110  (the other process writes it)
             await asyncio.sleep(0.02)
-    # As this process knows, nobody has listened for an hour.
-    runs.executor()._executions[run_id].last_reader_at = time.monotonic() - 3600
-    looks.clear()
-    await until(lambda: len(looks) > 2)
+    # As this process knows, the last reader disconnected an hour ago.
+    service.worker.executions[run_id].last_reader_at = time.monotonic() - 3600
+    access.reads.clear()
+    await until(lambda: access.reads.count("read_signals") > 2)
     assert not upstream.gone.is_set()
-    # And as the other knows.
+    # And as the other process knows.
     await Run.objects.aupdate(last_reader_at=timezone.now() - timedelta(hours=1))
     async with asyncio.timeout(SECONDS):
         await upstream.gone.wait()

@@ -205,7 +205,7 @@ async def test_deleting_waits_for_a_process_that_writes(
 
     async with api.open("POST", f"{API}/stream", body) as stream:
         await stream.until("content")
-        await runs.executor().log.flush()
+        await runs.get_service().log.flush()
         run = await Run.objects.aget()
         elsewhere = asyncio.create_task(asyncio.to_thread(write_elsewhere, run))
         assert await asyncio.to_thread(written.wait, SECONDS)

@@ -10,19 +10,21 @@ import pytest
 
 from streaming import runs
 from streaming.api.follow import follow
+from streaming.api.schemas import RunBody
 from streaming.event_log import stored_log
 from streaming.events import Entry
 from streaming.messages import user_message
 from streaming.models import Message, Run
-from streaming.runs import RunRequest, leases
-from streaming.runs.executors.in_process import InProcessExecutor
-from streaming.runs.start import start_runs
+from streaming.runs import RunRequest, RunService, leases
+from streaming.runs.start import RunDefaults, start_runs
+from streaming.runs.timings import Timings
 from streaming.storage import database
 from streaming.testing.provider import Reply, StandInProvider
 from streaming.wire.native import NativeFormat
 from tests import chat
 from tests.client import API, SECONDS, Api, Response, all_runs_end
 from tests.conftest import ChangeSettings
+from tests.faults.database import FaultyDatabase, install_service
 from tests.writer import busy_writer
 
 pytestmark = pytest.mark.usefixtures("model")
@@ -92,13 +94,13 @@ async def test_readers_that_join_a_run_under_way_miss_nothing(
 
 
 async def test_a_reader_in_another_process_misses_nothing(
-    api: Api, upstream: StandInProvider, other_process: InProcessExecutor
+    api: Api, upstream: StandInProvider, other_process: RunService
 ) -> None:
     upstream.reply(slow_answer())
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as first:
         await first.until("content", 2)
         run_id = first.response.headers["x-run-id"]
-        async with other_process.following(run_id, 0) as batches:
+        async with other_process.following(run_id, 0, is_active=True) as batches:
             entries = [entry async for batch in batches for entry in batch]
         whole = await first.end()
     assert framed(run_id, entries) == logged(whole)
@@ -146,8 +148,8 @@ async def test_cancel_from_another_process_is_noticed_within_a_second(
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content")
         run = await Run.objects.aget()
-        asked = await database.execute_write(leases.request_cancel, run.id)
-        assert asked
+        active = await database.execute_write(leases.request_cancel, [run.id])
+        assert active == {run.id}
         async with asyncio.timeout(1):
             await upstream.gone.wait()
         response = await stream.end()
@@ -230,7 +232,7 @@ async def test_an_orphan_is_ended_and_its_readers_are_told(
     async with api.open("POST", f"{API}/stream", body) as stream:
         await stream.until("content", 2)
         run_id = stream.response.headers["x-run-id"]
-        await runs.executor().log.flush()
+        await runs.get_service().log.flush()
         # As if its process had died: nobody beats for it any more.
         await Run.objects.aupdate(worker="dead", heartbeat_at="2020-01-01T00:00Z")
         response = await stream.end()
@@ -257,7 +259,7 @@ async def test_the_model_is_told_nothing_that_the_log_does_not_know(
         await stream.until("content", 2)
         run_id = stream.response.headers["x-run-id"]
         durable = await database.execute_read(stored_log().read, run_id)
-        runs.executor().stop(run_id)
+        runs.get_service().executor.stop(run_id)
         whole = await stream.end()
     assert [entry.type for entry in durable] == ["content", "tool_call", "tool_result"]
     assert framed(run_id, durable) == logged(whole)[:3]
@@ -269,7 +271,7 @@ async def test_while_draining_nothing_new_starts(
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content")
-        drain = asyncio.create_task(runs.executor().drain(0.2))
+        drain = asyncio.create_task(runs.get_service().drain(0.2))
         await asyncio.sleep(0)
         refused = await api.post(f"{API}/run", {"input": "Hi"})
         assert (refused.status, refused.json["code"]) == (503, "shutting_down")
@@ -288,7 +290,7 @@ async def test_a_run_under_way_tells_what_it_has_said(
     upstream.reply(Reply(chat.pieces("Hal", "lo"), end="hang"))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content", 2)
-        await runs.executor().log.flush()
+        await runs.get_service().log.flush()
         run_id = stream.response.headers["x-run-id"]
         state = (await api.get(f"{API}/runs/{run_id}")).json
     assert (state["status"], state["output"]) == ("running", "Hallo")
@@ -318,7 +320,7 @@ async def test_a_filtered_stream_is_not_silent_either(
 
 
 async def test_a_deleted_conversation_ends_its_readers_everywhere(
-    api: Api, upstream: StandInProvider, other_process: InProcessExecutor
+    api: Api, upstream: StandInProvider, other_process: RunService
 ) -> None:
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     body = {"input": "Hi", "conversation_id": "c"}
@@ -327,7 +329,7 @@ async def test_a_deleted_conversation_ends_its_readers_everywhere(
         run_id = stream.response.headers["x-run-id"]
 
         async def read_elsewhere() -> None:
-            async with other_process.following(run_id, 0) as batches:
+            async with other_process.following(run_id, 0, is_active=True) as batches:
                 async for _ in batches:
                     pass
 
@@ -340,17 +342,18 @@ async def test_a_deleted_conversation_ends_its_readers_everywhere(
     assert response.frames[-2].data["metadata"]["stop_reason"] == "cancelled"
 
 
-async def test_a_client_that_hangs_up_at_once_has_started_its_run(
+async def test_a_client_that_disconnects_at_once_has_started_its_run(
     api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(chat.answer("Hallo"), chat.answer("Hallo"))
-    runs.executor()
+    access = FaultyDatabase()
+    install_service(access=access)
     async with (
         busy_writer(),
         api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream,
     ):
         async with asyncio.timeout(SECONDS):
-            while not runs._starting:  # noqa: ASYNC110
+            while "start_runs" not in access.writes:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await stream.hang_up()
     assert (await api.run("Hi", conversation_id="other")).status == 200
@@ -358,27 +361,30 @@ async def test_a_client_that_hangs_up_at_once_has_started_its_run(
     assert await Run.objects.filter(status="completed").acount() == 2
 
 
-async def test_a_run_holds_on_to_nothing_of_its_request(
+async def test_a_run_holds_nothing_of_its_request(
     api: Api, upstream: StandInProvider
 ) -> None:
     class Known:
-        """What a request's context holds."""
+        """A value in a request's context."""
 
     known: ContextVar[Known] = ContextVar("known")
 
-    def submit(run: Run) -> weakref.ref[Known]:
+    def launch(run: Run) -> weakref.ref[Known]:
         it = Known()
         known.set(it)
-        here.submit(run, lambda: [user_message("Hi")])
+        service.executor.started(run, lambda: [user_message("Hi")])
         return weakref.ref(it)
 
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
-    here = runs.executor()
+    service = runs.get_service()
     request = RunRequest(input="Hi", org_id="default")
-    created = await database.execute_write_batched(
-        start_runs, request, runs._terms(here)
+    defaults = RunDefaults(
+        worker=service.worker.name, provider="p", model="m", history_chars=1
     )
-    it = copy_context().run(submit, created.run)
+    created = await database.execute_write_batched(
+        start_runs, request, defaults, service.executor.enqueue
+    )
+    it = copy_context().run(launch, created.run)
     run_id, row = created.run.id, weakref.ref(created.run)
     frames = follow(created.run, NativeFormat())
     del created
@@ -387,31 +393,52 @@ async def test_a_run_holds_on_to_nothing_of_its_request(
     gc.collect()
     assert (it(), row()) == (None, None)
     await frames.aclose()
-    assert here.stop(run_id)
+    assert service.executor.stop(run_id)
     await all_runs_end()
 
 
-async def test_an_answer_cut_by_our_shutdown_is_no_answer(
-    api: Api, upstream: StandInProvider, other_process: InProcessExecutor
+async def test_an_answer_cut_by_the_shutdown_is_no_answer(
+    api: Api, upstream: StandInProvider, other_process: RunService
 ) -> None:
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     body = {"input": "Hi"}
-    async with api.open(
-        "POST", f"{API}/stream", body, {"idempotency_key": "k"}
-    ) as stream:
-        await stream.until("content")
-        # As if the run were another process's: here it is known from the database.
-        here = runs.executor()
-        executions, here._executions = here._executions, {}
-        writing, here.log._owned = here.log._owned, {}
-        async with api.open(
-            "POST", f"{API}/run", body, {"idempotency_key": "k"}
-        ) as joined:
-            await asyncio.sleep(0.2)
-            drain = asyncio.create_task(here.drain(5))
-            response = await joined.end()
-        here._executions, here.log._owned = executions, writing
-        assert (response.status, response.json["code"]) == (503, "shutting_down")
-        here.stop(stream.response.headers["x-run-id"])
-        await stream.end()
-        await drain
+    request = RunBody.model_validate(body).to_request("default", "k")
+    run = await other_process.start(request)
+    async with api.open("POST", f"{API}/run", body, {"idempotency_key": "k"}) as joined:
+        await asyncio.sleep(0.2)
+        await runs.get_service().drain(5)
+        response = await joined.end()
+    assert response.headers.get("x-run-id", run.id) == run.id
+    assert (response.status, response.json["code"]) == (503, "shutting_down")
+    assert other_process.executor.stop(run.id)
+    await all_runs_end()
+
+
+async def test_replaying_an_ended_run_writes_nothing(
+    api: Api, upstream: StandInProvider
+) -> None:
+    upstream.reply(chat.answer("Hallo"))
+    access = FaultyDatabase()
+    install_service(access=access, timings=Timings(heartbeat=0.02))
+    whole = await api.stream("Hi")
+    run_id = whole.headers["x-run-id"]
+    await all_runs_end()
+    before = await Run.objects.aget()
+    access.writes.clear()
+    access.reads.clear()
+    replayed = await api.get(f"{API}/runs/{run_id}/events")
+    joined = await api.post(
+        f"{API}/stream", {"input": "Hi"}, last_event_id=f"{run_id}:1"
+    )
+    assert logged(replayed) == logged(whole)
+    assert logged(joined) == logged(whole)[1:]
+    of_readers = [name for name in access.reads if name != "find_stale"]
+    # As many reads as the log needs, and time for a report of readers to be written.
+    assert len(of_readers) <= 4
+    await asyncio.sleep(0.2)
+    assert access.writes == []
+    after = await Run.objects.aget()
+    assert (after.last_reader_at, after.heartbeat_at) == (
+        before.last_reader_at,
+        before.heartbeat_at,
+    )

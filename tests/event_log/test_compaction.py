@@ -227,7 +227,7 @@ async def test_a_log_of_one_row_is_compact_from_the_start(
         partial(make_run, status=RunStatus.RUNNING, worker="here")
     )
     log = DatabaseLog("here", 60, lambda _: None)
-    log.open(run.id)
+    log.open(run.id, run.attempt)
     for number in range(1, rows):
         log.append(run.id, [Content(content=f"{number}")])
         await log.flush()

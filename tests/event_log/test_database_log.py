@@ -107,7 +107,7 @@ async def read(log: DatabaseLog, run_id: str, after: int = 0) -> list[Entry]:
 async def test_a_log_is_read_from_any_number_on(make_log: Log) -> None:
     here, elsewhere = make_log(), make_log()
     run = await database.execute_write(make_run)
-    here.open(run.id)
+    here.open(run.id, run.attempt)
     readers = [
         asyncio.create_task(read(log, run.id, after))
         for log in (here, elsewhere)
@@ -131,7 +131,7 @@ async def test_readers_that_come_and_go_see_each_event_once(
     chance = random.Random(seed)
     here, elsewhere = make_log(), make_log()
     run = await database.execute_write(make_run)
-    here.open(run.id)
+    here.open(run.id, run.attempt)
 
     async def come_and_go(log: DatabaseLog) -> list[Entry]:
         seen: list[Entry] = []
@@ -168,7 +168,7 @@ async def test_readers_that_come_and_go_see_each_event_once(
 async def test_a_reader_far_behind_reads_the_database(make_log: Log) -> None:
     log = make_log(options=LogOptions(tail_entries=5))
     run = await database.execute_write(make_run)
-    log.open(run.id)
+    log.open(run.id, run.attempt)
     slow = log.follow(run.id, 0, heartbeat=60)
     log.append(run.id, words(1))
     first = await anext(slow)
@@ -206,7 +206,7 @@ async def test_all_runs_of_a_process_share_one_transaction(make_log: Log) -> Non
     log = make_log(flush_seconds=60, database=counting)
     runs = [await database.execute_write(make_run) for _ in range(10)]
     for run in runs:
-        log.open(run.id)
+        log.open(run.id, run.attempt)
         log.append(run.id, words(1, 2, 3))
     await log.flush()
     assert counting.queries == [2]
@@ -219,7 +219,7 @@ async def test_a_writer_that_lost_its_run_writes_no_more(make_log: Log) -> None:
     lost: list[str] = []
     log = DatabaseLog(WORKER, FLUSH, lost.append)
     run = await database.execute_write(make_run)
-    log.open(run.id)
+    log.open(run.id, run.attempt)
     await Run.objects.aupdate(worker="another")
     log.append(run.id, words(1))
     await log.flush()
@@ -232,7 +232,7 @@ async def test_a_writer_that_lost_its_run_writes_no_more(make_log: Log) -> None:
 async def test_an_end_that_cannot_be_kept_is_not_shown(make_log: Log) -> None:
     log = make_log()
     run = await database.execute_write(make_run)
-    log.open(run.id)
+    log.open(run.id, run.attempt)
     log.append(run.id, words(1))
     reader = asyncio.create_task(read(log, run.id))
 
@@ -254,7 +254,7 @@ async def test_a_flush_between_two_attempts_to_end_spoils_neither(
     faulty = FaultyDatabase()
     log = make_log(flush_seconds=60, database=faulty)
     run = await database.execute_write(make_run)
-    log.open(run.id)
+    log.open(run.id, run.attempt)
     log.append(run.id, words(1))
 
     def ended(ends: ClosedLogs[None]) -> None:
@@ -271,7 +271,7 @@ async def test_a_flush_between_two_attempts_to_end_spoils_neither(
 async def test_silence_is_told_by_an_empty_batch(make_log: Log) -> None:
     here, elsewhere = make_log(), make_log()
     run = await database.execute_write(make_run)
-    here.open(run.id)
+    here.open(run.id, run.attempt)
     for log in (here, elsewhere):
         async with aclosing(log.follow(run.id, 0, heartbeat=0.02)) as batches:
             assert await anext(batches) == []
@@ -281,7 +281,7 @@ async def test_silence_is_told_by_an_empty_batch(make_log: Log) -> None:
 async def test_a_number_beyond_the_end_ends_at_once(make_log: Log) -> None:
     log = make_log()
     run = await database.execute_write(make_run)
-    log.open(run.id)
+    log.open(run.id, run.attempt)
     await log.close(run.id, [Done()], None, commit)
     assert await read(log, run.id, 1) == []
     assert await read(log, run.id, 1_000_000) == []
@@ -290,7 +290,7 @@ async def test_a_number_beyond_the_end_ends_at_once(make_log: Log) -> None:
 async def begin(log: DatabaseLog) -> Run:
     """A run with one event that is durable."""
     run = await database.execute_write(make_run)
-    log.open(run.id)
+    log.open(run.id, run.attempt)
     log.append(run.id, words(1))
     await log.flush()
     return run
@@ -343,7 +343,7 @@ async def test_runs_that_end_at_the_same_time_share_a_transaction(
     log = make_log()
     runs = [await database.execute_write(make_run) for _ in range(10)]
     for run in runs:
-        log.open(run.id)
+        log.open(run.id, run.attempt)
         log.append(run.id, words(1))
 
     def ended(ends: ClosedLogs[Run]) -> None:
@@ -370,7 +370,7 @@ async def test_a_run_ends_rightly_while_a_flush_has_its_events_in_hand(
     faulty, held = FaultyDatabase(), Fault(fault, held=True)
     log = make_log(flush_seconds=60, database=faulty)
     run = await database.execute_write(make_run)
-    log.open(run.id)
+    log.open(run.id, run.attempt)
     log.append(run.id, words(1, 2))
     faulty.faults.append(held)
     flushing = asyncio.create_task(log.flush())

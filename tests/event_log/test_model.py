@@ -187,7 +187,7 @@ class Logs(RuleBasedStateMachine):
         self.processes = [Process() for _ in range(3)]
         for owner in self.processes[:2]:
             row = await database.execute_write(make_run, owner.name)
-            owner.open(row.id)
+            owner.open(row.id, row.attempt)
             self.runs.append(ModelRun(row.id, owner))
 
     @property

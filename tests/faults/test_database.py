@@ -5,15 +5,14 @@ import asyncio
 import os
 import socket
 import threading
-from typing import Any
 
 import psycopg
 import pytest
 
 from agentsite import settings
-from streaming import runs
 from streaming.event_log import stored_log
 from streaming.models import EventSegment, Message, Run
+from streaming.runs.timings import Timings
 from streaming.storage import database
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
@@ -21,7 +20,7 @@ from tests.api.test_runs import logged, slow_answer
 from tests.available import need
 from tests.client import API, Api, all_runs_end
 from tests.conftest import ChangeSettings
-from tests.faults.conftest import FaultyDatabase
+from tests.faults.database import FaultyDatabase, install_service
 
 pytestmark = pytest.mark.usefixtures("model")
 
@@ -43,12 +42,10 @@ async def replayed(api: Api, run_id: str) -> list[bytes]:
 @pytest.mark.parametrize("fault", ["refuse", "lose_answers"])
 @pytest.mark.parametrize("writes", [1, 2, 5])
 async def test_a_database_that_fails_for_a_while_costs_nothing(
-    api: Api,
-    upstream: StandInProvider,
-    faulty_database: FaultyDatabase,
-    fault: str,
-    writes: int,
+    api: Api, upstream: StandInProvider, fault: str, writes: int
 ) -> None:
+    faulty_database = FaultyDatabase()
+    install_service(access=faulty_database)
     upstream.reply(
         chat.tool_calls(("c", "calculator", {"expression": "1+1"}), text="I count. "),
         slow_answer(20, delay=0.02),
@@ -71,15 +68,16 @@ async def test_a_database_that_fails_for_a_while_costs_nothing(
 async def test_an_end_whose_answer_was_lost_is_the_end(
     api: Api,
     upstream: StandInProvider,
-    faulty_database: FaultyDatabase,
     agent_settings: ChangeSettings,
 ) -> None:
     agent_settings(event_flush_ms=60_000)  # nothing but the end is written
+    faulty_database = FaultyDatabase()
+    service = install_service(access=faulty_database)
     upstream.reply(Reply(chat.pieces("Hal", "lo"), end="hang"))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content", 2)
         faulty_database.lose_answers = 3
-        runs.executor().stop(stream.response.headers["x-run-id"])
+        service.executor.stop(stream.response.headers["x-run-id"])
         whole = await stream.end()
     assert set(faulty_database.cut) == {"save_and_commit"}
     assert whole.events[-2:] == ["complete", "done"]
@@ -89,12 +87,10 @@ async def test_an_end_whose_answer_was_lost_is_the_end(
 
 
 async def test_a_database_that_stays_away_is_told(
-    api: Api,
-    upstream: StandInProvider,
-    faulty_database: FaultyDatabase,
-    monkeypatch: pytest.MonkeyPatch,
+    api: Api, upstream: StandInProvider
 ) -> None:
-    monkeypatch.setattr(database.default, "timeout_seconds", 0.5)
+    faulty_database = FaultyDatabase(timeout_seconds=0.5)
+    install_service(access=faulty_database)
     upstream.reply(Reply(chat.pieces("x"), end="hang"), chat.answer("again"))
     body = {"input": "Hi", "conversation_id": "c"}
     async with api.open("POST", f"{API}/stream", body) as stream:
@@ -122,13 +118,13 @@ def newest_number(run_id: str) -> int:
 
 
 async def test_a_new_run_does_not_pay_for_an_old_trouble(
-    api: Api,
-    upstream: StandInProvider,
-    faulty_database: FaultyDatabase,
-    monkeypatch: pytest.MonkeyPatch,
+    api: Api, upstream: StandInProvider
 ) -> None:
-    monkeypatch.setattr(database.default, "timeout_seconds", 0.5)
-    monkeypatch.setattr("streaming.runs.execution.LEAST_PATIENCE_SECONDS", 0.5)
+    faulty_database = FaultyDatabase(timeout_seconds=0.5)
+    install_service(
+        access=faulty_database,
+        timings=Timings(least_finish=0.5),
+    )
     upstream.reply(Reply(chat.pieces("x"), end="hang"), slow_answer(30))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content")
@@ -139,15 +135,15 @@ async def test_a_new_run_does_not_pay_for_an_old_trouble(
 
 
 async def test_a_flush_that_hangs_does_not_hold_up_the_end(
-    api: Api, upstream: StandInProvider, monkeypatch: pytest.MonkeyPatch
+    api: Api, upstream: StandInProvider
 ) -> None:
-    monkeypatch.setattr(database.default, "timeout_seconds", 1.0)
-    monkeypatch.setattr("streaming.runs.execution.LEAST_PATIENCE_SECONDS", 0.5)
+    access = FaultyDatabase(timeout_seconds=1.0)
+    install_service(access=access, timings=Timings(least_finish=0.5))
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content")
         answer = threading.Event()
-        hanging = asyncio.create_task(database.execute_write(answer.wait))
+        hanging = asyncio.create_task(access.execute_write(answer.wait))
         try:
             response = await stream.end()
         finally:
@@ -158,8 +154,10 @@ async def test_a_flush_that_hangs_does_not_hold_up_the_end(
 
 
 async def test_a_run_is_stopped_also_while_the_database_is_away(
-    api: Api, upstream: StandInProvider, faulty_database: FaultyDatabase
+    api: Api, upstream: StandInProvider
 ) -> None:
+    faulty_database = FaultyDatabase()
+    install_service(access=faulty_database)
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content")
@@ -191,31 +189,22 @@ def test_a_postgresql_that_vanishes_is_noticed(
         assert connection.info.get_parameters()["connect_timeout"] == "5"
 
 
-async def test_an_end_behind_a_checkpoint_without_an_answer_says_nothing_twice(
-    api: Api,
-    upstream: StandInProvider,
-    faulty_database: FaultyDatabase,
-    monkeypatch: pytest.MonkeyPatch,
+async def test_an_end_after_a_checkpoint_without_an_answer_saves_nothing_twice(
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
 ) -> None:
-    monkeypatch.setattr(database.default, "retry_seconds", 60.0)  # it is stopped before
+    agent_settings(event_flush_ms=60_000)  # the first write is the checkpoint
+    access = FaultyDatabase(retry_seconds=60.0)  # the run is stopped before
+    service = install_service(access=access)
     upstream.reply(
         chat.tool_calls(("c", "calculator", {"expression": "1+1"}), text="I count. ")
     )
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("connected")
         run_id = stream.response.headers["x-run-id"]
-        keep = runs.executor().log.checkpoint
-
-        async def lose_the_answer(*call: Any) -> None:  # noqa: ANN401
-            faulty_database.lose_answers = 1
-            try:
-                await keep(*call)
-            finally:
-                runs.executor().stop(run_id)
-
-        monkeypatch.setattr(runs.executor().log, "checkpoint", lose_the_answer)
+        access.after_cut = lambda: service.executor.stop(run_id)
+        access.lose_answers = 1
         whole = await stream.end()
-    assert faulty_database.cut
+    assert access.cut == ["save_and_commit"]
     assert whole.events[-2:] == ["complete", "done"]
     roles = [m.role async for m in Message.objects.order_by("id")]
     assert roles == ["user", "assistant"]

@@ -19,10 +19,12 @@ from streaming.models import (
     RunStatus,
 )
 from streaming.runs import maintenance, retention
+from streaming.runs.timings import Timings
 from streaming.storage import database
 from tests.admin.conftest import page_url
 from tests.client import API, SECONDS, Api
 from tests.conftest import ChangeSettings
+from tests.faults.database import install_service
 
 
 def days_ago(days: float) -> datetime:
@@ -66,12 +68,9 @@ def test_old_logs_go_and_what_was_said_stays() -> None:
 
 
 @pytest.mark.django_db
-def test_the_oldest_go_first_and_a_few_at_a_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(retention, "BATCH", 2)
+def test_the_oldest_go_first_and_a_few_at_a_time() -> None:
     runs = [make_run(40 + age) for age in range(5)]
-    assert retention.remove_logs(maintenance.days_ago(30)) == 2
+    assert retention.remove_logs(maintenance.days_ago(30), limit=2) == 2
     left = set(EventSegment.objects.values_list("run", flat=True))
     assert left == {run.id for run in runs[:3]}
 
@@ -106,7 +105,10 @@ async def test_a_run_without_its_log_answers_but_has_nothing_to_stream(
     whole = await api.stream("What is 2 + 2?")
     run_id = whole.headers["x-run-id"]
     await Run.objects.aupdate(ended_at=days_ago(8))
-    assert await maintenance.prune(7, 0) == {"idempotency_keys": 0, "event_logs": 1}
+    assert await maintenance.prune(database.default, 7, 0) == {
+        "idempotency_keys": 0,
+        "event_logs": 1,
+    }
     assert not await EventSegment.objects.aexists()
     url = f"{API}/runs/{run_id}"
     for query in ("", "?after=3"):
@@ -121,14 +123,12 @@ async def test_a_run_without_its_log_answers_but_has_nothing_to_stream(
 
 
 async def test_a_process_does_it_by_itself(
-    api: Api, agent_settings: ChangeSettings, monkeypatch: pytest.MonkeyPatch
+    api: Api, agent_settings: ChangeSettings
 ) -> None:
-    monkeypatch.setattr(maintenance, "COMPACTION_SECONDS", 0.05)
-    monkeypatch.setattr(maintenance, "RETENTION_SECONDS", 0.05)
-    monkeypatch.setattr(maintenance, "COMPACT_AFTER_SECONDS", 0.0)
     agent_settings(
         run_retention_days=30, conversation_retention_days=90, event_flush_ms=5
     )
+    install_service(timings=Timings(compaction=0.05, retention=0.05, compact_after=0.0))
     old = await database.execute_write(make_run, 31)
     older = await database.execute_write(make_run, 91)
     run_id = (await api.stream("count to 50")).headers["x-run-id"]

@@ -57,7 +57,7 @@ async def test_a_process_holds_so_many_streams(
         async with api.open("GET", events) as third:
             await third.until("content")
         assert len(upstream.requests) == 1
-        runs.executor().stop(run_id)
+        runs.get_service().executor.stop(run_id)
         await first.end()
 
 
@@ -85,7 +85,7 @@ async def test_an_organization_has_so_many_runs_at_once(
         ) as joined:
             await joined.until("content")
         for stream in (first, second):
-            runs.executor().stop(stream.response.headers["x-run-id"])
+            runs.get_service().executor.stop(stream.response.headers["x-run-id"])
             await stream.end()
     assert (await api.post(f"{API}/run", body)).json["output"] == "alice"
 

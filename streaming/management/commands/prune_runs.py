@@ -73,7 +73,7 @@ class Command(BaseCommand):
 
 async def _prune(days: int, conversations: int) -> dict[str, int]:
     try:
-        return await prune(days, conversations)
+        return await prune(database.default, days, conversations)
     finally:
         database.close()
 

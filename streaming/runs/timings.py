@@ -1,0 +1,26 @@
+"""The durations by which the runs of one process are executed and maintained."""
+
+import msgspec
+
+
+class Timings(msgspec.Struct, frozen=True, kw_only=True):
+    """Durations in seconds that no operator needs to set; tests shorten them."""
+
+    #: Interval between two heartbeats. A cancel from another process reaches the
+    #: owner within one interval, and must do so within a second.
+    heartbeat: float = 0.4
+    #: Time for the agent to stop after a cancel: a tool may ignore its cancellation.
+    agent_stop: float = 2.0
+    #: Time for a run to write its end after it was stopped.
+    run_stop: float = 5.0
+    #: Least time for the database to accept a run's end, however long it has been
+    #: unavailable before. At shutdown the process waits no longer than this.
+    least_finish: float = 4.0
+    #: Time from a run's end to the compaction of its log: most readers are done then.
+    compact_after: float = 60.0
+    #: Mean interval between two compactions.
+    compaction: float = 15.0
+    #: Mean interval between two removals of expired rows.
+    retention: float = 600.0
+    #: Pause between two transactions of the maintenance, for more urgent writes.
+    pause: float = 0.01
