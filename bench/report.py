@@ -22,19 +22,19 @@ def write(results: Results) -> str:
     """All tables."""
     sections = [
         results.conditions,
-        "## In short",
+        "## Summary",
         summary(results),
         "## Targets",
-        table(("what", "target", "measured", ""), targets(results)),
+        table(("figure", "target", "measured", ""), targets(results)),
         "## Flat out",
         *(text for one in results.throughput for text in throughput(one)),
-        "## One delta by one",
+        "## Each delta sent by itself",
         *(text for one in results.one_by_one for text in throughput(one)),
-        "## How soon",
+        "## Time to the first event",
         _first(results),
-        "## How many",
+        "## Streams held",
         _capacity(results),
-        "## Beside 16 that are flat out",
+        "## A stream beside 16 flat-out streams",
         _fairness(results),
         "## Memory and threads",
         _holding(results),
@@ -188,7 +188,7 @@ def _short_runs(results: Results) -> str:
     ):
         after += runs
         rows.append((f"{after:,}", f"{rss / 1024:.1f}"))
-    return table(("after so many short runs", "RSS, MB"), rows)
+    return table(("short runs before", "RSS, MB"), rows)
 
 
 def _growth(growth: Comparison) -> str:
