@@ -102,6 +102,18 @@ def test_every_setting_that_a_page_names_is_in_the_reference() -> None:
     assert {name for name in named if f"`{name}`" not in reference} == set()
 
 
+@pytest.mark.parametrize(
+    "path",
+    sorted(
+        set(
+            re.findall(r"`(streaming/[\w/.]+)`", (ROOT / "ARCHITECTURE.md").read_text())
+        )
+    ),
+)
+def test_every_file_that_the_architecture_names_exists(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
 def documented_endpoints() -> dict[str, set[str]]:
     """Return the methods of each path in the table of endpoints."""
     methods: dict[str, set[str]] = {}
