@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 INLINE = re.compile(r"<script(?![^>]* src=)|<style|\s(on\w+|style)=", re.IGNORECASE)
 
 
-async def test_the_page_allows_nothing_inline_and_nothing_from_elsewhere() -> None:
+async def test_the_page_allows_nothing_inline_and_no_other_origin() -> None:
     response = await AsyncClient().get("/")
     policy = response.headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy
@@ -26,7 +26,7 @@ async def test_the_page_can_only_be_read(method: str) -> None:
     assert response.headers["Allow"] == "GET, HEAD"
 
 
-async def test_each_module_of_the_page_is_asked_for_at_once() -> None:
+async def test_each_module_of_the_page_is_preloaded() -> None:
     page = (await AsyncClient().get("/")).content.decode()
     preloaded = re.findall(r'"modulepreload" href="/static/streaming/(.*?)"', page)
     static = ROOT / "static" / "streaming"
@@ -36,20 +36,30 @@ async def test_each_module_of_the_page_is_asked_for_at_once() -> None:
     assert len(preloaded) == len(set(preloaded))
 
 
-async def test_browsers_find_the_icon_where_they_look_for_one() -> None:
+async def test_the_default_path_of_the_icon_redirects_to_it() -> None:
     response = await AsyncClient().get("/favicon.ico")
     assert response.status_code == 302
     assert response.headers["Location"] == "/static/streaming/favicon.svg"
 
 
-@pytest.mark.parametrize("brought", [("marked", "highlight"), ()])
-async def test_the_page_names_the_libraries_that_are_there_and_no_other(
-    brought: tuple[str, ...], tmp_path: Path
+@pytest.mark.parametrize("installed", [("marked", "highlight"), ()])
+async def test_the_page_names_the_installed_libraries_and_no_other(
+    installed: tuple[str, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "libraries").mkdir()
-    for name in brought:
+    for name in installed:
         (tmp_path / "libraries" / f"{name}.js").touch()
     with override_settings(STATICFILES_DIRS=[ROOT / "static", tmp_path]):
         page = (await AsyncClient().get("/")).content.decode()
-    assert re.findall(r'name="library-(\w+)"', page) == list(brought)
-    assert page.count("/static/libraries/") == len(brought) + ("marked" in brought)
+    assert re.findall(r'name="library-(\w+)"', page) == list(installed)
+    assert page.count("/static/libraries/") == len(installed) + ("marked" in installed)
+
+
+def test_the_client_imports_only_its_own_folder() -> None:
+    client = ROOT / "static" / "streaming" / "client"
+    imported = {
+        name
+        for path in client.glob("*.js")
+        for name in re.findall(r'(?:from|import\()\s*"(.*?)"', path.read_text())
+    }
+    assert imported <= {f"./{path.name}" for path in client.iterdir()}

@@ -25,7 +25,7 @@ test("a JSON error body becomes an error with its code and details", async () =>
   });
 });
 
-test("an answer that is not JSON still becomes a sentence", async () => {
+test("a response that is not JSON becomes an error with a sentence", async () => {
   const { client } = await scripted([
     (response) => response.writeHead(502, "Bad Gateway").end("<h1>nginx</h1>"),
   ]);
@@ -37,10 +37,10 @@ test("an answer that is not JSON still becomes a sentence", async () => {
   });
 });
 
-test("a server that is away is an error that says so", async () => {
+test("an unavailable server is an error with code unreachable", async () => {
   const client = new AgentClient({ baseUrl: "http://127.0.0.1:1/api/v1/agent/" });
-  const away = { code: "unreachable", status: 0, retryable: true };
-  await assert.rejects(client.metadata(), away);
+  const unreachable = { code: "unreachable", status: 0, retryable: true };
+  await assert.rejects(client.metadata(), unreachable);
 });
 
 test("a cancel names the run and its organization", async () => {

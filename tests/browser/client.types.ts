@@ -1,4 +1,4 @@
-// What a developer with TypeScript gets of the client. `tsc` reads it; nothing runs it.
+// The client's types as TypeScript programs see them. `tsc` checks this file; it never runs.
 
 import { AgentClient, AgentError, type AgentEvent } from "../../static/streaming/client/agent-client.js";
 

@@ -1,40 +1,40 @@
-// Who follows the end of what grows, and who has gone elsewhere.
+// A view follows the end of growing content until the user scrolls up.
 
 import assert from "node:assert/strict";
 import test from "node:test";
 
 import { EndFollower } from "../../static/streaming/page/end-follower.js";
 
-/** A reader at the end, 1,000 px from the top. */
+/** A view at the end, 1,000 px from the top. */
 function atTheEnd() {
-  const reader = new EndFollower();
-  reader.shown(1000);
-  return reader;
+  const follower = new EndFollower();
+  follower.shown(1000);
+  return follower;
 }
 
-test("who goes up leaves the end, by however little", () => {
-  const reader = atTheEnd();
-  reader.scrolled(990, 10);
-  assert.equal(reader.following, false);
+test("scrolling up by any distance stops following", () => {
+  const follower = atTheEnd();
+  follower.scrolled(990, 10);
+  assert.equal(follower.following, false);
 });
 
-test("what comes in moves nobody away from the end", () => {
-  const reader = atTheEnd();
-  reader.scrolled(1000, 500);
-  assert.equal(reader.following, true);
+test("new content does not stop following", () => {
+  const follower = atTheEnd();
+  follower.scrolled(1000, 500);
+  assert.equal(follower.following, true);
 });
 
-test("what shrinks moves nobody away from the end", () => {
-  const reader = atTheEnd();
-  reader.scrolled(700, 0.5);
-  assert.equal(reader.following, true);
+test("shrinking content does not stop following", () => {
+  const follower = atTheEnd();
+  follower.scrolled(700, 0.5);
+  assert.equal(follower.following, true);
 });
 
-test("who comes down near to the end follows it again, and not before", () => {
-  const reader = atTheEnd();
-  reader.scrolled(0, 1000);
-  reader.scrolled(500, 500);
-  assert.equal(reader.following, false);
-  reader.scrolled(950, 50);
-  assert.equal(reader.following, true);
+test("scrolling down resumes following near the end, and not before", () => {
+  const follower = atTheEnd();
+  follower.scrolled(0, 1000);
+  follower.scrolled(500, 500);
+  assert.equal(follower.following, false);
+  follower.scrolled(950, 50);
+  assert.equal(follower.following, true);
 });

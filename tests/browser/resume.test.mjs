@@ -1,17 +1,17 @@
-// What a stream of the client does when connections break: over real HTTP.
+// Streams of the client over lost connections, with real HTTP.
 
 import assert from "node:assert/strict";
 
 import { delayMs } from "../../static/streaming/client/agent-connection.js";
 import {
-  DONE, collect, drop, frame, json, numbers, said, scripted, streamed, test, until,
+  DONE, collect, drop, frame, json, numbers, contentFrames, scripted, streamed, test, until,
 } from "./scripted.mjs";
 
-const ended = (response) => streamed(said(3) + DONE)(response);
+const ended = (response) => streamed(contentFrames(3) + DONE)(response);
 
 for (const then of ["end", "cut"]) {
-  test(`a stream that is ${then} before done goes on where it was`, async () => {
-    const { client, requests } = await scripted([streamed(said(1, 2), then), ended]);
+  test(`a stream that is ${then} before done resumes after its last event`, async () => {
+    const { client, requests } = await scripted([streamed(contentFrames(1, 2), then), ended]);
     const events = await collect(client.stream({ input: "x", org_id: "acme" }));
     assert.deepEqual(numbers(events), [0, 1, 2, 0, 3, 98, 99]);
     const { method, url, headers } = requests[1];
@@ -20,8 +20,8 @@ for (const then of ["end", "cut"]) {
   });
 }
 
-test("wherever it is cut, no event is lost and none comes twice", async () => {
-  const head = said();
+test("at every cut point, no event is lost and none is repeated", async () => {
+  const head = contentFrames();
   const frames = [1, 2, 3, 4].map((n) => frame("content", n, { content: `– ${n} 🍎` }));
   frames.push(frame("complete", 5), frame("done", 6));
   const rest = (after) => Buffer.from(head + frames.slice(after).join(""));
@@ -41,16 +41,16 @@ test("wherever it is cut, no event is lost and none comes twice", async () => {
   await Promise.all(Array.from(rest(0), (_, size) => cutAt(size)));
 });
 
-test("what a server sends again is dropped, and numbers may leap", async () => {
+test("repeated events are dropped, and numbers can have gaps", async () => {
   const { client } = await scripted([
-    streamed(said(1, 2, 40), "cut"),
-    streamed(said(1, 2, 40, 1041) + DONE.replaceAll("r:9", "r:209")),
+    streamed(contentFrames(1, 2, 40), "cut"),
+    streamed(contentFrames(1, 2, 40, 1041) + DONE.replaceAll("r:9", "r:209")),
   ]);
   const events = await collect(client.stream({ input: "x" }));
   assert.deepEqual(numbers(events), [0, 1, 2, 40, 0, 1041, 2098, 2099]);
 });
 
-test("a request whose answer never came is sent again as the same one", async () => {
+test("a request without a response is repeated with the same key and body", async () => {
   const { client, requests } = await scripted([drop, drop, ended]);
   const request = { input: "x", context: { plan: "pro" } };
   assert.deepEqual(numbers(await collect(client.stream(request))), [0, 3, 98, 99]);
@@ -62,8 +62,8 @@ test("a request whose answer never came is sent again as the same one", async ()
   assert.match([...keys][0], /[0-9a-f-]{32,}/);
 });
 
-test("every stream has a key of its own, also where randomUUID is not", async (context) => {
-  const { client, requests } = await scripted([streamed(said() + DONE)]);
+test("every stream has a key of its own, also without randomUUID", async (context) => {
+  const { client, requests } = await scripted([streamed(contentFrames() + DONE)]);
   await collect(client.stream({ input: "x" }));
   Object.defineProperty(crypto, "randomUUID", { value: undefined, configurable: true });
   context.after(() => delete crypto.randomUUID);
@@ -75,7 +75,7 @@ test("every stream has a key of its own, also where randomUUID is not", async (c
   assert.deepEqual(keys.map((key) => key.length), [36, 32, 32, 4]);
 });
 
-test("a run that was named before its first event is resumed, not asked for again", async () => {
+test("a run whose id is known before its first event is resumed, not started again", async () => {
   const { client, requests } = await scripted([
     streamed("retry: 10\n", "cut", { "X-Run-Id": "r" }),
     ended,
@@ -86,18 +86,18 @@ test("a run that was named before its first event is resumed, not asked for agai
 });
 
 for (const status of [429, 502, 503, 504]) {
-  test(`${status} is waited for, before the run begins and later`, async () => {
+  test(`${status} is retried, before the run starts and later`, async () => {
     const busy = json(status, { error: "Later.", code: "x" });
-    const { client, requests } = await scripted([busy, streamed(said(1), "cut"), busy, ended]);
+    const { client, requests } = await scripted([busy, streamed(contentFrames(1), "cut"), busy, ended]);
     const stream = client.stream({ input: "x" }, { onState: () => stream.retryNow() });
     assert.deepEqual(numbers(await collect(stream)), [0, 1, 0, 3, 98, 99]);
     assert.deepEqual(requests.map(({ method }) => method), ["POST", "POST", "GET", "GET"]);
   });
 }
 
-test("a server that fails while a run is followed is waited for", async () => {
+test("a server error while a run is followed is retried", async () => {
   const broken = json(500, { error: "Oh.", code: "internal_error" });
-  const { client } = await scripted([streamed(said(1), "cut"), broken, ended]);
+  const { client } = await scripted([streamed(contentFrames(1), "cut"), broken, ended]);
   assert.deepEqual(numbers(await collect(client.stream({ input: "x" }))), [0, 1, 0, 3, 98, 99]);
 });
 
@@ -105,7 +105,7 @@ for (const status of [400, 401, 404]) {
   test(`${status} ends a stream that resumes`, async () => {
     const states = [];
     const { client } = await scripted([
-      streamed(said(1), "cut"),
+      streamed(contentFrames(1), "cut"),
       json(status, { error: "Gone.", code: "gone" }),
     ]);
     const onState = ({ state, error }) => states.push([state, error?.code]);
@@ -119,7 +119,7 @@ test("Retry-After is a lower bound, in seconds or as a date; retryNow ends the w
   for (const after of ["600", new Date(Date.now() + 600_000).toUTCString()]) {
     let status;
     const { client } = await scripted([json(503, {}, { "Retry-After": after }), ended]);
-    const onState = (told) => (status = told);
+    const onState = (current) => (status = current);
     const stream = client.stream({ input: "x" }, { onState });
     await until(() => status?.retryAt);
     assert.ok(status.retryAt > Date.now() + 500_000);
@@ -129,8 +129,8 @@ test("Retry-After is a lower bound, in seconds or as a date; retryNow ends the w
   }
 });
 
-test("it is tried as often in a row as allowed, and each sign of life counts anew", async () => {
-  const progress = (number) => streamed(said(number), "cut");
+test("attempts in a row are limited, and each event resets their number", async () => {
+  const progress = (number) => streamed(contentFrames(number), "cut");
   const { client, requests } = await scripted([
     progress(1), drop, progress(2), drop, progress(3), drop, drop, drop,
   ]);
@@ -141,17 +141,17 @@ test("it is tried as often in a row as allowed, and each sign of life counts ane
   assert.equal(requests.length, 7);
 });
 
-test("a connection on which nothing moves is left for a new one", async () => {
+test("a silent connection is replaced by a new one", async () => {
   const states = [];
-  const { client } = await scripted([streamed(said(1), "open"), () => {}, ended]);
+  const { client } = await scripted([streamed(contentFrames(1), "open"), () => {}, ended]);
   const options = { silenceMs: 1000, onState: ({ error }) => states.push(error?.code) };
   const events = await collect(client.stream({ input: "x" }, options));
   assert.deepEqual(numbers(events), [0, 1, 0, 3, 98, 99]);
   assert.ok(states.includes("connection_lost"));
 });
 
-test("after a laptop's sleep a dead connection is left at once", async (context) => {
-  const { client } = await scripted([streamed(said(1), "open"), ended]);
+test("after a laptop's sleep a dead connection is replaced immediately", async (context) => {
+  const { client } = await scripted([streamed(contentFrames(1), "open"), ended]);
   const stream = client.stream({ input: "x" }, { silenceMs: 10_000 });
   const now = Date.now;
   let slept = 0;
@@ -162,12 +162,12 @@ test("after a laptop's sleep a dead connection is left at once", async (context)
   assert.deepEqual(numbers(events), [0, 1, 0, 3, 98, 99]);
 });
 
-test("heartbeats keep a silent connection", async (context) => {
+test("heartbeats keep a connection open", async (context) => {
   let clock = 1;
   context.mock.method(Date, "now", () => clock);
   const { client, requests } = await scripted([
     (response) => {
-      streamed(said(1), "open")(response);
+      streamed(contentFrames(1), "open")(response);
       const beat = setInterval(() => {
         clock += 40_000;
         if (clock < 400_000) return response.write(": keep-alive\n\n");
@@ -180,18 +180,18 @@ test("heartbeats keep a silent connection", async (context) => {
   assert.equal(requests.length, 1);
 });
 
-test("a reader that takes its time is no dead connection", async () => {
-  const { client, requests } = await scripted([streamed(said(1, 2) + DONE)]);
+test("a slow loop does not count as a dead connection", async () => {
+  const { client, requests } = await scripted([streamed(contentFrames(1, 2) + DONE)]);
   for await (const { id } of client.stream({ input: "x" }, { silenceMs: 1000 })) {
     if (id === "r:1") await new Promise((resolve) => setTimeout(resolve, 1500));
   }
   assert.equal(requests.length, 1);
 });
 
-test("pausing takes effect within a piece, and resuming goes on there", async () => {
+test("pausing takes effect within a chunk, and resuming continues there", async () => {
   const { client, requests } = await scripted([
-    streamed(said(1, 2, 3, 4, 5), "open"),
-    streamed(said(3, 4, 5) + DONE),
+    streamed(contentFrames(1, 2, 3, 4, 5), "open"),
+    streamed(contentFrames(3, 4, 5) + DONE),
   ]);
   const states = [];
   const stream = client.stream({ input: "x" }, { onState: ({ state }) => states.push(state) });
@@ -210,7 +210,7 @@ test("pausing takes effect within a piece, and resuming goes on there", async ()
   assert.deepEqual(states, ["connecting", "streaming", "paused", "connecting", "streaming", "ended"]);
 });
 
-test("pausing before the server answered loses nothing and starts nothing twice", async () => {
+test("pausing before the response loses no event and starts no second run", async () => {
   const { client, requests } = await scripted([() => {}, ended]);
   const stream = client.stream({ input: "x" });
   const all = collect(stream);
@@ -225,17 +225,17 @@ test("pausing before the server answered loses nothing and starts nothing twice"
   assert.equal(keys[0], keys[1]);
 });
 
-/** A server of one run: it streams until somebody cancels. */
-function cancellable({ begin = (answer) => answer(), before = [] } = {}) {
+/** A server of one run, which streams until it is cancelled. */
+function cancellable({ begin = (respond) => respond(), before = [] } = {}) {
   let finish = () => {};
   return (response, { method, url }) => {
     if (url.includes("/cancel")) {
       if (before.length) return before.shift()(response);
       json(202, { run_id: "r", status: "cancelled" })(response);
       finish();
-    } else if (method === "GET") streamed(said(3) + DONE)(response);
+    } else if (method === "GET") streamed(contentFrames(3) + DONE)(response);
     else {
-      begin(() => streamed(said(1), "open")(response));
+      begin(() => streamed(contentFrames(1), "open")(response));
       finish = () => response.end(DONE);
     }
   };
@@ -243,7 +243,7 @@ function cancellable({ begin = (answer) => answer(), before = [] } = {}) {
 
 const cancels = (requests) => requests.filter(({ url }) => url.includes("/cancel"));
 
-test("cancelling stops the run, and the stream ends with what the server says", async () => {
+test("cancelling ends the run, and the stream ends with the server's last events", async () => {
   const { client, requests } = await scripted([cancellable()]);
   const stream = client.stream({ input: "x", org_id: "acme" });
   const all = collect(stream, ({ type }) => {
@@ -254,20 +254,20 @@ test("cancelling stops the run, and the stream ends with what the server says", 
   assert.deepEqual(urls, ["POST /api/v1/agent/runs/r/cancel?org_id=acme"]);
 });
 
-test("a run that is not known yet is cancelled as soon as it is", async () => {
-  let answer;
-  const { client, requests } = await scripted([cancellable({ begin: (go) => (answer = go) })]);
+test("a run is cancelled as soon as its id is known", async () => {
+  let respond;
+  const { client, requests } = await scripted([cancellable({ begin: (go) => (respond = go) })]);
   const stream = client.stream({ input: "x" });
   const cancelled = stream.cancel();
   const all = collect(stream);
-  await until(() => answer);
+  await until(() => respond);
   assert.deepEqual(cancels(requests), []);
-  answer();
+  respond();
   assert.equal((await cancelled).status, "cancelled");
   assert.deepEqual(numbers(await all), [0, 1, 98, 99]);
 });
 
-test("cancelling a stream that is paused goes on to its end", async () => {
+test("cancelling a paused stream continues to its end", async () => {
   const { client } = await scripted([cancellable()]);
   const stream = client.stream({ input: "x" });
   const all = collect(stream, ({ id }) => id === "r:1" && stream.pause());
@@ -276,7 +276,7 @@ test("cancelling a stream that is paused goes on to its end", async () => {
   assert.deepEqual(numbers(await all), [0, 1, 0, 3, 98, 99]);
 });
 
-test("a cancel gets through although the server is away for a while", async () => {
+test("a cancel is retried while the server is unavailable", async () => {
   const { client, requests } = await scripted([cancellable({ before: [drop, json(503, {})] })]);
   const stream = client.stream({ input: "x" }, { onState: () => stream.retryNow() });
   const all = collect(stream, ({ type }) => type === "content" && stream.cancel());
@@ -284,7 +284,7 @@ test("a cancel gets through although the server is away for a while", async () =
   assert.equal(cancels(requests).length, 3);
 });
 
-test("a cancel that is refused says so, and may be tried again", async () => {
+test("a rejected cancel throws, and can be repeated", async () => {
   const refusal = json(404, { error: "No run.", code: "not_found" });
   const { client } = await scripted([cancellable({ before: [refusal] })]);
   const stream = client.stream({ input: "x" });
@@ -294,7 +294,7 @@ test("a cancel that is refused says so, and may be tried again", async () => {
   await all;
 });
 
-test("where no run began there is none to cancel", async () => {
+test("without a run there is nothing to cancel", async () => {
   const { client, requests } = await scripted([json(400, { error: "No.", code: "x" })]);
   const stream = client.stream({ input: "" });
   assert.equal(await stream.cancel(), undefined);
@@ -302,20 +302,20 @@ test("where no run began there is none to cancel", async () => {
   assert.equal(requests.length, 1);
 });
 
-test("headers are asked for anew with each request, and a lost network there is waited for", async () => {
+test("the headers function is called for each request, and its network failures are retried", async () => {
   let token = 0;
   const headers = async () => {
     token += 1;
     if (token === 2) throw new TypeError("fetch failed");
     return { Authorization: `Bearer ${token}` };
   };
-  const { client, requests } = await scripted([streamed(said(1), "cut"), ended], { headers });
+  const { client, requests } = await scripted([streamed(contentFrames(1), "cut"), ended], { headers });
   await collect(client.stream({ input: "x" }));
   const sent = requests.map(({ headers }) => headers.authorization);
   assert.deepEqual(sent, ["Bearer 1", "Bearer 3"]);
 });
 
-test("mistakes of the caller are told and not tried again", async () => {
+test("errors of the caller are thrown and not retried", async () => {
   for (const headers of [{ Authorization: "a\nb" }, () => Promise.reject(new Error("no"))]) {
     const { client, requests } = await scripted([ended], { headers });
     await assert.rejects(collect(client.stream({ input: "x" })), (error) => {
@@ -325,7 +325,7 @@ test("mistakes of the caller are told and not tried again", async () => {
   }
 });
 
-test("waits grow, vary, have an end, and heed the server", () => {
+test("delays grow, vary, are bounded, and respect the server", () => {
   const range = (...about) => {
     const waits = Array.from({ length: 500 }, () => delayMs(...about));
     assert.ok(new Set(waits).size > 100);

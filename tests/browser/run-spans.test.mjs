@@ -1,4 +1,4 @@
-// What a run did and when, by the server's clock; also of a run that is read again.
+// The spans of a run on the server's clock, also in a replay.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -19,7 +19,7 @@ const shown = ({ all }) =>
 const call = (id, status) => ({ tool_call: { id, name: "clock", status } });
 const outcome = (ms) => ({ metadata: { execution_summary: { execution_time_ms: ms } } });
 
-test("what the model says in one go is one span", () => {
+test("consecutive output of one kind is one span", () => {
   const spans = spansOf(
     ["connected", 1000], ["thinking", 1100], ["thinking", 1300], ["content", 1400], ["content", 1900],
   );
@@ -29,7 +29,7 @@ test("what the model says in one go is one span", () => {
   assert.equal(spans.length, 900);
 });
 
-test("tools run beside each other and may fail", () => {
+test("tools run in parallel and can fail", () => {
   const spans = spansOf(
     ["connected", 0], ["content", 10], ["tool_call", 20, call("a")], ["tool_call", 20, call("b")],
     ["tool_result", 50, call("b", "error")], ["content", 90], ["complete", 95, outcome(95)],
@@ -37,7 +37,7 @@ test("tools run beside each other and may fail", () => {
   assert.deepEqual(shown(spans), ["text 10 10", "tool 20 20", "tool 20 50 failed", "text 90 90"]);
 });
 
-test("a run that is read again begins when it began, not when it was read", () => {
+test("a replayed run starts at its own start, not at the time of the replay", () => {
   const spans = spansOf(
     ["connected", 90_000], ["thinking", 1200], ["content", 1500], ["complete", 2000, outcome(1000)],
     ["done", 2000],
@@ -47,13 +47,13 @@ test("a run that is read again begins when it began, not when it was read", () =
   assert.equal(spans.firstToken, 200);
 });
 
-test("a connection in the middle does not move the beginning", () => {
+test("a reconnection does not move the start", () => {
   const spans = spansOf(["connected", 0], ["content", 10], ["connected", 500], ["content", 600]);
   assert.deepEqual(shown(spans), ["text 10 600 open"]);
   assert.equal(spans.length, 600);
 });
 
-test("nothing goes on after the end", () => {
+test("no span stays open after the end", () => {
   const spans = spansOf(["connected", 0], ["tool_call", 10, call("a")], ["error", 20]);
   assert.deepEqual(shown(spans), ["tool 10 10"]);
 });

@@ -1,4 +1,4 @@
-// A server that answers what the test scripts: a real one, on localhost.
+// A real server on localhost that sends the responses that a test scripts.
 
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -10,12 +10,12 @@ import { AgentClient } from "../../static/streaming/client/agent-client.js";
 const servers = [];
 afterEach(() => servers.splice(0).forEach((server) => server.close().closeAllConnections()));
 
-/** A test that ends, also on a slow machine. */
+/** A test with a timeout for slow machines. */
 export const test = (name, body) => nodeTest(name, { timeout: 60_000 }, body);
 
 /**
- * A client of a server that answers each request with the next of `replies`, and the
- * rest with the last. `requests` fills with what was asked.
+ * Return a client of a server that sends the next of `replies` to each request, and the
+ * last one to all further requests. `requests` collects the received requests.
  */
 export async function scripted(replies, options = {}) {
   const requests = [];
@@ -33,31 +33,31 @@ export async function scripted(replies, options = {}) {
   return { client, requests };
 }
 
-/** Answer with JSON. */
+/** Respond with JSON. */
 export const json = (status, body, headers = {}) => (response) =>
   response.writeHead(status, headers).end(JSON.stringify(body));
 
-/** Answer nothing: drop the connection. */
+/** Close the connection without a response. */
 export const drop = (response) => response.destroy();
 
 export const CONNECTED = {
   metadata: { agent: "A", run_id: "r", org_id: "acme", conversation_id: "c" },
 };
 
-/** A frame as the server sends it. */
+/** Return a frame as the server sends it. */
 export function frame(type, number, data = {}) {
   const id = number ? `id: r:${number}\n` : "retry: 10\n";
   return `${id}event: ${type}\ndata: ${JSON.stringify({ type, ...data })}\n\n`;
 }
 
-/** `connected`, then content with each of these numbers. */
-export const said = (...numbers) =>
+/** Return `connected`, then `content` with each of these numbers. */
+export const contentFrames = (...numbers) =>
   frame("connected", 0, CONNECTED) +
   numbers.map((number) => frame("content", number, { content: `${number} ` })).join("");
 
 export const DONE = frame("complete", 98) + frame("done", 99);
 
-/** Answer with an event stream, then leave it "open", "end" it, or "cut" it off. */
+/** Respond with an event stream, then leave it "open", "end" it, or "cut" it off. */
 export const streamed = (text, then = "end", headers = {}) => (response) => {
   const type = { "Content-Type": "text/event-stream; charset=utf-8" };
   response.writeHead(200, { ...type, ...headers });
@@ -67,7 +67,7 @@ export const streamed = (text, then = "end", headers = {}) => (response) => {
   });
 };
 
-/** All that a stream gives; `look` sees each event as it comes. */
+/** Return all events of a stream; `look` is called with each. */
 export async function collect(stream, look = (_event) => {}) {
   const events = [];
   for await (const event of stream) {
@@ -77,10 +77,10 @@ export async function collect(stream, look = (_event) => {}) {
   return events;
 }
 
-/** The numbers of events, 0 where there is none. */
+/** Return the numbers of events, 0 for events without an id. */
 export const numbers = (events) => events.map(({ id }) => Number(id.split(":")[1] ?? 0));
 
-/** Wait until something is so. */
+/** Wait until a condition holds. */
 export async function until(condition) {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }

@@ -84,7 +84,7 @@ function standard(text) {
   return { events, lastEventId, retry };
 }
 
-/** What eventsource-parser gives. It tells an id with its own event only. */
+/** Return the events of eventsource-parser, which reports an id only with its own event. */
 function theirs(pieces) {
   const events = [];
   let retry;
@@ -101,7 +101,7 @@ function theirs(pieces) {
   return { events, retry };
 }
 
-test(`${STREAMS} random streams read as the standard says (SEED=${SEED})`, () => {
+test(`${STREAMS} random streams are read as the standard defines (SEED=${SEED})`, () => {
   const random = randomOf(SEED);
   let given = 0;
   for (let i = 0; i < STREAMS; i++) {

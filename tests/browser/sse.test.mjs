@@ -7,7 +7,7 @@ import { EventStreamParser } from "../../static/streaming/client/sse.js";
 
 const encoder = new TextEncoder();
 
-/** What a parser gives for `bytes`, fed `size` at a time. */
+/** Return the events that a parser finds in `bytes`, fed `size` at a time. */
 function parse(bytes, size = bytes.length, parser = new EventStreamParser()) {
   const events = [];
   for (let at = 0; at < bytes.length; at += size) {
@@ -72,7 +72,7 @@ test("the standard's second example: comments, ids, and the space after a colon"
   ]);
 });
 
-test("the standard's third example: empty data is data, an unended event is none", () => {
+test("the standard's third example: empty data is data, an unterminated event is none", () => {
   const events = parseText("data\n\ndata\ndata\n\ndata:");
   assert.deepEqual(events.map(({ data }) => data), ["", "\n"]);
 });
@@ -89,53 +89,53 @@ test("only the field names of the standard count, letter by letter", () => {
   assert.deepEqual(events, [{ event: "message", data: "\0\n 2\n1\n3\n4", id: "" }]);
 });
 
-test("one byte order mark is skipped, a second one spoils its line", () => {
+test("one byte order mark is skipped, a second one makes its line invalid", () => {
   assert.deepEqual(parseText("\uFEFFdata: a\n\n\uFEFFdata: b\n\n").length, 1);
   assert.deepEqual(parseText("\uFEFF\uFEFFdata: a\n\n"), []);
 });
 
-test("bytes that are no UTF-8 become U+FFFD and harm nothing else", () => {
+test("bytes that are not UTF-8 become U+FFFD and change nothing else", () => {
   const bytes = Uint8Array.of(...encoder.encode("data: a"), 0xff, 0xe2, 0x82, 10, 10);
   assert.equal(parse(bytes, 1)[0].data, "a\uFFFD\uFFFD");
 });
 
-test("a long line in small pieces is read in time that grows with it, not with its square", () => {
+test("a long line in small chunks is read in linear time", () => {
   const bytes = encoder.encode(`data: ${"x".repeat(4_000_000)}\n\n`);
   assert.equal(parse(bytes, 100)[0].data.length, 4_000_000);
 });
 
-test("an empty chunk between CR and LF does not part them", () => {
+test("an empty chunk between CR and LF does not separate them", () => {
   const parser = new EventStreamParser();
   const chunks = ["data: a\r", "", "\n\r", "", "\ndata: b\r\n\r\n"];
   const events = chunks.flatMap((chunk) => [...parser.push(encoder.encode(chunk))]);
   assert.deepEqual(events.map(({ data }) => data), ["a", "b"]);
 });
 
-test("an event that ends in CR is given without waiting for what follows", () => {
+test("an event that ends in CR is returned without waiting for the next byte", () => {
   assert.equal(parseText("data: now\r\r").length, 1);
 });
 
-test("an event without its blank line is not given", () => {
+test("an event without its blank line is not returned", () => {
   assert.deepEqual(parseText("data: whole\n\ndata: cut\n").length, 1);
 });
 
-test("a blank line without data gives nothing and forgets the event's name", () => {
+test("a blank line without data returns nothing and resets the event's name", () => {
   const events = parseText("event: lost\n\ndata: x\n\n");
   assert.deepEqual(events, [{ event: "message", data: "x", id: "" }]);
 });
 
-test("an id stays until another comes, an empty one resets it, NUL is refused", () => {
+test("an id is kept until another one, an empty one resets it, NUL is rejected", () => {
   const events = parseText("id: 7\ndata: a\n\nid: 8\0\ndata: b\n\nid\ndata: c\n\n");
   assert.deepEqual(events.map(({ id }) => id), ["7", "7", ""]);
 });
 
-test("an id counts even where its event has no data", () => {
+test("an id counts even if its event has no data", () => {
   const parser = new EventStreamParser();
   parse(encoder.encode("id: 9\n\n"), 1, parser);
   assert.equal(parser.lastEventId, "9");
 });
 
-test("only digits set the time to wait before connecting again", () => {
+test("only digits set the delay before reconnecting", () => {
   const parser = new EventStreamParser();
   parse(encoder.encode("retry: 250\nretry: soon\nretry: -1\nretry:\n\n"), 1, parser);
   assert.equal(parser.retry, 250);
@@ -145,6 +145,6 @@ test("only the first space after the colon is dropped, colons in values stay", (
   assert.equal(parseText("data:  a: b:\n\n")[0].data, " a: b:");
 });
 
-test("U+2028 and a form feed are no line ends", () => {
+test("U+2028 and a form feed are not line endings", () => {
   assert.equal(parseText("data: a\u2028b\fc\n\n")[0].data, "a\u2028b\fc");
 });

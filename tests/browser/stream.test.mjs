@@ -1,18 +1,18 @@
-// The client's streams over real HTTP: what comes, in which state, and how it ends.
+// The client's streams over real HTTP: events, states and ends.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
 
 import { AgentError } from "../../static/streaming/client/agent-client.js";
 import {
-  CONNECTED, DONE, collect, frame, json, numbers, said, scripted, streamed, test, until,
+  CONNECTED, DONE, collect, frame, json, numbers, contentFrames, scripted, streamed, test, until,
 } from "./scripted.mjs";
 
-test("events come one by one, each as soon as it is there", async () => {
+test("events arrive one by one, each as soon as it is sent", async () => {
   let finish;
   const { client, requests } = await scripted([
     (response) => {
-      streamed(said(1), "open")(response);
+      streamed(contentFrames(1), "open")(response);
       finish = () => response.end(DONE);
     },
   ]);
@@ -31,8 +31,8 @@ test("events come one by one, each as soon as it is there", async () => {
   assert.deepEqual(requests[0].body, { input: "Hello", max_iterations: 2 });
 });
 
-test("it begins before anybody reads, and tells which run it is", async () => {
-  const { client } = await scripted([streamed(said(1) + DONE)]);
+test("a stream begins before it is read, and names its run", async () => {
+  const { client } = await scripted([streamed(contentFrames(1) + DONE)]);
   const stream = client.stream({ input: "x" });
   assert.deepEqual([stream.runId, stream.conversationId, stream.orgId], ["", "", "default"]);
   await until(() => stream.runId);
@@ -42,11 +42,11 @@ test("it begins before anybody reads, and tells which run it is", async () => {
   assert.equal(stream.lastEventId, "r:99");
 });
 
-test("each state is told, never before the stream is there", async () => {
+test("each state is reported, never before the stream is returned", async () => {
   const states = [];
   const { client } = await scripted([
-    streamed(said(1), "cut"),
-    streamed(said(2) + DONE),
+    streamed(contentFrames(1), "cut"),
+    streamed(contentFrames(2) + DONE),
   ]);
   const onState = ({ state, attempt, retryAt, error }) =>
     states.push([stream.state === state, state, attempt, retryAt > Date.now() - 1, error?.code]);
@@ -62,12 +62,12 @@ test("each state is told, never before the stream is there", async () => {
   ]);
 });
 
-test("leaving the loop closes the connection, and asks for no cancel", async () => {
+test("leaving the loop closes the connection and does not cancel", async () => {
   let closed;
   const { client, requests } = await scripted([
     (response) => {
       closed = once(response, "close");
-      streamed(said(1), "open")(response);
+      streamed(contentFrames(1), "open")(response);
     },
   ]);
   const stream = client.stream({ input: "Hello" });
@@ -80,8 +80,8 @@ test("leaving the loop closes the connection, and asks for no cancel", async () 
   assert.equal(requests.length, 1);
 });
 
-test("returning ends a read that is under way", async () => {
-  const { client } = await scripted([streamed(said(), "open")]);
+test("returning ends an active read", async () => {
+  const { client } = await scripted([streamed(contentFrames(), "open")]);
   const events = client.stream({ input: "x" })[Symbol.asyncIterator]();
   await events.next();
   const next = events.next();
@@ -89,8 +89,8 @@ test("returning ends a read that is under way", async () => {
   assert.deepEqual(await next, { done: true, value: undefined });
 });
 
-test("aborting rejects with the abort, not with an error of ours", async () => {
-  const { client } = await scripted([streamed(said(1), "open")]);
+test("aborting rejects with the abort, not with an AgentError", async () => {
+  const { client } = await scripted([streamed(contentFrames(1), "open")]);
   const controller = new AbortController();
   const stream = client.stream({ input: "Hello" }, { signal: controller.signal });
   const all = collect(stream, ({ type }) => type === "content" && controller.abort());
@@ -101,7 +101,7 @@ test("aborting rejects with the abort, not with an error of ours", async () => {
 test("aborting ends a wait and a pause too", async () => {
   for (const halt of [(stream) => stream.pause(), () => {}]) {
     const { client } = await scripted([
-      streamed(said(1), "cut"),
+      streamed(contentFrames(1), "cut"),
       json(503, {}, { "Retry-After": "3600" }),
     ]);
     const controller = new AbortController();
@@ -114,8 +114,8 @@ test("aborting ends a wait and a pause too", async () => {
   }
 });
 
-test("with a signal that is aborted already nothing is sent", async () => {
-  const { client, requests } = await scripted([streamed(said() + DONE)]);
+test("with an aborted signal nothing is sent", async () => {
+  const { client, requests } = await scripted([streamed(contentFrames() + DONE)]);
   const signal = AbortSignal.abort();
   await assert.rejects(collect(client.stream({ input: "x" }, { signal })), {
     name: "AbortError",
@@ -123,18 +123,18 @@ test("with a signal that is aborted already nothing is sent", async () => {
   assert.deepEqual(requests, []);
 });
 
-test("a failed run is told by its events and throws nothing", async () => {
+test("a failed run ends with its events and throws nothing", async () => {
   const failure = { error: "No.", metadata: { code: "provider_error", retryable: false } };
   const { client } = await scripted([
-    streamed(said(1) + frame("error", 2, failure) + frame("done", 3)),
+    streamed(contentFrames(1) + frame("error", 2, failure) + frame("done", 3)),
   ]);
   const events = await collect(client.stream({ input: "x" }));
   assert.deepEqual(events.map(({ type }) => type), ["connected", "content", "error", "done"]);
 });
 
-test("types that are not known yet pass, and events without an id", async () => {
+test("unknown types and events without an id are passed on", async () => {
   const plain = `event: note\ndata: {"type":"note"}\n\n`;
-  const { client } = await scripted([streamed(said(1) + plain + plain + DONE)]);
+  const { client } = await scripted([streamed(contentFrames(1) + plain + plain + DONE)]);
   const events = await collect(client.stream({ input: "x" }));
   assert.deepEqual(events[2], { id: "", type: "note", data: { type: "note" } });
   assert.deepEqual(numbers(events), [0, 1, 0, 0, 98, 99]);
@@ -142,7 +142,7 @@ test("types that are not known yet pass, and events without an id", async () => 
 
 for (const [status, code] of [[400, "invalid_request"], [409, "conversation_busy"],
   [413, "body_too_large"], [500, "internal_error"]]) {
-  test(`a request refused with ${status} is an error and not sent again`, async () => {
+  test(`a request rejected with ${status} is an error and not repeated`, async () => {
     const body = { error: "No.", code, run_id: "r-1" };
     const { client, requests } = await scripted([json(status, body)]);
     const stream = client.stream({ input: "x" });
@@ -155,7 +155,7 @@ for (const [status, code] of [[400, "invalid_request"], [409, "conversation_busy
   });
 }
 
-test("a page in place of a stream, or data that is no JSON, is told as such", async () => {
+test("a page instead of a stream, or data that is not JSON, is an unexpected answer", async () => {
   const page = (response) => response.writeHead(200).end("<h1>Log in</h1>");
   const broken = streamed(frame("connected", 0, CONNECTED) + "id: r:1\ndata: {\n\n");
   for (const reply of [page, broken]) {
@@ -166,8 +166,8 @@ test("a page in place of a stream, or data that is no JSON, is told as such", as
   }
 });
 
-test("a run is followed from its beginning, or from after a number or an id", async () => {
-  const { client, requests } = await scripted([streamed(said(7) + DONE)], { orgId: "acme" });
+test("a run is followed from its first event, or after a number or an id", async () => {
+  const { client, requests } = await scripted([streamed(contentFrames(7) + DONE)], { orgId: "acme" });
   await collect(client.follow("r"));
   for (const after of [6, "r:6"]) {
     const stream = client.follow("r", { after, events: ["content", "thinking"] });
@@ -175,11 +175,11 @@ test("a run is followed from its beginning, or from after a number or an id", as
     assert.deepEqual(numbers(await collect(stream)), [0, 7, 98, 99]);
   }
   await collect(client.follow("r", { orgId: "umbrella" }));
-  const asked = requests.map(({ url, headers }) => [
+  const queries = requests.map(({ url, headers }) => [
     url.replace("/api/v1/agent/runs/r/events?", ""),
     headers["last-event-id"],
   ]);
-  assert.deepEqual(asked, [
+  assert.deepEqual(queries, [
     ["org_id=acme", undefined],
     ["org_id=acme&events=content%2Cthinking", "r:6"],
     ["org_id=acme&events=content%2Cthinking", "r:6"],
@@ -187,15 +187,15 @@ test("a run is followed from its beginning, or from after a number or an id", as
   ]);
 });
 
-test("a run with nothing left to tell ends at once, without events", async () => {
+test("a run without remaining events ends immediately", async () => {
   const { client } = await scripted([(response) => response.writeHead(204).end()]);
   const stream = client.follow("r", { after: 99 });
   assert.deepEqual(await collect(stream), []);
   assert.equal(stream.state, "ended");
 });
 
-test("a stream that ended leaves its connection for the next", async () => {
-  const { client, requests } = await scripted([streamed(said(1) + DONE)]);
+test("an ended stream leaves its connection for reuse", async () => {
+  const { client, requests } = await scripted([streamed(contentFrames(1) + DONE)]);
   await collect(client.stream({ input: "x" }));
   await new Promise((resolve) => setTimeout(resolve, 50));
   await collect(client.stream({ input: "y" }));

@@ -1,4 +1,4 @@
-"""The page's modules that need no page, tested in their own language."""
+"""The modules that need no page, tested in Node.js."""
 
 import subprocess
 from pathlib import Path
@@ -12,7 +12,7 @@ SECONDS = 300
 
 
 @pytest.mark.parametrize("tests", sorted(path.name for path in HERE.glob("*.test.mjs")))
-def test_the_modules_hold_what_their_own_tests_ask(tests: str) -> None:
+def test_the_modules_pass_their_own_tests(tests: str) -> None:
     if "oracle" in tests:
         available.need("packages")
     node = available.node_path() or "node"
