@@ -166,7 +166,7 @@
  * @property {Usage} usage
  */
 
-/** @typedef {"running" | "completed" | "cancelled" | "failed"} RunStatus */
+/** @typedef {"queued" | "running" | "completed" | "cancelled" | "failed"} RunStatus */
 /** @typedef {{code: string, message: string}} RunFailure */
 
 /**
