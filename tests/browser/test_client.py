@@ -1,4 +1,4 @@
-"""The JavaScript client in a real browser, against real servers that come and go."""
+"""The JavaScript client in a real browser, against servers that fail and restart."""
 
 import asyncio
 import re
@@ -18,16 +18,16 @@ from tests.providers.openai_streams import chunk, chunks
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-PATIENCE_MS = 60_000
+TIMEOUT_MS = 60_000
 COUNT = 400
-BEGUN = 50
+FIRST_PART = 50
 
 LOAD = """async ([server, orgId]) => {
   const { AgentClient } = await import("/static/streaming/client/agent-client.js");
   window.client = new AgentClient({ baseUrl: `${server}/api/v1/agent`, orgId });
 }"""
 
-#: What a page does with a stream; the test looks at what it gathers.
+#: Collect the events and states of a stream on the page.
 BEGIN = """([request, options]) => {
   Object.assign(window, { seen: [], statuses: [] });
   const onState = (status) => statuses.push(status);
@@ -51,25 +51,25 @@ class Tab:
         return await self.page.evaluate(expression)
 
     async def until(self, condition: str) -> None:
-        await self.page.wait_for_function(condition, timeout=PATIENCE_MS)
+        await self.page.wait_for_function(condition, timeout=TIMEOUT_MS)
 
     async def until_state(self, state: str) -> None:
         await self.until(f"stream.state === '{state}'")
 
     async def until_numbers(self, count: int) -> None:
-        """Wait for so much of a count."""
+        """Wait for this many numbers."""
         await self.until(f"seen.filter((e) => e.type === 'content').length >= {count}")
 
     async def end(self) -> list[dict[str, Any]]:
-        """All events, once the stream has ended."""
-        async with asyncio.timeout(PATIENCE_MS / 1000):
+        """Return all events after the end of the stream."""
+        async with asyncio.timeout(TIMEOUT_MS / 1000):
             await self.call("over")
         events: list[dict[str, Any]] = await self.call("seen")
         return events
 
 
 async def open_tab(context: BrowserContext, origin: str, api: str = "") -> Tab:
-    """A page of an origin, with a client of its API or of another's."""
+    """Open a page of an origin, with a client of its API or another's."""
     page = await context.new_page()
     await page.goto(f"{origin}/health")
     await page.evaluate(LOAD, [api, str(uuid.uuid4())])
@@ -85,7 +85,7 @@ def numbers_of(events: Sequence[dict[str, Any]]) -> list[int]:
 
 
 def greetings(events: Sequence[dict[str, Any]]) -> list[int | None]:
-    """After which number each connection went on."""
+    """Return the number after which each connection resumed."""
     return [
         e["data"]["metadata"].get("resumed_after")
         for e in events
@@ -94,24 +94,24 @@ def greetings(events: Sequence[dict[str, Any]]) -> list[int | None]:
 
 
 def assert_whole(events: Sequence[dict[str, Any]]) -> None:
-    """Nothing lost and nothing twice, over all connections."""
+    """Check that no event is lost or repeated over all connections."""
     assert numbers_of(events) == list(range(1, len(numbers_of(events)) + 1))
     assert text_of(events).strip() == counted(COUNT)
     assert [event["type"] for event in events[-2:]] == ["complete", "done"]
 
 
 def counting(rest: asyncio.Event) -> Reply:
-    """A count that goes on when it is asked for."""
-    return held(rest, *numbers(COUNT), begun=BEGUN)
+    """A count that pauses until `rest` is set."""
+    return held(rest, *numbers(COUNT), begun=FIRST_PART)
 
 
-async def test_a_server_is_killed_in_mid_stream_and_started_again(
+async def test_a_stream_survives_a_kill_and_restart_of_the_server(
     context: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
     model.reply(counting(asyncio.Event()))
     tab = await open_tab(context, own_server.url)
     await tab.begin()
-    await tab.until_numbers(BEGUN)
+    await tab.until_numbers(FIRST_PART)
     own_server.kill()
     await tab.until_state("reconnecting")
     own_server.start()
@@ -119,7 +119,7 @@ async def test_a_server_is_killed_in_mid_stream_and_started_again(
     ids = numbers_of(events)
     assert ids == sorted(set(ids))
     text = text_of(events)
-    assert text.strip() == counted(BEGUN)
+    assert text.strip() == counted(FIRST_PART)
     error, done = events[-2:]
     assert (error["type"], done["type"]) == ("error", "done")
     assert error["data"]["metadata"]["code"] == "interrupted"
@@ -127,7 +127,7 @@ async def test_a_server_is_killed_in_mid_stream_and_started_again(
     assert text.startswith(kept["output"])
 
 
-async def test_a_stream_begins_while_the_server_is_away(
+async def test_a_stream_begins_while_the_server_is_unavailable(
     context: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(words(*numbers(COUNT))))
@@ -142,35 +142,35 @@ async def test_a_stream_begins_while_the_server_is_away(
     assert len(kept["conversations"]) == 1
 
 
-async def lose_the_answer(route: Route) -> None:
-    """The request arrives, and its answer is lost on the way."""
+async def drop_response(route: Route) -> None:
+    """Forward the request and drop its response."""
     await route.fetch()
     await route.abort("connectionreset")
 
 
-async def test_a_request_whose_answer_is_lost_starts_one_run(
+async def test_a_request_whose_response_is_lost_starts_one_run(
     context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(words(*numbers(COUNT))))
     tab = await open_tab(context, scripted_server.url)
-    await tab.page.route("**/stream", lose_the_answer, times=1)
+    await tab.page.route("**/stream", drop_response, times=1)
     await tab.begin()
     assert_whole(await tab.end())
     kept = await tab.call("client.conversations.list()")
     assert len(kept["conversations"]) == 1
 
 
-async def test_the_network_goes_and_comes_back(
+async def test_a_stream_resumes_when_the_network_is_back(
     context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
     model.reply(counting(rest))
     tab = await open_tab(context, scripted_server.url)
     await tab.begin()
-    await tab.until_numbers(BEGUN)
+    await tab.until_numbers(FIRST_PART)
     await context.set_offline(True)
     await tab.until_state("reconnecting")
-    # Offline it would look again only after half a minute: it is called back at once.
+    # Offline it would retry after 30 seconds: going online retries immediately.
     await tab.until("statuses.at(-1).retryAt > Date.now() + 10_000")
     await context.set_offline(False)
     await tab.until("stream.state !== 'reconnecting'")
@@ -180,10 +180,10 @@ async def test_the_network_goes_and_comes_back(
     assert_whole(events)
     first, *others = greetings(events)
     assert first is None
-    assert others == [BEGUN]
+    assert others == [FIRST_PART]
 
 
-async def test_the_connection_breaks_again_and_again(
+async def test_a_stream_survives_repeated_disconnects(
     context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(words(*numbers(COUNT))))
@@ -199,14 +199,14 @@ async def test_the_connection_breaks_again_and_again(
     assert greetings(events) == [None, *cuts]
 
 
-async def test_a_stream_is_paused_and_resumed_while_its_run_goes_on(
+async def test_a_stream_is_paused_and_resumed_while_its_run_continues(
     context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
     model.reply(counting(rest))
     tab = await open_tab(context, scripted_server.url)
     await tab.begin()
-    await tab.until_numbers(BEGUN)
+    await tab.until_numbers(FIRST_PART)
     await tab.call("stream.pause()")
     rest.set()
     seen = await tab.call("seen.length")
@@ -216,7 +216,7 @@ async def test_a_stream_is_paused_and_resumed_while_its_run_goes_on(
     await tab.call("stream.resume()")
     events = await tab.end()
     assert_whole(events)
-    assert greetings(events) == [None, BEGUN]
+    assert greetings(events) == [None, FIRST_PART]
 
 
 async def test_a_cancel_reaches_the_model(
@@ -227,7 +227,7 @@ async def test_a_cancel_reaches_the_model(
     await tab.begin()
     await tab.until_numbers(1)
     await tab.call("void stream.cancel()")
-    async with asyncio.timeout(PATIENCE_MS / 1000):
+    async with asyncio.timeout(TIMEOUT_MS / 1000):
         await model.gone.wait()
     events = await tab.end()
     assert text_of(events) == "So far"
@@ -236,7 +236,7 @@ async def test_a_cancel_reaches_the_model(
     assert complete["data"]["metadata"]["stop_reason"] == "cancelled"
 
 
-async def test_a_run_is_cancelled_that_is_not_known_yet(
+async def test_a_run_is_cancelled_before_its_id_is_known(
     context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(chunks(chunk(content="So far")), end="hang"))
@@ -247,7 +247,7 @@ async def test_a_run_is_cancelled_that_is_not_known_yet(
     assert complete["data"]["metadata"]["stop_reason"] == "cancelled"
 
 
-async def test_leaving_the_loop_leaves_the_run_alone(
+async def test_leaving_the_loop_does_not_stop_the_run(
     context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
@@ -275,7 +275,7 @@ async def test_leaving_the_loop_leaves_the_run_alone(
     assert text.strip() == counted(COUNT)
 
 
-async def test_a_page_of_another_origin_resumes_as_well(
+async def test_a_page_of_another_origin_resumes(
     context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
@@ -283,13 +283,13 @@ async def test_a_page_of_another_origin_resumes_as_well(
     origin = scripted_server.url.replace("127.0.0.1", "localhost")
     tab = await open_tab(context, origin, scripted_server.url)
     await tab.begin()
-    await tab.until_numbers(BEGUN)
+    await tab.until_numbers(FIRST_PART)
     await tab.call("stream.pause()")
     await tab.call("stream.resume()")
     rest.set()
     events = await tab.end()
     assert_whole(events)
-    assert greetings(events) == [None, BEGUN]
+    assert greetings(events) == [None, FIRST_PART]
 
 
 async def test_the_documented_programs_work(
@@ -310,9 +310,9 @@ async def test_the_documented_programs_work(
     )
     end = "window.runId = stream.runId;"
     await page.add_script_tag(content=stream + end, type="module")
-    await page.wait_for_function("window.runId", timeout=PATIENCE_MS)
+    await page.wait_for_function("window.runId", timeout=TIMEOUT_MS)
     assert await page.evaluate("answer.textContent") == "It is 36."
     await page.add_script_tag(content=event_source)
     closed = "source.readyState === EventSource.CLOSED"
-    await page.wait_for_function(closed, timeout=PATIENCE_MS)
+    await page.wait_for_function(closed, timeout=TIMEOUT_MS)
     assert await page.evaluate("shown") == ["It is ", "36."]

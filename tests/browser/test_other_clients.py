@@ -1,4 +1,4 @@
-"""What others wrote to read event streams in a browser, against our server."""
+"""Other event-stream clients in a browser, against this server."""
 
 import asyncio
 import uuid
@@ -18,13 +18,13 @@ from tests.browser.wire import Wire
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-PATIENCE_MS = 60_000
+TIMEOUT_MS = 60_000
 COUNT = 400
-BEGUN = 100
+FIRST_PART = 100
 CUTS = (50, 100)
 TYPES = ["connected", "thinking", "content", "error", "complete", "done"]
 
-#: The browser's own client. It is never told to stop: the server does that.
+#: The browser's own client. The server ends it; the page never closes it.
 EVENT_SOURCE = """([url, types]) => {
   Object.assign(window, { seen: [], breaks: 0 });
   window.source = new EventSource(url);
@@ -55,7 +55,7 @@ FETCH_EVENT_SOURCE = """async ([body, headers]) => {
 
 
 def prompt() -> dict[str, object]:
-    """A request of an organization that nobody else knows."""
+    """Return a request of an organization of its own."""
     return {"input": "Count.", "background": True, "org_id": str(uuid.uuid4())}
 
 
@@ -66,7 +66,7 @@ async def open_page(context: BrowserContext, url: str) -> Page:
 
 
 async def until(page: Page, condition: str) -> None:
-    await page.wait_for_function(condition, timeout=PATIENCE_MS)
+    await page.wait_for_function(condition, timeout=TIMEOUT_MS)
 
 
 async def until_seen(page: Page, count: int) -> None:
@@ -92,13 +92,13 @@ def text_of(events: list[dict[str, Any]]) -> str:
 
 
 def resumptions(events: list[dict[str, Any]]) -> list[int]:
-    """After which number each connection but the first went on."""
+    """Return the number after which each later connection resumed."""
     greetings = [e["data"]["metadata"] for e in events if e["type"] == "connected"]
     return [greeting["resumed_after"] for greeting in greetings[1:]]
 
 
 async def start_run(server: Server) -> str:
-    """Where the events of a new run are found."""
+    """Return the URL of the events of a new run."""
     url = f"{server.url}/api/v1/agent/stream"
     request = prompt()
     async with (
@@ -121,7 +121,7 @@ async def test_eventsource_resumes_by_itself_and_stops_by_itself(
             await until_seen(page, cut)
             wire.cut()
         events = await run_ended(page)
-        # It asks once more, as it always does, and is told that nothing is left.
+        # It reconnects once more, as always, and receives 204.
         await until(page, "source.readyState === EventSource.CLOSED")
     assert numbers_of(events) == list(range(1, len(numbers_of(events)) + 1))
     assert text_of(events).strip() == counted(COUNT)
@@ -129,33 +129,33 @@ async def test_eventsource_resumes_by_itself_and_stops_by_itself(
     assert await page.evaluate("seen.length") == len(events)
 
 
-async def test_eventsource_finds_a_server_that_was_killed_and_started_again(
+async def test_eventsource_survives_a_kill_and_restart_of_the_server(
     context: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
-    model.reply(held(asyncio.Event(), *numbers(COUNT), begun=BEGUN))
+    model.reply(held(asyncio.Event(), *numbers(COUNT), begun=FIRST_PART))
     url = await start_run(own_server)
     page = await open_page(context, own_server.url)
     await page.evaluate(EVENT_SOURCE, [url, TYPES])
-    await until_seen(page, BEGUN)
+    await until_seen(page, FIRST_PART)
     own_server.kill()
     await until(page, "breaks > 0")
     own_server.start()
     events = await run_ended(page)
     ids = numbers_of(events)
     assert ids == sorted(set(ids))
-    assert text_of(events).strip() == counted(BEGUN)
+    assert text_of(events).strip() == counted(FIRST_PART)
     assert events[-2]["data"]["metadata"]["code"] == "interrupted"
     await until(page, "source.readyState === EventSource.CLOSED")
 
 
-async def test_eventsource_stops_at_once_when_nothing_is_left(
+async def test_eventsource_stops_at_once_if_no_events_remain(
     context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(words(*numbers(COUNT))))
     url = await start_run(scripted_server)
     run = scripted_server.url + url.replace("/events", "")
     page = await open_page(context, scripted_server.url)
-    async with httpx.AsyncClient() as client, asyncio.timeout(PATIENCE_MS / 1000):
+    async with httpx.AsyncClient() as client, asyncio.timeout(TIMEOUT_MS / 1000):
         while (await client.get(run)).json()["status"] == "running":  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     await page.evaluate(EVENT_SOURCE, [f"{url}&after=1000000", TYPES])
@@ -172,13 +172,13 @@ async def serve_package(route: Route) -> None:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def fetching(context: BrowserContext) -> BrowserContext:
-    """Pages in it can import `@microsoft/fetch-event-source`."""
+    """Let its pages import `@microsoft/fetch-event-source`."""
     available.need("packages")
     await context.route("**/fetch-event-source/*", serve_package)
     return context
 
 
-async def test_fetch_event_source_sends_its_request_again_and_resumes(
+async def test_fetch_event_source_repeats_its_request_and_resumes(
     fetching: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(words(*numbers(COUNT))))
@@ -197,14 +197,14 @@ async def test_fetch_event_source_sends_its_request_again_and_resumes(
     assert await number_of_conversations(scripted_server, request) == 1
 
 
-async def test_fetch_event_source_finds_a_server_that_was_killed(
+async def test_fetch_event_source_survives_a_kill_of_the_server(
     fetching: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
-    model.reply(held(asyncio.Event(), *numbers(COUNT), begun=BEGUN))
+    model.reply(held(asyncio.Event(), *numbers(COUNT), begun=FIRST_PART))
     request = prompt()
     page = await open_page(fetching, own_server.url)
     await page.evaluate(FETCH_EVENT_SOURCE, [request, {}])
-    await until_seen(page, BEGUN)
+    await until_seen(page, FIRST_PART)
     own_server.kill()
     await until(page, "breaks > 0")
     own_server.start()
@@ -212,7 +212,7 @@ async def test_fetch_event_source_finds_a_server_that_was_killed(
     await page.evaluate("over")
     ids = numbers_of(events)
     assert ids == sorted(set(ids))
-    assert text_of(events).strip() == counted(BEGUN)
+    assert text_of(events).strip() == counted(FIRST_PART)
     assert events[-2]["data"]["metadata"]["code"] == "interrupted"
     assert await number_of_conversations(own_server, request) == 1
 

@@ -1,4 +1,4 @@
-"""For everyone: axe finds nothing wrong, and no pointer is needed."""
+"""Accessibility: axe finds no fault, and the keyboard suffices."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ FIND_FAULTS = """async () => {
 
 
 async def check(page: DemoPage) -> None:
-    """Ask axe for faults in what is shown now."""
+    """Return the faults that axe finds in the current page."""
     axe = Path(available.need("packages")) / "axe-core" / "axe.min.js"
     await page.page.emulate_media(reduced_motion="reduce")
     for scheme in ("light", "dark"):
@@ -98,7 +98,7 @@ async def test_axe_finds_no_fault_in_panes_and_dialogs(
     await check(demo)
 
 
-async def test_a_drawer_takes_the_focus_and_gives_it_back(demo: DemoPage) -> None:
+async def test_a_drawer_takes_the_focus_and_returns_it(demo: DemoPage) -> None:
     await demo.page.set_viewport_size(PHONE)
     keyboard = demo.page.keyboard
     for name, close in (
@@ -145,11 +145,11 @@ async def test_a_conversation_is_found_opened_and_deleted_by_keyboard(
     await keyboard.press("Tab")
     await keyboard.press("Enter")
     await expect(scripted.conversations).to_have_count(0)
-    # The conversation that was open is gone; a new one begins.
+    # The open conversation was deleted; a new one begins.
     await expect(scripted.prompt).to_be_focused()
 
 
-async def test_a_link_that_shows_itself_leads_past_it_all(demo: DemoPage) -> None:
+async def test_a_link_that_appears_on_focus_skips_to_the_prompt(demo: DemoPage) -> None:
     skip = demo.page.get_by_role("link", name="Skip to the prompt")
     await expect(skip).not_to_be_in_viewport()
     await skip.focus()

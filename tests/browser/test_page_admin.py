@@ -1,4 +1,4 @@
-"""The admin's pages as operators see them: nothing wrong for axe, nothing too wide."""
+"""The admin's pages: axe finds no fault, and nothing is too wide."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 SIZES = [ViewportSize(width=390, height=844), ViewportSize(width=1280, height=900)]
 LISTS = ("organization", "conversation", "run")
 PROMPTS = ("What is 15% of 240?", "fail after 3 words", "x" * 3_000)
-#: A user without a password's slow hash: the session is made by hand.
+#: Creates the session directly, without the slow hash of a password.
 MAKE_SESSION = """
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
@@ -37,7 +37,7 @@ print(session.session_key)
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def session_key(demo_server: Server) -> str:
-    """Of somebody who is logged in, with some history to see."""
+    """A browser context of a user who is logged in, with some history."""
     async with httpx.AsyncClient(timeout=60) as client:
         for prompt in PROMPTS:
             body = {"input": prompt, "conversation_id": prompt[:9]}
@@ -51,7 +51,7 @@ async def session_key(demo_server: Server) -> str:
 async def admin(
     browser: Browser, demo_server: Server, session_key: str
 ) -> AsyncIterator[Page]:
-    """A tab of theirs; in the end the browser must have no complaint."""
+    """A tab of this user; the browser must log no complaint."""
     context = await browser.new_context(reduced_motion="reduce")
     await context.add_cookies(
         [{"name": "sessionid", "value": session_key, "url": demo_server.url}]
@@ -65,7 +65,7 @@ async def admin(
 
 
 async def check(page: Page, ours: str) -> None:
-    """Ask axe for faults in what is not Django's, and the page whether it fits."""
+    """Check the project's own elements with axe, and the width of the page."""
     axe = Path(available.need("packages")) / "axe-core" / "axe.min.js"
     find_faults = FIND_FAULTS.replace("axe.run(document", f"axe.run('{ours}'")
     for size in SIZES:
@@ -79,7 +79,7 @@ async def check(page: Page, ours: str) -> None:
 
 
 @pytest.mark.parametrize("model", LISTS)
-async def test_lists_are_for_everyone(
+async def test_lists_are_accessible(
     admin: Page, demo_server: Server, model: str
 ) -> None:
     await admin.goto(f"{demo_server.url}/admin/streaming/{model}/")
@@ -90,7 +90,7 @@ async def test_lists_are_for_everyone(
 @pytest.mark.parametrize(
     ("model", "part"), [("run", ".timeline li"), ("conversation", ".transcript-run")]
 )
-async def test_pages_are_for_everyone(
+async def test_pages_are_accessible(
     admin: Page, demo_server: Server, model: str, part: str
 ) -> None:
     await admin.goto(f"{demo_server.url}/admin/streaming/{model}/")

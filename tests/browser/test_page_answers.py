@@ -1,4 +1,4 @@
-"""What comes is shown: all of it, in the order it came, as text."""
+"""Answers are shown completely, in order of arrival, as text."""
 
 import asyncio
 import re
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
 SUM = '{"expression":"6*7"}'
 
-#: Following the end must come after the writing that moves it.
+#: Scrolling to the end must follow the writes that move it.
 DO_IN_ONE_FRAME = """async () => {
   const path = "/static/streaming/page/animation-frames.js";
   const { atFrameEnd, onNextFrame } = await import(path);
@@ -58,15 +58,13 @@ async def test_each_example_prompt_gets_its_answer(
     await expect(demo.answer.locator(".summary")).to_contain_text("tokens")
 
 
-async def test_the_offline_model_is_told_from_a_real_one(
-    demo: DemoPage, scripted: DemoPage
-) -> None:
+async def test_the_demo_model_has_a_notice(demo: DemoPage, scripted: DemoPage) -> None:
     await expect(demo.page.get_by_role("note")).to_contain_text("demo model")
     await expect(scripted.page.get_by_text("openai · scripted")).to_be_visible()
     await expect(scripted.page.get_by_role("note")).to_be_hidden()
 
 
-async def test_text_appears_as_it_comes(
+async def test_text_appears_as_it_arrives(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
@@ -79,7 +77,7 @@ async def test_text_appears_as_it_comes(
     await scripted.shows("completed")
 
 
-async def test_thinking_tools_and_text_stand_in_the_order_they_came(
+async def test_thinking_tools_and_text_are_in_order_of_arrival(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     call = fragment(SUM, id="call-1", name="calculator", index=0)
@@ -100,13 +98,13 @@ async def test_thinking_tools_and_text_stand_in_the_order_they_came(
     await expect(summary).to_contain_text("1,200 in, 34 out")
 
 
-async def test_what_is_asked_for_again_is_done_once_and_following_last(
+async def test_a_task_runs_once_per_frame_and_scrolling_last(
     scripted: DemoPage,
 ) -> None:
     assert await scripted.page.evaluate(DO_IN_ONE_FRAME) == "write, follow"
 
 
-async def test_thinking_is_folded_until_someone_opens_it(
+async def test_thinking_is_collapsed_until_it_is_opened(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     thought = chunks(chunk(reasoning_content="Deeply."))
@@ -118,7 +116,7 @@ async def test_thinking_is_folded_until_someone_opens_it(
     await expect(thinking).to_be_visible()
 
 
-async def test_what_goes_on_tells_how_long_already(
+async def test_running_parts_show_their_elapsed_time(
     context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
@@ -141,7 +139,7 @@ async def test_what_goes_on_tells_how_long_already(
         await expect(page.tools).to_contain_text(re.compile(r"Done in [\d.]+ m?s"))
 
 
-async def test_whatever_the_model_or_a_person_writes_stays_text(
+async def test_prompts_and_answers_stay_text(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     call = fragment(HOSTILE, id="call-1", name=HOSTILE, index=0)
@@ -160,7 +158,7 @@ async def test_whatever_the_model_or_a_person_writes_stays_text(
     await expect(scripted.page.locator("main :is(img, script)")).to_have_count(0)
 
 
-async def test_a_broken_model_is_told_and_what_came_is_kept(
+async def test_a_failed_model_is_shown_and_the_partial_answer_kept(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(chunks(chunk(content="Half an ans")), end="cut"))
@@ -170,7 +168,7 @@ async def test_a_broken_model_is_told_and_what_came_is_kept(
     await expect(scripted.failure).to_contain_text("provider_")
 
 
-async def test_only_beginning_and_end_are_announced(
+async def test_only_start_and_end_are_announced(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
@@ -187,6 +185,6 @@ async def test_only_beginning_and_end_are_announced(
     await expect(scripted.text).to_have_text("0")
     rest.set()
     await scripted.shows("completed")
-    # What was said is forgotten after a while.
+    # An announcement is removed after a while.
     announced = await scripted.page.evaluate("announced.filter(Boolean)")
     assert announced == ["The agent is working.", "Completed. 0 1 2 3 4 "]

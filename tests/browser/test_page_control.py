@@ -1,4 +1,4 @@
-"""What a person does: start, stop, clear, go on; by mouse or keyboard alone."""
+"""Control of a run: start, stop, pause, clear, by mouse or keyboard alone."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ STOP_SECONDS = 15
 UNENDED = Reply(chunks(chunk(content="So far")), end="hang")
 
 
-async def test_stop_keeps_what_came_and_reaches_the_model(
+async def test_stop_keeps_the_partial_answer_and_reaches_the_model(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(UNENDED)
@@ -38,7 +38,7 @@ async def test_stop_keeps_what_came_and_reaches_the_model(
     assert (await scripted.event_types())[-2:] == ["complete", "done"]
 
 
-async def test_stop_before_the_server_answered_gives_the_prompt_back(
+async def test_stop_before_the_response_restores_the_prompt(
     context: BrowserContext, own_server: Server
 ) -> None:
     async with tab(context, own_server) as page:
@@ -53,7 +53,7 @@ async def test_stop_before_the_server_answered_gives_the_prompt_back(
     own_server.kill()  # or it would ask the model in the midst of another test
 
 
-async def test_a_run_stopped_before_it_was_known_is_stopped_all_the_same(
+async def test_a_run_stopped_before_its_id_is_known_is_cancelled(
     context: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
     model.reply(UNENDED)
@@ -70,7 +70,7 @@ async def test_a_run_stopped_before_it_was_known_is_stopped_all_the_same(
         await expect(page.conversations.get_by_text("running")).to_have_count(0)
 
 
-async def test_pause_stops_listening_and_resume_misses_nothing(
+async def test_pause_disconnects_and_resume_misses_nothing(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
@@ -103,7 +103,7 @@ async def test_a_paused_run_can_be_stopped(
         await model.gone.wait()
 
 
-async def test_a_server_that_died_is_looked_for_with_a_countdown(
+async def test_a_dead_server_is_retried_with_a_countdown(
     context: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
     model.reply(UNENDED)
@@ -116,13 +116,13 @@ async def test_a_server_that_died_is_looked_for_with_a_countdown(
         await expect(page.text).to_have_text("So far")
         await page.retry_button.click()
         own_server.start()
-        # What ran in the dead process is ended, and said so.
+        # The run of the dead process has ended, and is shown as interrupted.
         await expect(page.failure).to_contain_text("interrupted")
         await page.shows("error")
         await expect(page.text).to_have_text("So far")
 
 
-async def test_an_idle_page_tells_that_the_server_is_away_and_back(
+async def test_an_idle_page_shows_that_the_server_is_unavailable_and_back(
     context: BrowserContext, own_server: Server
 ) -> None:
     async with tab(context, own_server) as page:
@@ -137,14 +137,14 @@ async def test_an_idle_page_tells_that_the_server_is_away_and_back(
 
 
 async def is_going(server: Server) -> None:
-    """Wait until the server has heard that it is to shut down."""
+    """Wait until the server has received the signal."""
     async with httpx.AsyncClient() as client:
         with contextlib.suppress(httpx.TransportError):
             while (await client.get(f"{server.url}/ready")).is_success:
                 pass
 
 
-async def test_a_server_that_shuts_down_is_told(
+async def test_a_draining_server_is_shown(
     context: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
     model.reply(UNENDED)
@@ -157,7 +157,7 @@ async def test_a_server_that_shuts_down_is_told(
         own_server.send_signal(signal.SIGTERM)
         await is_going(own_server)
         await idle.look_at_the_server()
-        # It takes no new connections: what the page sees depends on the old ones.
+        # It accepts no new connections, so the state shown depends on the open ones.
         await expect(idle.status).to_have_attribute(
             "data-state", re.compile("draining|offline")
         )
@@ -173,7 +173,7 @@ async def test_a_busy_conversation_is_joined(
         tab(other, scripted_server) as second,
     ):
         for page in (first, second):
-            # Who hears of it late finds the run under way, and joins it at once.
+            # A page that learns of it late finds the active run and joins it.
             async with (
                 page.page.expect_response(re.compile(r"/conversations\?.*busy")),
                 page.page.expect_response(re.compile(r"/conversations/.*busy")),
@@ -198,7 +198,7 @@ async def test_a_busy_conversation_is_joined(
         await other.close()
 
 
-async def test_too_many_runs_wait_for_their_turn(
+async def test_too_many_runs_wait_and_retry(
     context: BrowserContext, model: StandInProvider, tmp_path: Path
 ) -> None:
     model.reply(UNENDED, Reply(words("Now I can.")))
@@ -217,7 +217,7 @@ async def test_too_many_runs_wait_for_their_turn(
             await expect(second.text).to_have_text("Now I can.")
 
 
-async def test_the_next_prompt_goes_on_with_the_conversation(
+async def test_the_next_prompt_continues_the_conversation(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Hello, Alice.")), Reply(words("Alice.")))
@@ -245,7 +245,7 @@ async def test_clear_empties_the_page_and_begins_a_new_conversation(
     assert "Alice" not in model.requests[-1].body.decode()
 
 
-async def test_clear_ends_the_run_under_way(
+async def test_clear_cancels_the_active_run(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(UNENDED)
@@ -259,7 +259,7 @@ async def test_clear_ends_the_run_under_way(
     await expect(scripted.exchanges).to_have_count(0)
 
 
-async def test_the_settings_go_with_the_prompt(
+async def test_the_settings_are_sent_with_the_prompt(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Yes.")))
@@ -269,12 +269,12 @@ async def test_the_settings_go_with_the_prompt(
     await connected.get_by_role("button").click()
     await expect(connected).to_contain_text('"org_id": "acme"')
     await expect(connected).to_contain_text('"conversation_id": "plans"')
-    # With one iteration the model must answer at once, without tools.
+    # With one iteration the model must answer without tools.
     assert model.requests[-1].json.get("tool_choice", "none") == "none"
 
 
 @pytest.mark.parametrize("iterations", ["0", "51", "1.5"])
-async def test_impossible_settings_are_not_taken(
+async def test_invalid_settings_are_rejected(
     scripted: DemoPage, iterations: str
 ) -> None:
     await scripted.set(Max_iterations=iterations)
@@ -291,7 +291,7 @@ async def test_a_blank_prompt_starts_nothing(scripted: DemoPage, prompt: str) ->
     await expect(scripted.exchanges).to_have_count(0)
 
 
-async def test_the_keyboard_is_enough(
+async def test_the_keyboard_suffices(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(UNENDED)
@@ -314,7 +314,7 @@ async def test_the_keyboard_is_enough(
         await expect(button).to_be_focused()
     await keyboard.press("Enter")
     await scripted.shows("stopped")
-    # The button is gone; the focus is not lost.
+    # The button is hidden; the focus is not lost.
     await expect(scripted.prompt).to_be_focused()
 
 
@@ -332,7 +332,7 @@ async def test_one_run_at_a_time_is_started(
     await scripted.shows("stopped")
 
 
-async def test_regenerate_asks_the_last_prompt_again(
+async def test_regenerate_repeats_the_last_prompt(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(*[Reply(words(f"Answer {number}.")) for number in range(3)])
@@ -351,7 +351,7 @@ async def test_regenerate_asks_the_last_prompt_again(
     assert said[-1] == "And again."
 
 
-async def test_what_was_asked_can_be_asked_from_a_terminal(
+async def test_a_request_can_be_copied_as_curl(
     context: BrowserContext, demo: DemoPage
 ) -> None:
     await context.grant_permissions(["clipboard-read", "clipboard-write"])

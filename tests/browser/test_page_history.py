@@ -1,4 +1,4 @@
-"""A conversation that is read again looks as it did when it was streamed."""
+"""A stored conversation looks as it did when it was streamed."""
 
 import pytest
 from playwright.async_api import expect
@@ -11,14 +11,14 @@ from tests.providers.openai_streams import chunk, chunks, fragment
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-#: Put the conversation on the page as the API gives it, in place of what is there.
+#: Replace the shown conversation by the one that the API returns.
 LOAD = """async (conversation) => {
   const { Transcript } = await import("/static/streaming/page/transcript.js");
   const [list, frame] = ["transcript", "conversation"].map((id) =>
     document.getElementById(id));
   new Transcript(list, frame).load(conversation);
 }"""
-#: What is said in an answer, without its times, of which some only the moment knew.
+#: The text of an answer without its times, some of which are not stored.
 PARTS = r"""(answer) => [...answer.children]
   .map((part) => (part.querySelector(".summary") ?? part).textContent)
   .map((text) => text.replace(/( for| in)? ?([\d.]+ m?s|a moment)/g, ""))"""
@@ -28,7 +28,7 @@ async def load(page: DemoPage) -> None:
     await page.page.evaluate(LOAD, await page.kept())
 
 
-async def test_a_conversation_looks_as_it_did_when_it_came(
+async def test_a_stored_conversation_looks_as_streamed(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     thought = chunk(reasoning_content="Both.")
@@ -57,7 +57,7 @@ async def test_a_conversation_looks_as_it_did_when_it_came(
     assert states == ["completed", "error"]
 
 
-async def test_how_an_answer_ended_is_told_again(
+async def test_the_ends_of_stored_answers_are_shown(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(
@@ -84,7 +84,7 @@ async def test_how_an_answer_ended_is_told_again(
     await expect(answers.nth(1).locator(".failure")).to_contain_text("provider_")
 
 
-async def test_what_is_kept_stays_text(
+async def test_stored_text_stays_text(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words(HOSTILE)))

@@ -1,4 +1,4 @@
-"""Beside the conversation: each event, the run in numbers, and its drawing."""
+"""The inspector: events, figures and timeline of a run."""
 
 import asyncio
 import json
@@ -60,7 +60,7 @@ async def test_types_of_events_can_be_hidden_and_shown_again(
     await expect(scripted.events).to_have_count(9)
 
 
-async def test_the_list_can_be_held_while_events_come(
+async def test_the_list_can_be_held_while_events_arrive(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Hi.")), Reply(words("Bye.")))
@@ -96,7 +96,7 @@ async def test_all_events_can_be_copied_and_downloaded(
     assert all(event["offset_ms"] >= 0 for event in events)
 
 
-async def test_the_meters_tell_what_the_server_counted(
+async def test_the_meters_show_the_servers_figures(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
@@ -114,7 +114,7 @@ async def test_the_meters_tell_what_the_server_counted(
     assert 0 < int(speed) <= 34 / SPEAKING_SECONDS
 
 
-async def test_the_run_is_drawn_and_told_in_words(
+async def test_the_timeline_has_a_description_in_words(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     thought = chunk(reasoning_content="Both.")

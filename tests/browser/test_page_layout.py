@@ -1,4 +1,4 @@
-"""The page fits, from a phone to a wide screen, and follows the end of what comes."""
+"""The page fits all screens and follows the end of a growing answer."""
 
 import pytest
 from playwright.async_api import BrowserContext, ViewportSize, expect
@@ -63,7 +63,7 @@ async def test_the_end_of_the_answer_and_the_prompt_stay_in_view(
 
 
 @pytest.mark.parametrize("size", [PHONE, WIDE], ids=["phone", "wide"])
-async def test_a_reader_who_scrolled_up_is_left_alone(
+async def test_scrolling_up_stops_following(
     scripted: DemoPage, model: StandInProvider, size: ViewportSize
 ) -> None:
     body = words(*ENDLESS_ANSWER)
@@ -95,7 +95,7 @@ async def test_dark_and_light_follow_the_system(
     assert grounds == ["rgb(255, 255, 255)", "rgb(21, 24, 29)"]
 
 
-async def test_the_switch_has_its_way_over_the_system(scripted: DemoPage) -> None:
+async def test_the_theme_switch_overrides_the_system(scripted: DemoPage) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     await scripted.page.emulate_media(color_scheme="light")
     await scripted.page.get_by_role("radio", name="Dark").check()
@@ -107,7 +107,7 @@ async def test_the_switch_has_its_way_over_the_system(scripted: DemoPage) -> Non
     assert await scripted.page.evaluate(colours) == ["#ffffff", "#15181d"]
 
 
-async def test_panes_stand_beside_the_chat_where_there_is_room(
+async def test_panes_are_beside_the_chat_in_wide_windows(
     scripted: DemoPage,
 ) -> None:
     sidebar, inspector = (
@@ -131,7 +131,7 @@ async def test_panes_stand_beside_the_chat_where_there_is_room(
         assert before and after and after["width"] > before["width"]
 
 
-async def test_a_drawer_goes_when_its_use_is_over(
+async def test_a_drawer_closes_after_use(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Yes.")))
@@ -148,7 +148,7 @@ async def test_a_drawer_goes_when_its_use_is_over(
     await expect(sidebar).to_be_hidden()
 
 
-async def test_nothing_moves_for_those_who_asked_for_stillness(
+async def test_nothing_moves_with_reduced_motion(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     await scripted.page.emulate_media(reduced_motion="reduce")
@@ -162,6 +162,6 @@ async def test_nothing_moves_for_those_who_asked_for_stillness(
 
 
 async def widest(demo_page: DemoPage) -> int:
-    """How far the page reaches to the right, in px."""
+    """Return the right edge of the page, in px."""
     width: int = await demo_page.page.evaluate("document.documentElement.scrollWidth")
     return width

@@ -23,7 +23,7 @@ def _libraries(request: pytest.FixtureRequest) -> None:
         need("libraries")
 
 
-#: Frames come as soon as their work is done, and are all as long as on a quick machine.
+#: Run each frame after the work of the one before, with frame times of a fast machine.
 QUICK_FRAMES = """() => {
   const { port1, port2 } = new MessageChannel();
   const tasks = [];
@@ -38,7 +38,7 @@ QUICK_FRAMES = """() => {
     for (const task of tasks.splice(0)) task(now);
   };
 }"""
-#: Draw a text whole, then in pieces of each size, each piece in a frame of its own.
+#: Draw a text at once, then in pieces of each size, one piece per frame.
 DRAW = """async ([source, ...sizes]) => {
   const path = "/static/streaming/page/streamed-markdown.js";
   const { StreamedMarkdown } = await import(path);
@@ -61,7 +61,7 @@ DRAW = """async ([source, ...sizes]) => {
   }
   return drawn;
 }"""
-#: What is shown of a text that has not ended.
+#: Return the HTML of an unfinished text.
 SHOW = """async (source) => {
   const path = "/static/streaming/page/streamed-markdown.js";
   const { StreamedMarkdown } = await import(path);
@@ -80,7 +80,7 @@ async def draw(page: DemoPage, source: str, *sizes: int) -> str:
     return html
 
 
-async def test_markdown_is_drawn_the_same_however_it_is_cut(demo: DemoPage) -> None:
+async def test_markdown_is_drawn_the_same_in_pieces_of_any_size(demo: DemoPage) -> None:
     html = await draw(demo, MARKDOWN, 1, 2, 3, 7, 50)
     for part in (
         '<h4 class="depth-1">How light becomes sugar</h4>',
@@ -96,7 +96,7 @@ async def test_markdown_is_drawn_the_same_however_it_is_cut(demo: DemoPage) -> N
         assert part in html
 
 
-async def test_the_demo_model_shows_it_all(demo: DemoPage) -> None:
+async def test_the_demo_model_shows_every_element(demo: DemoPage) -> None:
     await demo.run("show markdown")
     await expect(demo.text.locator("table tbody tr")).to_have_count(2)
     await expect(demo.text.locator("li.task input:checked")).to_have_count(2)
@@ -131,7 +131,7 @@ async def test_formulas_stay_as_they_were_written(demo: DemoPage) -> None:
         ("```py\nx = 1", "<code"),
     ],
 )
-async def test_what_is_not_finished_looks_as_it_will(
+async def test_unfinished_text_looks_like_the_finished_one(
     demo: DemoPage, source: str, shown: str
 ) -> None:
     html = await demo.page.evaluate(SHOW, source)
@@ -232,7 +232,7 @@ async def test_finished_blocks_are_never_touched_again(demo: DemoPage) -> None:
     assert deepest <= 3
 
 
-async def test_a_selection_survives_what_comes(
+async def test_a_selection_survives_new_text(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Refresh, come back, open the link elsewhere: the page goes on where it was."""
+"""Reloads, returns and second tabs: the page continues where it was."""
 
 import asyncio
 
@@ -20,11 +20,11 @@ COUNTED = " ".join(map(str, range(40)))
 
 
 def counting(rest: asyncio.Event) -> Reply:
-    """Forty numbers, and no more than three until the rest is asked for."""
+    """Return a count to 40 that pauses after three numbers."""
     return held(rest, f"{BEGUN} ", *(f"{number} " for number in range(3, 40)))
 
 
-async def test_a_page_that_is_reloaded_streams_on(
+async def test_a_reloaded_page_continues_the_stream(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     thought = chunk(reasoning_content="Six times seven.")
@@ -35,7 +35,7 @@ async def test_a_page_that_is_reloaded_streams_on(
     await scripted.page.reload()
     await scripted.shows("streaming")
     await expect(scripted.exchanges.locator(".prompt p")).to_have_text("Count.")
-    # What came before the reload is whole, and the run goes on under our eyes.
+    # The text before the reload is complete, and the run continues.
     await expect(scripted.answer.get_by_text("Thought for")).to_be_visible()
     await expect(scripted.tools.locator("dd")).to_have_text([SUM, "42"])
     await expect(scripted.stop_button).to_be_visible()
@@ -46,7 +46,7 @@ async def test_a_page_that_is_reloaded_streams_on(
     assert len(model.requests) == 2
 
 
-async def test_a_page_that_is_reloaded_later_looks_as_it_did(
+async def test_a_page_reloaded_later_looks_the_same(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     thought = chunk(reasoning_content="Hm.")
@@ -63,7 +63,7 @@ async def test_a_page_that_is_reloaded_later_looks_as_it_did(
     await expect(scripted.failure).to_contain_text("provider_")
     await expect(scripted.exchanges).to_have_count(2)
     await expect(scripted.answer).to_have_text(before, use_inner_text=True)
-    # What the moment alone knew of an earlier turn, its times, is not kept.
+    # Times of an earlier exchange are not stored.
     await expect(scripted.exchanges.first.locator(".tool dd")).to_have_text([SUM, "42"])
     await expect(scripted.exchanges.first.locator(".text")).to_have_text("It is 42.")
 
@@ -91,7 +91,7 @@ async def test_the_link_opened_in_a_second_tab_streams_in_both(
     assert len(model.requests) == 1
 
 
-async def test_what_one_tab_starts_the_other_shows(
+async def test_a_run_of_one_tab_is_shown_in_the_other(
     context: BrowserContext,
     scripted_server: Server,
     scripted: DemoPage,
@@ -111,7 +111,7 @@ async def test_what_one_tab_starts_the_other_shows(
         await second.shows("completed")
 
 
-async def test_what_came_and_went_in_one_tab_the_other_shows(
+async def test_an_ended_run_of_one_tab_is_shown_in_the_other(
     context: BrowserContext,
     scripted_server: Server,
     scripted: DemoPage,
@@ -130,7 +130,7 @@ async def test_what_came_and_went_in_one_tab_the_other_shows(
             await expect(page.exchanges).to_have_count(3)
 
 
-async def test_a_paused_page_goes_on_after_the_server_was_killed(
+async def test_a_paused_page_resumes_after_a_kill_of_the_server(
     context: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(chunks(chunk(content="So far")), end="hang"))
@@ -150,7 +150,7 @@ async def test_a_paused_page_goes_on_after_the_server_was_killed(
         await expect(page.text).to_have_text("And on.")
 
 
-async def test_a_page_that_comes_back_after_a_restart_shows_what_was_kept(
+async def test_a_page_opened_after_a_restart_shows_the_saved_answer(
     context: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Hello, Alice.")))
@@ -180,7 +180,7 @@ async def test_back_and_forward_go_from_conversation_to_conversation(
     await expect(scripted.page).to_have_title("Second? – Agent")
 
 
-async def test_another_conversation_is_opened_while_one_runs_on(
+async def test_another_conversation_is_opened_during_a_run(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     rest = asyncio.Event()
@@ -198,7 +198,7 @@ async def test_another_conversation_is_opened_while_one_runs_on(
     await expect(scripted.text).to_have_text(COUNTED)
 
 
-async def test_a_link_to_what_is_not_there_begins_it(
+async def test_a_link_to_an_unknown_conversation_begins_it(
     context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Welcome.")))

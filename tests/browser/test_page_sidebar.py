@@ -1,4 +1,4 @@
-"""Beside the chat: the organization's conversations, and what is set and remembered."""
+"""The sidebar: conversations, settings and stored values."""
 
 import pytest
 from playwright.async_api import BrowserContext, expect
@@ -20,7 +20,7 @@ FORBID_STORAGE = """for (const name of ["localStorage", "sessionStorage"])
 
 
 async def ask_each(page: DemoPage, organization: str, *prompts: str) -> None:
-    """A conversation for each prompt."""
+    """Start a conversation with each prompt."""
     await page.set(Organization=organization)
     for prompt in prompts:
         await page.new_button.click()
@@ -41,7 +41,7 @@ async def test_conversations_are_listed_newest_first_and_opened(
     await expect(current).to_contain_text("First?")
 
 
-async def test_search_finds_and_says_when_there_is_nothing(
+async def test_search_finds_conversations_or_says_that_there_are_none(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("A.")), Reply(words("B.")))
@@ -55,7 +55,7 @@ async def test_search_finds_and_says_when_there_is_nothing(
     await expect(scripted.conversations).to_have_count(2)
 
 
-async def test_more_than_a_page_is_loaded_when_asked_for(
+async def test_more_than_a_page_is_loaded_on_request(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Hi.")))
@@ -78,7 +78,7 @@ async def test_more_than_a_page_is_loaded_when_asked_for(
     await expect(scripted.button("Load more")).to_be_hidden()
 
 
-async def test_deleting_is_asked_for_first_and_then_done(
+async def test_deleting_asks_for_confirmation(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("A.")), Reply(words("B.")))
@@ -95,12 +95,12 @@ async def test_deleting_is_asked_for_first_and_then_done(
     await question.get_by_role("button", name="Delete", exact=True).click()
     await expect(scripted.conversations).to_have_count(1)
     await expect(scripted.conversations).to_contain_text("Keep me.")
-    # It was the one that was open.
+    # The deleted conversation was open.
     await expect(scripted.exchanges).to_have_count(0)
     assert "conversation" not in scripted.page.url
 
 
-async def test_a_run_under_way_shows_in_the_list(
+async def test_an_active_run_is_shown_in_the_list(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(chunks(chunk(content="So far")), end="hang"))
@@ -135,7 +135,7 @@ async def test_organizations_do_not_see_each_other(
     await expect(scripted.exchanges).to_have_count(0)
 
 
-async def test_settings_and_panes_are_remembered(
+async def test_settings_and_panes_are_stored(
     context: BrowserContext, scripted: DemoPage, scripted_server: Server
 ) -> None:
     await scripted.set(Organization="acme", Max_iterations="7")
@@ -158,7 +158,7 @@ async def test_settings_and_panes_are_remembered(
         await expect(settings.get_by_label("Run in the background")).to_be_checked()
 
 
-async def test_events_that_are_not_wanted_do_not_come(
+async def test_unselected_events_are_not_sent(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(chunks(chunk(reasoning_content="Hm.")) + words("Yes.")))
@@ -170,7 +170,7 @@ async def test_events_that_are_not_wanted_do_not_come(
     assert "thinking" not in await scripted.event_types()
 
 
-async def test_a_browser_that_remembers_nothing_has_a_page_all_the_same(
+async def test_the_page_works_without_browser_storage(
     context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     await context.add_init_script(FORBID_STORAGE)
@@ -182,7 +182,7 @@ async def test_a_browser_that_remembers_nothing_has_a_page_all_the_same(
         await expect(page.text).to_have_text("Yes.")
 
 
-async def test_a_key_is_asked_for_sent_and_kept_in_this_tab_only(
+async def test_an_api_key_is_requested_sent_and_kept_in_the_tab(
     context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("Come in.")))

@@ -1,6 +1,6 @@
-"""What the page costs the browser's main thread, and that nothing flickers.
+"""The page's cost on the browser's main thread, and layout shifts.
 
-The thread's own clock stands still while others have the processor, so that a busy
+The thread's own clock stops while other threads have the processor, so that a busy
 machine changes little.
 """
 
@@ -20,11 +20,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 LONG = "\n\n".join([MARKDOWN] * (100_000 // len(MARKDOWN)))
 TOKENS = 150
 EVENTS = 6000
-#: What a token may cost in a long answer, to that in a short one. It is near 1; there
-#: is room for a busy machine, and none for a cost that grows with the answer.
-MOST = 4
+#: Maximum cost of a token in a long answer, relative to a short one. The ratio is near
+#: 1; the margin covers a busy machine, but no cost that grows with the answer.
+MAX_RATIO = 4
 
-#: Show an answer that has come so far.
+#: Show the beginning of an answer.
 SHOW = """async (source) => {
   const path = "/static/streaming/page/streamed-markdown.js";
   const { StreamedMarkdown } = await import(path);
@@ -35,7 +35,7 @@ SHOW = """async (source) => {
   document.getElementById("transcript").replaceChildren(answer);
   markdown.append(`${source}\n\n`);
 }"""
-#: Let it go on, with a token in each frame.
+#: Append one token per frame.
 GO_ON = """async (tokens) => {
   for (let number = 0; number < tokens; number += 1) {
     markdown.append(`token${number} `);
@@ -43,19 +43,19 @@ GO_ON = """async (tokens) => {
   }
 }"""
 
-#: How much of what is seen moves, and how far, other than by scrolling.
+#: Collect the shifts of visible content that are not due to scrolling.
 WATCH_SHIFTS = """() => {
   window.shifted = 0;
   const add = (list) => list.getEntries().forEach(({ value }) => (shifted += value));
   new PerformanceObserver(add).observe({ type: "layout-shift" });
 }"""
-#: What web.dev calls good for a whole visit; a page of events that vanished for a frame
-#: counts more.
-GOOD = 0.1
+#: The limit for a good score according to web.dev; events that disappear for a frame
+#: exceed it.
+MAX_SHIFT = 0.1
 
 
 class MainThread:
-    """Where the page's scripts, styles, layout and painting take their time."""
+    """The thread of the page's scripts, styles, layout and painting."""
 
     def __init__(self, session: CDPSession) -> None:
         self._session = session
@@ -73,7 +73,7 @@ async def main_thread_of(context: BrowserContext, page: DemoPage) -> MainThread:
     return MainThread(session)
 
 
-async def test_a_long_answer_grows_at_the_cost_of_a_short_one(
+async def test_a_token_costs_the_same_in_long_and_short_answers(
     context: BrowserContext, scripted: DemoPage
 ) -> None:
     need("libraries")
@@ -86,10 +86,10 @@ async def test_a_long_answer_grows_at_the_cost_of_a_short_one(
         await scripted.page.evaluate(GO_ON, TOKENS)
         costs.append(await thread.seconds() - began)
     short, long = costs
-    assert long < MOST * short
+    assert long < MAX_RATIO * short
 
 
-async def test_of_thousands_of_events_the_newest_are_listed(
+async def test_the_newest_of_thousands_of_events_are_listed(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words(*numbers(EVENTS))))
@@ -110,4 +110,4 @@ async def test_nothing_flickers_while_an_answer_grows(
     await scripted.page.evaluate(WATCH_SHIFTS)
     await scripted.run("Tell me all.")
     await expect(scripted.events.last).to_contain_text("done")
-    assert await scripted.page.evaluate("shifted") < GOOD
+    assert await scripted.page.evaluate("shifted") < MAX_SHIFT
