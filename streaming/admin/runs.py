@@ -151,7 +151,7 @@ class RunAdmin(HistoryAdmin):
         return False
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
-        """Return true for users who may change runs: cancelling is the only change."""
+        """Return true for users with permission to change runs: to cancel them."""
         return request.user.has_perm("streaming.change_run")
 
     def get_fieldsets(self, request: HttpRequest, obj: Run | None = None) -> Any:  # noqa: ANN401

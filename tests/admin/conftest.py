@@ -1,4 +1,4 @@
-"""The admin as its readers see it: pages fetched, and read as text."""
+"""Fixtures for the admin: pages, and their text."""
 
 from collections.abc import Callable
 from html import unescape
@@ -15,19 +15,19 @@ Page = Callable[..., str]
 
 
 def list_url(model: type[Model]) -> str:
-    """Where a model's list is."""
+    """Return the URL of a model's list."""
     return reverse(f"admin:streaming_{model._meta.model_name}_changelist")
 
 
 def page_url(instance: Model) -> str:
-    """Where the page of an object is."""
+    """Return the URL of an object's page."""
     return reverse(
         f"admin:streaming_{instance._meta.model_name}_change", args=[instance.pk]
     )
 
 
 def delete_url(instance: Model) -> str:
-    """Where an object can be deleted."""
+    """Return the URL that deletes an object."""
     return reverse(
         f"admin:streaming_{instance._meta.model_name}_delete", args=[instance.pk]
     )
@@ -38,7 +38,7 @@ LISTS = [Organization, Conversation, Run]
 
 @pytest.fixture
 def admin_client(db: None) -> Client:
-    """A superuser, logged in; without a password, whose hash takes its time."""
+    """Log a superuser in, without a password, because hashing one is slow."""
     client = Client()
     client.force_login(User.objects.create_superuser("root"))
     return client
@@ -46,7 +46,7 @@ def admin_client(db: None) -> Client:
 
 @pytest.fixture
 def read(admin_client: Client) -> Page:
-    """`read(url, **query)`: the HTML of a page that must be there."""
+    """Return `read(url, **query)`: the HTML of a page that must exist."""
 
     def fetch(url: str, **query: str) -> str:
         response = admin_client.get(url, query)
@@ -58,7 +58,7 @@ def read(admin_client: Client) -> Page:
 
 @pytest.fixture
 def staff(db: None) -> Callable[..., Client]:
-    """`staff("view_run")`: somebody who may do just that in the admin."""
+    """Return `staff("view_run")`: a client with only this permission."""
 
     def login(*codenames: str) -> Client:
         name = "-".join(("staff", *codenames))
@@ -73,6 +73,6 @@ def staff(db: None) -> Callable[..., Client]:
 
 
 def notices(html: str) -> str:
-    """What the admin says about what was done."""
+    """Return the messages of the admin about the last action."""
     _, _, rest = html.partition('<ul class="messagelist">')
     return unescape(rest.partition("</ul>")[0])

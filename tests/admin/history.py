@@ -1,4 +1,4 @@
-"""Makes history for the admin's tests: what a run leaves behind, with chosen times."""
+"""Rows for the admin's tests: runs with messages and events at chosen times."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -23,24 +23,24 @@ from streaming.models import (
     RunStatus,
 )
 
-#: When the runs of these tests begin.
+#: The start of the runs in these tests.
 START = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
 ZERO = int(START.timestamp() * 1000)
 
 
 def after(milliseconds: float) -> datetime:
-    """So long after the start."""
+    """Return a time after the start."""
     return START + timedelta(milliseconds=milliseconds)
 
 
 def make_conversation(org_id: str = "acme", title: str = "Apples") -> Conversation:
-    """A conversation without messages."""
+    """Make a conversation without messages."""
     organization, _ = Organization.objects.get_or_create(org_id=org_id)
     return Conversation.objects.create(organization=organization, title=title)
 
 
 def make_run(conversation: Conversation | None = None, **values: object) -> Run:
-    """A run that was completed after 3 seconds, unless told otherwise."""
+    """Make a run that completed after 3 seconds, unless `fields` differ."""
     conversation = conversation or make_conversation()
     usual = {
         "status": RunStatus.COMPLETED,
@@ -65,14 +65,14 @@ def make_run(conversation: Conversation | None = None, **values: object) -> Run:
 
 
 def say(run: Run, role: Literal["user", "assistant", "tool"], *parts: Part) -> Message:
-    """A message of the run."""
+    """Add a message to the run."""
     return Message.objects.create(
         conversation=run.conversation, run=run, role=role, parts=parts_to_json(parts)
     )
 
 
 def converse(run: Run) -> None:
-    """The messages of a turn: a question, two tool calls, an answer."""
+    """Add an exchange: a question, two tool calls, an answer."""
     say(run, "user", TextPart("How many apples are left?"))
     say(
         run,
@@ -106,17 +106,17 @@ def log(run: Run, made: Iterable[BaseEvent], first: int = 1, flush: int = 7) -> 
 
 
 def content(at: int, text: str = "word ") -> events.Content:
-    """A delta of the answer, so many milliseconds after the start."""
+    """Make a delta of the answer, some milliseconds after the start."""
     return events.Content(content=text, timestamp=ZERO + at)
 
 
 def thinking(at: int, text: str = "hm ") -> events.Thinking:
-    """A delta of reasoning."""
+    """Make a delta of reasoning."""
     return events.Thinking(thinking_step=text, timestamp=ZERO + at)
 
 
 def tool_call(at: int, id: str, name: str = "calculator") -> events.ToolCallEvent:
-    """A tool starts."""
+    """Make the event of a tool's start."""
     call = ToolCallInfo(id=id, name=name, arguments="{}", status="executing")
     return events.ToolCallEvent(tool_call=call, timestamp=ZERO + at)
 
@@ -124,14 +124,14 @@ def tool_call(at: int, id: str, name: str = "calculator") -> events.ToolCallEven
 def tool_result(
     at: int, id: str, result: str = "2", name: str = "calculator", failed: bool = False
 ) -> events.ToolResultEvent:
-    """It ended."""
+    """Make the event of a tool's end."""
     status: Literal["error", "completed"] = "error" if failed else "completed"
     call = ToolCallInfo(id=id, name=name, arguments="{}", status=status, result=result)
     return events.ToolResultEvent(tool_call=call, timestamp=ZERO + at)
 
 
 def complete(at: int) -> events.Complete:
-    """The run ended well."""
+    """Make the event of a completed run."""
     usage = events.Usage(1200, 34, 1234, 0)
     summary = events.ExecutionSummary(2, 1, at, ["calculator"], "end_turn")
     info = events.CompleteInfo("end_turn", usage, summary)
@@ -139,5 +139,5 @@ def complete(at: int) -> events.Complete:
 
 
 def done(at: int) -> events.Done:
-    """Nothing follows."""
+    """Make the last event."""
     return events.Done(timestamp=ZERO + at)

@@ -1,4 +1,4 @@
-"""Who may see the history, and that nobody can change it."""
+"""Permissions: history is visible to permitted users and read-only for all."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ Staff = Callable[..., Client]
 
 
 def everything() -> list[Model]:
-    """An organization, its conversation and the run in it, with all they hold."""
+    """Make an organization with a conversation and a run, with all their rows."""
     run = make_run()
     converse(run)
     log(run, [content(1), content(2)])
@@ -48,7 +48,7 @@ def test_staff_without_permission_are_refused_lists_and_pages(
 
 
 @pytest.mark.parametrize("index", range(3))
-def test_who_may_view_sees_lists_and_pages(staff: Staff, index: int) -> None:
+def test_permission_to_view_shows_lists_and_pages(staff: Staff, index: int) -> None:
     instance = everything()[index]
     client = staff(f"view_{instance._meta.model_name}")
     assert client.get(list_url(type(instance))).status_code == 200
@@ -91,7 +91,7 @@ def test_a_run_alone_is_not_deleted(admin_client: Client) -> None:
     assert Run.objects.filter(pk=run.pk).exists()
 
 
-def test_deleting_a_conversation_tells_what_goes_and_forgets_all_of_it(
+def test_deleting_a_conversation_counts_and_deletes_its_rows(
     staff: Staff,
 ) -> None:
     kept = make_run(make_conversation("umbrella"))
@@ -107,7 +107,7 @@ def test_deleting_a_conversation_tells_what_goes_and_forgets_all_of_it(
     assert Organization.objects.filter(pk=organization.pk).exists()
 
 
-def test_deleting_an_organization_forgets_its_conversations(
+def test_deleting_an_organization_deletes_its_conversations(
     admin_client: Client,
 ) -> None:
     organization = everything()[0]
@@ -117,7 +117,7 @@ def test_deleting_an_organization_forgets_its_conversations(
     assert not Run.objects.exists()
 
 
-def test_selected_conversations_can_be_forgotten_together(
+def test_selected_conversations_can_be_deleted_together(
     admin_client: Client,
 ) -> None:
     chosen = [make_run().conversation.pk for _ in range(3)]
@@ -130,9 +130,7 @@ def test_selected_conversations_can_be_forgotten_together(
 
 
 @pytest.mark.parametrize("index", range(2))
-def test_nothing_is_forgotten_under_a_run_that_is_under_way(
-    admin_client: Client, index: int
-) -> None:
+def test_an_active_run_prevents_the_deletion(admin_client: Client, index: int) -> None:
     run = make_run(status="running")
     instance = [run.organization, run.conversation][index]
     html = admin_client.get(delete_url(instance)).content.decode()
@@ -141,7 +139,7 @@ def test_nothing_is_forgotten_under_a_run_that_is_under_way(
     assert Run.objects.filter(pk=run.pk).exists()
 
 
-def test_who_may_not_delete_is_refused(staff: Staff) -> None:
+def test_deleting_requires_the_permission(staff: Staff) -> None:
     conversation = make_conversation()
     client = staff("view_conversation", "change_conversation")
     assert client.post(delete_url(conversation), {"post": "yes"}).status_code == 403

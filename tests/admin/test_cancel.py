@@ -1,4 +1,4 @@
-"""Stopping runs from the admin."""
+"""Cancelling runs from the admin."""
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack

@@ -1,4 +1,4 @@
-"""Whatever was said, the admin shows it and does not obey it."""
+"""The admin shows hostile content as text and never executes it."""
 
 import pytest
 
@@ -32,7 +32,7 @@ SHORT = "<b onclick='alert(1)'>&amp;"
 
 @pytest.fixture
 def run(db: None) -> Run:
-    """A run in which everything that a client or a model can choose is hostile."""
+    """Make a run with hostile values in every field that a client or model sets."""
     conversation = make_conversation(f"{EVIL}o", f"{EVIL}t")
     Conversation.objects.update(conversation_id=f"{EVIL}c")
     run = make_run(
@@ -75,7 +75,7 @@ def run(db: None) -> Run:
 
 
 def assert_harmless(html: str) -> None:
-    """The hostile texts are there, but as text."""
+    """Assert that the hostile content is present, but only as text."""
     assert "onerror=&quot;alert(" in html
     assert "{{ 7|add:7 }}{% now %}" in html
     for live in ("<img src=x", "<b onclick", "</textarea>"):

@@ -1,4 +1,4 @@
-"""The lists: what they count, find and filter, and how few queries they take."""
+"""The lists: counts, searches, filters and their number of queries."""
 
 import re
 from html import unescape
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 
 def rows(html: str) -> list[str]:
-    """The rows of a list, each as the text that is read."""
+    """Return the visible text of each row of a list."""
     body = html.partition("<tbody>")[2].partition("</tbody>")[0]
     return [
         " ".join(unescape(re.sub(r"<[^>]+>", " ", row)).split())
@@ -33,7 +33,7 @@ def rows(html: str) -> list[str]:
 
 
 def fill(organizations: int, conversations: int, runs: int) -> None:
-    """Some history, each run with its messages."""
+    """Make some runs with their messages."""
     for organization in range(organizations):
         for _ in range(conversations):
             conversation = make_conversation(f"org-{organization}")
@@ -57,7 +57,7 @@ def test_conversations_are_counted_without_multiplying(read: Page) -> None:
     assert re.match(r"Apples conv_\w+ org-0 12 3 3,702 ", counted[1])
 
 
-def test_a_run_is_told_in_one_row(read: Page) -> None:
+def test_a_run_is_summarized_in_one_row(read: Page) -> None:
     run = make_run(make_conversation(title="About apples"))
     (row,) = rows(read(list_url(Run)))
     assert row == (
@@ -66,20 +66,20 @@ def test_a_run_is_told_in_one_row(read: Page) -> None:
     )
 
 
-def test_a_run_under_way_tells_how_long_it_has_lasted(read: Page) -> None:
+def test_an_active_run_shows_its_duration_so_far(read: Page) -> None:
     make_run(status="running", created_at=timezone.now(), first_token_at=None)
     (row,) = rows(read(list_url(Run)))
     assert " running " in row
     assert re.search(r" \S+ m?s so far –$", row)
 
 
-def test_a_run_that_was_told_to_stop_says_so(read: Page) -> None:
+def test_a_requested_cancel_is_shown(read: Page) -> None:
     make_run(status="running", cancel_requested_at=after(500))
     assert " cancelling " in rows(read(list_url(Run)))[0]
 
 
 @pytest.mark.parametrize("model", LISTS)
-def test_a_list_takes_as_few_queries_for_many_rows(
+def test_the_number_of_queries_does_not_grow_with_the_rows(
     admin_client: Client,
     django_assert_max_num_queries: Any,  # noqa: ANN401  (pytest-django's own)
     model: type[Model],
@@ -99,7 +99,7 @@ def test_each_column_can_be_sorted_by(read: Page, model: type[Model]) -> None:
             assert len(rows(read(list_url(model), o=f"{sign}{column}"))) == shown
 
 
-def test_runs_are_sorted_by_how_long_they_took(read: Page) -> None:
+def test_runs_are_sorted_by_duration(read: Page) -> None:
     slow, quick = make_run(ended_at=after(9000)), make_run(ended_at=after(1000))
     listed = rows(read(list_url(Run), o="6"))
     assert [row[1:9] for row in listed] == [quick.pk[-8:], slow.pk[-8:]]
@@ -113,7 +113,7 @@ def test_an_empty_list_says_so(read: Page, model: type[Model]) -> None:
 
 
 def found(html: str) -> set[str]:
-    """The titles of the conversations in a list."""
+    """Return the titles of the conversations in a list."""
     return {title for title in ("Pears", "Plums") if title in html}
 
 
@@ -135,7 +135,7 @@ def found(html: str) -> set[str]:
         "umbrella ripe",
     ],
 )
-def test_a_conversation_is_found_by_what_it_is_about(read: Page, query: str) -> None:
+def test_a_conversation_is_found_by_its_text(read: Page, query: str) -> None:
     Conversation.objects.filter(pk=make_conversation("umbrella", "Pears").pk).update(
         conversation_id="conv-of-pears"
     )

@@ -1,4 +1,4 @@
-"""A run as its page draws it: when each event came, and what it said."""
+"""The timeline on the page of a run: the times and texts of its events."""
 
 import re
 import time
@@ -30,14 +30,14 @@ pytestmark = pytest.mark.django_db
 
 
 def drawn(run: Run) -> Timeline:
-    """The timeline with the bars of all its rows."""
+    """Return the timeline with the bars of all rows."""
     made = timeline(run)
     made.draw(made.rows)
     return made
 
 
-def told(row: Row) -> tuple[str, int, int, int, int]:
-    """A row's kind, ids, offset and gap."""
+def summary(row: Row) -> tuple[str, int, int, int, int]:
+    """Return a row's kind, ids, offset and gap."""
     return row.kind, row.first_id, row.last_id, row.start, row.gap
 
 
@@ -57,7 +57,7 @@ def test_deltas_that_follow_each_other_are_one_row() -> None:
         flush=2,
     )
     made = drawn(run)
-    assert [told(row) for row in made.rows] == [
+    assert [summary(row) for row in made.rows] == [
         ("thinking", 1, 2, 400, 400),
         ("content", 3, 5, 600, 150),
         ("complete", 6, 6, 2950, 2050),
@@ -111,20 +111,20 @@ def test_bars_stand_where_the_events_were() -> None:
     ]
 
 
-def test_a_tool_of_a_running_run_lasts_until_its_last_sign_of_life() -> None:
+def test_a_tool_of_an_active_run_lasts_until_the_last_heartbeat() -> None:
     run = make_run(status="running", heartbeat_at=after(5000))
     log(run, [tool_call(1000, "a")])
     assert drawn(run).rows[0].bar == (1000, 4000)
 
 
-def test_a_tool_that_never_ended_is_a_moment_in_a_run_that_has_ended() -> None:
+def test_a_tool_without_result_has_no_length_in_an_ended_run() -> None:
     run = make_run(status="failed", ended_at=after(10_000))
     log(run, [tool_call(1000, "a")])
     row = drawn(run).rows[0]
     assert (row.took, row.bar) == (None, (1000, 50))
 
 
-def test_ids_that_a_crash_left_out_are_told() -> None:
+def test_ids_missing_after_a_crash_are_shown() -> None:
     run = make_run(status="failed")
     log(run, [content(100), content(110)])
     failure = events.ErrorEvent(
@@ -141,7 +141,7 @@ def test_ids_that_a_crash_left_out_are_told() -> None:
     assert rows[1].text == "interrupted: The server died."
 
 
-def test_a_stretch_ends_where_ids_were_left_out() -> None:
+def test_a_sequence_ends_at_missing_ids() -> None:
     run = make_run()
     log(run, [content(100)])
     log(run, [content(200)], first=9)
@@ -165,7 +165,7 @@ def test_an_event_that_cannot_be_read_is_shown_as_it_is(read: Page) -> None:
     assert "hologram" in read(page_url(run))
 
 
-def test_other_line_ends_within_an_event_do_not_part_it() -> None:
+def test_other_line_ends_do_not_split_an_event() -> None:
     run = make_run()
     text = "a\x85b\x0bc\x0cd\x1ce\u2028f\u2029g\rh\ni"
     log(run, [content(1, text), done(2)])
@@ -174,7 +174,7 @@ def test_other_line_ends_within_an_event_do_not_part_it() -> None:
     assert rows[0].text == text
 
 
-def test_a_long_stretch_shows_its_beginning_and_how_much_more_there_is() -> None:
+def test_a_long_sequence_shows_its_beginning_and_the_rest_as_a_number() -> None:
     run = make_run()
     log(run, [content(at, "0123456789") for at in range(100)])
     (row,) = drawn(run).rows
@@ -182,7 +182,7 @@ def test_a_long_stretch_shows_its_beginning_and_how_much_more_there_is() -> None
 
 
 def items(html: str) -> list[str]:
-    """The rows of the timeline as they are read."""
+    """Return the visible text of the timeline's rows."""
     return [
         " ".join(unescape(re.sub(r"<[^>]+>", " ", item)).split())
         for item in re.findall(r'<li class="event .*?</li>', html, re.DOTALL)
@@ -235,7 +235,7 @@ def test_a_failed_run_shows_its_error(read: Page) -> None:
     assert "No events of this run are stored." in html
 
 
-def test_a_running_run_is_drawn_as_far_as_it_is(read: Page) -> None:
+def test_an_active_run_is_drawn_so_far(read: Page) -> None:
     run = make_run(status="running")
     assert "No event has been stored yet." in read(page_url(run))
     log(run, [content(100), tool_call(200, "a")])

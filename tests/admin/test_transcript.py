@@ -1,4 +1,4 @@
-"""A conversation as its page tells it."""
+"""The transcript on the page of a conversation."""
 
 import re
 import time
@@ -29,13 +29,13 @@ pytestmark = pytest.mark.django_db
 
 
 def text(html: str) -> str:
-    """The transcript as it is read."""
+    """Return the visible text of the transcript."""
     section = html.partition('<section class="transcript"')[2].partition(">")[2]
     without_tags = re.sub(r"<[^>]+>", " ", section.partition("</section>")[0])
     return " ".join(unescape(without_tags).split())
 
 
-def test_a_turn_is_read_from_question_to_answer(read: Page) -> None:
+def test_an_exchange_is_shown_from_question_to_answer(read: Page) -> None:
     run = make_run()
     converse(run)
     Message.objects.update(created_at=run.created_at)
@@ -69,7 +69,7 @@ def test_thinking_is_folded(read: Page) -> None:
     assert "Deep thoughts." in folded
 
 
-def test_what_only_the_provider_understands_is_named_but_not_shown(read: Page) -> None:
+def test_opaque_parts_are_named_but_not_shown(read: Page) -> None:
     run = make_run()
     say(
         run,
@@ -83,24 +83,24 @@ def test_what_only_the_provider_understands_is_named_but_not_shown(read: Page) -
     assert "c2VjcmV0" not in read_text
 
 
-def test_a_failed_run_tells_its_error(read: Page) -> None:
+def test_a_failed_run_shows_its_error(read: Page) -> None:
     run = make_run(
         status="failed",
         error_code="provider_timeout",
         error_message="The model provider did not answer in time.",
     )
     say(run, "user", TextPart("Hello?"))
-    told = text(read(page_url(run.conversation)))
-    assert told.endswith("provider_timeout The model provider did not answer in time.")
+    shown = text(read(page_url(run.conversation)))
+    assert shown.endswith("provider_timeout The model provider did not answer in time.")
 
 
 @pytest.mark.parametrize(
-    ("status", "told"), [("running", "Still running"), ("cancelled", "No result")]
+    ("status", "shown"), [("running", "Still running"), ("cancelled", "No result")]
 )
-def test_a_call_without_result_says_so(read: Page, status: str, told: str) -> None:
+def test_a_call_without_result_is_marked(read: Page, status: str, shown: str) -> None:
     run = make_run(status=status)
     say(run, "assistant", ToolCallPart("c", "calculator", "{}"))
-    assert text(read(page_url(run.conversation))).endswith(f"calculator {{}} {told}")
+    assert text(read(page_url(run.conversation))).endswith(f"calculator {{}} {shown}")
 
 
 def test_a_result_without_a_call_is_shown_on_its_own(read: Page) -> None:
@@ -139,9 +139,9 @@ def test_parts_of_an_unknown_form_are_shown_as_they_are_stored(read: Page) -> No
     message = say(run, "assistant")
     message.parts = [{"type": "hologram", "text": "é"}]
     message.save()
-    told = text(read(page_url(run.conversation)))
-    assert '"type": "hologram"' in told
-    assert '"text": "é"' in told
+    shown = text(read(page_url(run.conversation)))
+    assert '"type": "hologram"' in shown
+    assert '"text": "é"' in shown
 
 
 def test_messages_without_a_run_are_shown_too(read: Page) -> None:
@@ -151,12 +151,12 @@ def test_messages_without_a_run_are_shown_too(read: Page) -> None:
     assert text(read(page_url(run.conversation))).startswith("Without a run user")
 
 
-def test_an_empty_conversation_says_so(read: Page) -> None:
-    told = text(read(page_url(make_conversation(title=""))))
-    assert told == "This conversation has no messages yet."
+def test_an_empty_conversation_is_marked(read: Page) -> None:
+    shown = text(read(page_url(make_conversation(title=""))))
+    assert shown == "This conversation has no messages yet."
 
 
-def test_a_long_text_is_cut_and_shown_whole_when_asked(read: Page) -> None:
+def test_a_long_text_is_clipped_and_shown_whole_on_request(read: Page) -> None:
     run = make_run()
     message = say(run, "assistant", TextPart("a" * MOST_CHARACTERS + "THE END"))
     say(run, "assistant", TextPart("b" * MOST_CHARACTERS + "ANOTHER END"))
@@ -179,7 +179,7 @@ def test_senseless_page_numbers_are_no_error(read: Page, query: str) -> None:
 
 
 def talk(turns: int) -> Conversation:
-    """A conversation of so many turns, four messages each."""
+    """Make a conversation of some exchanges, four messages each."""
     conversation = make_conversation()
     for _ in range(turns):
         converse(make_run(conversation))
