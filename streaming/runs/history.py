@@ -1,4 +1,4 @@
-"""What was said in a conversation, read from the database for a model."""
+"""The messages of a conversation, read from the database for a model."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from streaming.messages import (
 from streaming.models import Conversation
 from streaming.models import Message as MessageRow
 
-#: What was said, decoded only when called: the transaction that reads it keeps others
-#: from writing, and needs none of it.
+#: The messages of a conversation, decoded only by the call: the transaction that reads
+#: them keeps other writes waiting, and does not need them decoded.
 History = Callable[[], list[Message]]
 
-#: So many messages are read first, and each time that all fit, so many times as many.
+#: Number of messages in the first chunk, and factor from each chunk to the next.
 CHUNK = 200
 GROWTH = 4
 
@@ -32,9 +32,9 @@ _BEFORE = f"""
     FROM {MessageRow._meta.db_table}
     WHERE conversation_id = %(conversation)s AND id < %(before)s
 """
-# A chunk is one row, for with SQLite each row lets other threads have the interpreter,
-# and has to get it back. The aggregates go through the messages together, but in what
-# order is not certain. SQLite needs no cast, and pays for one.
+# A chunk is one row: with SQLite, each row releases the interpreter to other threads
+# and has to acquire it again. The aggregates have the messages in the same order, which
+# may be any. SQLite needs no casts, and would pay for them.
 _AGGREGATES = {
     "sqlite": """
         group_concat(id, '\n'), group_concat(role, '","'), group_concat(parts, '\n')
@@ -59,7 +59,7 @@ _roles = msgspec.json.Decoder(list[Role]).decode
 
 @dataclass
 class _Chunk:
-    """Messages as the database tells of them: all ids, all roles, all parts."""
+    """Messages as columns: all ids, all roles, all parts."""
 
     ids: list[int]
     roles: str
@@ -67,22 +67,22 @@ class _Chunk:
 
     @cached_property
     def messages(self) -> list[Message]:
-        """The same, oldest first."""
+        """Return the messages, the oldest first."""
         parts = parts_from_lines(self.parts)
-        said = list(map(Message, _roles(f'["{self.roles}"]'), parts))
-        if all(map(lt, self.ids, self.ids[1:])):  # so they nearly always come
-            return said
-        return [message for _, message in sorted(zip(self.ids, said, strict=True))]
+        rows = list(map(Message, _roles(f'["{self.roles}"]'), parts))
+        if all(map(lt, self.ids, self.ids[1:])):  # nearly always
+            return rows
+        return [message for _, message in sorted(zip(self.ids, rows, strict=True))]
 
 
 def read_history(conversation: Conversation, max_chars: int) -> History:
-    """The newest whole turns of a conversation that fit."""
+    """Return the newest whole exchanges of a conversation that fit."""
     chunks: list[_Chunk] = []
     size = 0
     for older in _newest_first(conversation):
         chunks.insert(0, older)
         size += len(older.parts)
-        if size > max_chars:  # perhaps only by spaces, and by what SQLite has escaped
+        if size > max_chars:  # perhaps only because of spaces and of SQLite's escapes
             messages = _joined(chunks)
             size = json_size(messages)
             if size > max_chars and any(message.role == "user" for message in messages):

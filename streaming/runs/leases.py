@@ -9,11 +9,11 @@ Times that processes compare are the database's own: the clocks of machines may 
 
 import math
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
@@ -37,42 +37,36 @@ class RunSignals(msgspec.Struct, frozen=True):
 
 def renew_leases(attempts: Mapping[str, int], worker: str) -> dict[str, RunSignals]:
     """Renew the leases of a worker's runs, by id and attempt; return their signals."""
-    locked = _lock_active(attempts)
+    locked = _lock_active(attempts).filter(worker=worker)
     owned = [
         run_id
-        for run_id, owner, attempt in locked
-        if owner == worker and attempt == attempts[run_id]
+        for run_id, attempt in locked.values_list("id", "attempt")
+        if attempt == attempts[run_id]
     ]
-    running = Run.objects.filter(id__in=owned, status=RunStatus.RUNNING)
-    running.update(heartbeat_at=Now())
+    Run.objects.filter(id__in=owned).update(heartbeat_at=Now())
     return read_signals(attempts, worker)
 
 
 def read_signals(attempts: Mapping[str, int], worker: str) -> dict[str, RunSignals]:
     """Return the signals to a worker's runs; those that it lost are missing."""
-    owned = Run.objects.filter(
-        id__in=attempts, worker=worker, status=RunStatus.RUNNING
-    ).values_list("id", "attempt", "cancel_requested_at")
-    elsewhere = (
-        Run.objects.filter(id__in=attempts, worker=worker, status=RunStatus.RUNNING)
-        .exclude(last_reader_at=F("created_at"))
-        .annotate(now=Now())
-    )
+    owned = Run.objects.filter(id__in=attempts, worker=worker, status=RunStatus.RUNNING)
+    cancels = owned.values_list("id", "attempt", "cancel_requested_at")
+    elsewhere = owned.exclude(last_reader_at=F("created_at")).annotate(now=Now())
     seconds = {
         run: (now - last).total_seconds()
         for run, last, now in elsewhere.values_list("id", "last_reader_at", "now")
     }
     return {
         run: RunSignals(cancel is not None, seconds.get(run, math.inf))
-        for run, attempt, cancel in owned
+        for run, attempt, cancel in cancels
         if attempt == attempts[run]
     }
 
 
 def touch_readers(run_ids: Collection[str]) -> None:
     """Record that readers are, or were until now, connected to this process."""
-    locked = [run_id for run_id, _, _ in _lock_active(run_ids)]
-    Run.objects.filter(id__in=locked).update(last_reader_at=Now())
+    active = list(_lock_active(run_ids).values_list("id", flat=True))
+    Run.objects.filter(id__in=active).update(last_reader_at=Now())
 
 
 def request_cancel(run_ids: Collection[str]) -> set[str]:
@@ -80,16 +74,17 @@ def request_cancel(run_ids: Collection[str]) -> set[str]:
 
     Returns the runs that had not ended. The time of a first request is kept.
     """
-    # Queued runs first: a run that a worker claims meanwhile is running afterwards.
-    queued = {run_id for run_id in sorted(run_ids) if lifecycle.cancel_queued(run_id)}
+    active = dict(_lock_active(run_ids).values_list("id", "status"))
+    queued = [run for run, status in active.items() if status == RunStatus.QUEUED]
     for run_id in queued:
+        lifecycle.cancel_queued(run_id)
         events = last_events(Progress(stop_reason="cancelled"), None)
         stored_log().end_orphan(run_id, events, leap=False)
-    running = [run_id for run_id, _, _ in _lock_active(run_ids)]
-    Run.objects.filter(id__in=running).update(
-        cancel_requested_at=Coalesce("cancel_requested_at", timezone.now())
-    )
-    return queued.union(running)
+    if running := active.keys() - queued:
+        Run.objects.filter(id__in=running).update(
+            cancel_requested_at=Coalesce("cancel_requested_at", timezone.now())
+        )
+    return set(active)
 
 
 def find_stale(seconds: float) -> dict[str, datetime]:
@@ -115,14 +110,13 @@ def fail_orphan(run_id: str, heartbeat_at: datetime, before: float) -> bool:
     return True
 
 
-def _lock_active(run_ids: Collection[str]) -> list[tuple[str, str, int]]:
-    """Lock active runs; return their ids, workers and attempts.
+def _lock_active(run_ids: Iterable[str]) -> QuerySet[Run]:
+    """Return the active ones of these runs, to be locked when they are read.
 
-    The runs are locked in one order, so that two processes cannot deadlock.
+    All processes lock in this order, so that two of them cannot deadlock.
     """
-    active = Run.objects.filter(IS_ACTIVE, id__in=run_ids)
-    locked = active.select_for_update(no_key=True).order_by("id")
-    return list(locked.values_list("id", "worker", "attempt"))
+    active = Run.objects.filter(IS_ACTIVE, id__in=list(run_ids))
+    return active.select_for_update(no_key=True).order_by("id")
 
 
 def _save_partial_text(run: Run) -> None:

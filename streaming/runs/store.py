@@ -139,7 +139,7 @@ def touch(conversations: Iterable[int], now: datetime) -> None:
 
 
 class RunResult(msgspec.Struct, frozen=True):
-    """The result of an execution: what its last transaction writes."""
+    """The result of an execution, as its last transaction writes it."""
 
     run: OwnedRun
     progress: Progress

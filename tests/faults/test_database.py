@@ -2,14 +2,16 @@
 stays away the reader is told."""
 
 import asyncio
+import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 
 import psycopg
 import pytest
 
-from agentsite import settings
 from streaming.event_log import stored_log
 from streaming.models import EventSegment, Message, Run
 from streaming.runs.timings import Timings
@@ -171,12 +173,18 @@ async def test_a_run_is_stopped_also_while_the_database_is_away(
     await all_runs_end()
 
 
-def test_a_postgresql_that_vanishes_is_noticed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+OPTIONS = """
+import json
+from agentsite import settings
+print(json.dumps(settings.DATABASES["default"]["OPTIONS"]))
+"""
+
+
+def test_a_postgresql_that_vanishes_is_noticed() -> None:
     url = need("postgres")
-    monkeypatch.setenv("DATABASE_URL", url)
-    options = settings._database()["OPTIONS"]
+    environment = {**os.environ, "DATABASE_URL": url}
+    python = [sys.executable, "-c", OPTIONS]
+    options = json.loads(subprocess.check_output(python, env=environment))
     del options["pool"]
     with (
         psycopg.connect(url, **options) as connection,

@@ -28,7 +28,7 @@ class Executor(Protocol):
     claims_at_start: bool
 
     def enqueue(self, runs: Sequence[Run]) -> None:
-        """Write what the execution of new runs needs, inside their transaction.
+        """Write the rows or jobs of new runs, inside their transaction.
 
         The call comes on a database thread, once for all runs of the transaction. It
         is repeated if the transaction is.
