@@ -224,9 +224,11 @@ async def test_a_checkpoint_makes_entries_durable_with_other_writes(
     here = bench.process()
     run_id = await bench.open(here)
     here.append(run_id, words(1, 2))
-    await here.checkpoint(
-        run_id, lambda: Run.objects.filter(pk=run_id).update(llm_calls=2) and None
-    )
+
+    def count() -> None:
+        Run.objects.filter(pk=run_id).update(llm_calls=2)
+
+    await here.checkpoint(run_id, count)
     assert len(await bench.everything(run_id)) == 2
     assert (await Run.objects.aget()).llm_calls == 2
 

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from streaming.agent.loop import Progress
-from streaming.event_log import OwnershipLost, segments
+from streaming.event_log import OwnershipLost, stored_log
 from streaming.exceptions import Interrupted
 from streaming.models import (
     ACTIVE,
@@ -139,7 +139,7 @@ def test_a_queued_run_is_cancelled_with_the_end_of_its_log() -> None:
     assert (run.status, run.stop_reason) == ("cancelled", "cancelled")
     assert run.ended_at
     assert run.log_state == LogState.COMPACTED
-    entries = segments.load(run.id, 0)
+    entries = stored_log().read(run.id)
     assert [(e.number, e.type) for e in entries] == [(1, "complete"), (2, "done")]
     assert leases.request_cancel([run.id]) == set()
 
