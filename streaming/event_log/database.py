@@ -26,12 +26,12 @@ from django.db import Error
 from streaming.aio.deadline import Deadline
 from streaming.event_log import segments
 from streaming.event_log.base import ClosedLogs, OwnershipLost
-from streaming.event_log.options import DatabaseAccess, LogOptions
+from streaming.event_log.options import LogOptions
 from streaming.event_log.segments import PendingSegment, Segment
 from streaming.event_log.stored import DatabaseStoredLog
 from streaming.event_log.tail import Tail
 from streaming.events import Entry, Event, encode_all, make_entries
-from streaming.storage import database as storage
+from streaming.storage.database import Database, default
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class DatabaseLog:
         flush_seconds: float,
         on_lost: Callable[[str], None],
         *,
-        database: DatabaseAccess = storage,
+        database: Database = default,
         options: LogOptions | None = None,
     ) -> None:
         self._worker = worker
@@ -291,8 +291,8 @@ class DatabaseLog:
                 logger.debug("event log poll failed")
             except Exception:  # all readers here depend on this task
                 logger.exception("event log poll failed")
-            if time.monotonic() - succeeded_at >= self._options.disconnect_seconds:
-                self._disconnect_readers()
+            if time.monotonic() - succeeded_at >= self._database.timeout_seconds:
+                self._disconnect_readers()  # they reconnect, and get the error
             await asyncio.sleep(self._flush_seconds / 2)
 
     async def _poll(self) -> None:

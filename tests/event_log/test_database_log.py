@@ -20,7 +20,6 @@ from streaming.event_log import (
     OwnershipLost,
     stored_log,
 )
-from streaming.event_log.options import DatabaseAccess
 from streaming.events import Content, Done, Entry, Event
 from streaming.models import (
     Conversation,
@@ -30,6 +29,7 @@ from streaming.models import (
     Run,
 )
 from streaming.storage import database
+from streaming.storage.database import Database
 from tests.event_log.faulty import Fault, FaultKind, FaultyDatabase
 from tests.writer import busy_writer
 
@@ -68,7 +68,7 @@ class Log(Protocol):
         self,
         *,
         flush_seconds: float = FLUSH,
-        database: DatabaseAccess = database,
+        database: Database = database.default,
         options: LogOptions | None = None,
     ) -> DatabaseLog: ...
 
@@ -80,7 +80,7 @@ async def make_log(transactional_db: None) -> AsyncIterator[Log]:
     def make(
         *,
         flush_seconds: float = FLUSH,
-        database: DatabaseAccess = database,
+        database: Database = database.default,
         options: LogOptions | None = None,
     ) -> DatabaseLog:
         log = DatabaseLog(
@@ -313,8 +313,7 @@ async def test_a_reader_is_let_go_when_the_database_stays_away(
     make_log: Log, joined: bool
 ) -> None:
     faulty = FaultyDatabase()
-    options = LogOptions(disconnect_seconds=0.2)
-    here, elsewhere = make_log(), make_log(database=faulty, options=options)
+    here, elsewhere = make_log(), make_log(database=faulty)
     run = await begin(here)
     batches = elsewhere.follow(run.id, 0, heartbeat=FLUSH)
     async with aclosing(batches), asyncio.timeout(20):
