@@ -1,8 +1,8 @@
-"""Django's middleware for pages, kept off the API's path.
+"""Django's middleware for pages, which skips requests to the API.
 
-Each of Django's middleware costs the API two thread hops and gives it nothing: it has
-no session, no CSRF cookie, no frame. They are subclassed rather than wrapped so that
-the admin's system checks still recognise them.
+Each of Django's middleware costs an API request two thread hops without any use: the
+API has no session, no CSRF cookie and no frame. The middleware is subclassed and not
+wrapped, so that the admin's system checks recognise it.
 """
 
 from collections.abc import Awaitable, Callable
@@ -29,7 +29,7 @@ else:
 
 
 class PagesOnly(_Base):
-    """Steps aside for API paths."""
+    """A mixin that skips the middleware for API paths."""
 
     def __call__(
         self, request: HttpRequest
@@ -40,19 +40,19 @@ class PagesOnly(_Base):
 
 
 class PageSecurityMiddleware(PagesOnly, SecurityMiddleware):
-    """HTTPS redirect and security headers."""
+    """HTTPS redirects and security headers for pages."""
 
 
 class PageSessionMiddleware(PagesOnly, SessionMiddleware):
-    """Sessions."""
+    """Sessions for pages."""
 
 
 class PageCommonMiddleware(PagesOnly, CommonMiddleware):
-    """Trailing slashes."""
+    """Trailing slashes for pages."""
 
 
 class PageCsrfMiddleware(PagesOnly, CsrfViewMiddleware):
-    """CSRF protection of forms."""
+    """CSRF protection of the forms of pages."""
 
     async def process_view(  # type: ignore[override]  # Django adapts either
         self,
@@ -61,7 +61,7 @@ class PageCsrfMiddleware(PagesOnly, CsrfViewMiddleware):
         callback_args: tuple[object, ...],
         callback_kwargs: dict[str, object],
     ) -> HttpResponseBase | None:
-        """Async, or Django would go to a thread for it on the API's path too."""
+        """Check the token of a page; async, since Django runs a sync one in a thread."""
         if request.path_info.startswith(API_PATHS):
             return None
         check = sync_to_async(super().process_view)
@@ -69,12 +69,12 @@ class PageCsrfMiddleware(PagesOnly, CsrfViewMiddleware):
 
 
 class PageAuthenticationMiddleware(PagesOnly, AuthenticationMiddleware):
-    """The admin's user."""
+    """The user of the admin's pages."""
 
 
 class PageMessageMiddleware(PagesOnly, MessageMiddleware):
-    """The admin's notices."""
+    """Messages on the admin's pages."""
 
 
 class PageFrameOptionsMiddleware(PagesOnly, XFrameOptionsMiddleware):
-    """No embedding in frames."""
+    """Protection of pages against embedding in frames."""

@@ -1,4 +1,4 @@
-"""The configuration reference: docs/configuration.md, made from the declarations.
+"""The writer of docs/configuration.md, which is made from the declarations.
 
 `make docs` writes it; a test compares it with the declarations.
 """
@@ -45,6 +45,8 @@ STREAMING = {"MODEL": "anthropic:claude-sonnet-5-5", "RUN_MAX_PER_ORG": 10}
 - Values have the type of the setting: `10`, not `"10"`.
 - API keys and base URLs may be left out: the app then reads them from the environment.
   It reads no other variable itself.
+- A provider without its key stops the start. A test suite or a build step without a key
+  has `"MODEL": "demo"`.
 - An unknown key stops the start with a sentence that names the closest known one.
 - Tests change settings with
   `override_settings(STREAMING={**settings.STREAMING, "RUN_MAX_PER_ORG": 1})`.

@@ -1,4 +1,4 @@
-"""What an operator can set wrongly without noticing."""
+"""The checks of settings that are valid each, but not in combination."""
 
 import subprocess
 import sys
@@ -17,12 +17,12 @@ SYNC_ONLY = "tests.test_checks.sync_only"
 
 
 def sync_only(get_response: object) -> object:
-    """A middleware as they once were."""
+    """A sync-only middleware."""
     return get_response
 
 
-def told(**options: Any) -> dict[str, str]:  # noqa: ANN401  (as `run_checks` has it)
-    """What our checks say, by id."""
+def messages(**options: Any) -> dict[str, str]:  # noqa: ANN401  (as `run_checks` has it)
+    """Return the messages of the app's checks, by id."""
     return {
         str(message.id): message.msg
         for message in run_checks(**options)
@@ -31,13 +31,13 @@ def told(**options: Any) -> dict[str, str]:  # noqa: ANN401  (as `run_checks` ha
 
 
 @pytest.mark.django_db
-def test_the_settings_as_they_come_are_well() -> None:
-    assert told(databases=["default"]) == {}
+def test_the_default_settings_pass() -> None:
+    assert messages(databases=["default"]) == {}
 
 
-def test_a_middleware_that_is_sync_only_is_named() -> None:
+def test_a_sync_only_middleware_is_named() -> None:
     with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, SYNC_ONLY]):
-        found = told()
+        found = messages()
     assert list(found) == ["streaming.W001"]
     assert found["streaming.W001"].startswith(SYNC_ONLY)
 
@@ -49,15 +49,15 @@ def test_a_middleware_that_is_sync_only_is_named() -> None:
         ({"stream_heartbeat_seconds": 60.0}, "streaming.W003"),
     ],
 )
-def test_times_that_do_not_go_with_the_world_around_are_told(
+def test_a_time_that_exceeds_those_of_servers_and_proxies_is_reported(
     agent_settings: ChangeSettings, changed: dict[str, float], id: str
 ) -> None:
     agent_settings(**changed)
-    assert list(told()) == [id]
+    assert list(messages()) == [id]
 
 
 @pytest.mark.parametrize(("size", "ids"), [(5, []), (4, ["streaming.W005"])])
-def test_a_pool_with_fewer_connections_than_threads_is_told(
+def test_a_pool_with_fewer_connections_than_threads_is_reported(
     agent_settings: ChangeSettings, size: int, ids: list[str]
 ) -> None:
     agent_settings(database_read_threads=2, request_threads=2)
@@ -65,18 +65,18 @@ def test_a_pool_with_fewer_connections_than_threads_is_told(
     databases = {"default": {**settings.DATABASES["default"], **options}}
     settings_of_tests = override_settings(DATABASES=databases)
     with pytest.warns(UserWarning, match="DATABASES"), settings_of_tests:
-        assert list(told()) == ids
+        assert list(messages()) == ids
 
 
 def test_atomic_requests_are_an_error() -> None:
     databases = {"default": {**settings.DATABASES["default"], "ATOMIC_REQUESTS": True}}
     settings_of_tests = override_settings(DATABASES=databases)
     with pytest.warns(UserWarning, match="DATABASES"), settings_of_tests:
-        found = told()
+        found = messages()
     assert list(found) == ["streaming.E001"]
 
 
-#: As on a disk that has no write-ahead log, where asking for one changes nothing.
+#: As on a disk that cannot hold a write-ahead log, where the PRAGMA has no effect.
 WITHOUT_A_LOG = """
 import django
 from django.conf import settings
@@ -87,7 +87,7 @@ call_command("check", databases=["default"], fail_level="WARNING")
 """
 
 
-def test_sqlite_without_its_write_ahead_log_is_told(tmp_path: Path) -> None:
+def test_sqlite_without_its_write_ahead_log_is_reported(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", WITHOUT_A_LOG],
         cwd=ROOT,
