@@ -135,9 +135,8 @@ def uses(text: str, own: set[str]) -> Iterator[str]:
                         yield name.name
             case ast.Attribute(attr=attr):
                 private = attr.startswith("_") and not attr.startswith("__")
-                if private and attr not in own | PUBLIC_ATTRIBUTES:
-                    yield attr
-                elif attr in LISTED - COMMON - own:
+                foreign = private and attr not in own | PUBLIC_ATTRIBUTES
+                if foreign or attr in LISTED - COMMON - own:
                     yield attr
 
 
