@@ -266,7 +266,7 @@ async def test_a_drain_leaves_queued_runs_to_other_processes(
     run = await service.start(RunRequest(input="Hi", org_id="default"))
     await service.aclose()
     assert (await Run.objects.aget()).status == "queued"
-    other = RunService(runs.make_agent(), conf.get(), database, name="other")
+    other = RunService(runs.make_agent(), conf.get(), database.default, name="other")
     await all_runs_end()
     await other.aclose()
     ended = await Run.objects.aget(pk=run.pk)
