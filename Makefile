@@ -89,6 +89,8 @@ lock: $(dev_stamp) ## bring requirements/ in step with pyproject.toml
 	$(compile) $(ours) $(UPGRADE) --output-file requirements/run.txt
 	$(compile) $(ours) $(UPGRADE) --group dev --constraints requirements/run.txt \
 	  --output-file requirements/dev.txt
+	@sed -En 's/^(aiohttp|anthropic|asgiref|django|httpx2|openai|uvicorn)(\[.*\])?(==[^ ]+) .*/\1\3/p' \
+	  requirements/run.txt > streaming/tested_versions.txt
 	@sed -En 's/^(aiohttp|anthropic|httptools|httpx2|msgspec|openai|uvicorn|uvloop)(\[.*\])?(==[^ ]+) .*/\1\3/p' \
 	  requirements/run.txt > $(bench_same)
 	$(compile) --group pyproject.toml:bench $(UPGRADE) --constraints $(bench_same) \

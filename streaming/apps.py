@@ -1,22 +1,22 @@
-"""The app: at start it gathers the tools of every installed app."""
+"""The app's configuration: at start it collects the tools of every installed app."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import wraps
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from django.apps import AppConfig, apps
 from django.core.signals import setting_changed
 from django.db import connections
-from django.utils.module_loading import module_has_submodule
 
 from streaming import conf
 from streaming.checks import register_checks
 from streaming.tools.base import Tool
 from streaming.tools.toolbox import Toolbox
 
-#: The module of an app in which its tools are.
+#: The name of an app's module with its tools.
 TOOLS_MODULE = "agent_tools"
 
 
@@ -29,7 +29,7 @@ class StreamingConfig(AppConfig):
     toolbox: Toolbox
 
     def ready(self) -> None:
-        """Validate the settings and gather the tools; an error stops the start."""
+        """Validate the settings and collect the tools; an error stops the start."""
         conf.get()
         setting_changed.connect(conf.forget_settings)
         register_checks()
@@ -37,9 +37,9 @@ class StreamingConfig(AppConfig):
 
 
 def discover_tools() -> Toolbox:
-    """The tools of all installed apps, in the order of the apps and of their modules.
+    """Return the tools of all apps, in the order of the apps and of their modules.
 
-    Two tools of one name are an error; one tool that several modules import is not.
+    Two tools with one name are an error; one tool in several modules is not.
     """
     found = {id(tool): tool for tool in _tools()}
     return Toolbox(map(closing_connections, found.values()))
@@ -47,17 +47,19 @@ def discover_tools() -> Toolbox:
 
 def _tools() -> Iterator[Tool[..., Any]]:
     for app in apps.get_app_configs():
-        if app.module is not None and module_has_submodule(app.module, TOOLS_MODULE):
-            module = import_module(f"{app.name}.{TOOLS_MODULE}")
+        name = f"{app.name}.{TOOLS_MODULE}"
+        if hasattr(app.module, "__path__") and find_spec(name):
             yield from (
-                tool for tool in vars(module).values() if isinstance(tool, Tool)
+                each
+                for each in vars(import_module(name)).values()
+                if isinstance(each, Tool)
             )
 
 
 def closing_connections(tool: Tool[..., Any]) -> Tool[..., Any]:
-    """The tool, its thread's database connections closed after each call.
+    """Return a tool that closes its thread's database connections after each call.
 
-    Each call of a sync tool has a new thread, and with it connections of its own.
+    Each call of a synchronous tool has a new thread with connections of its own.
     """
     if tool.is_async:
         return tool

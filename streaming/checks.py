@@ -12,6 +12,7 @@ from django.db import connections
 from django.utils.module_loading import import_string
 
 from streaming import conf
+from streaming.versions import TESTED, installed, read_tested, untested
 
 #: The usual time after which gunicorn, Kubernetes and Docker Compose kill a process
 #: that has not ended.
@@ -24,6 +25,7 @@ def register_checks() -> None:
     """Register the checks with Django."""
     register(check_settings)
     register(check_database, Tags.database)
+    register(check_versions)
 
 
 def check_settings(
@@ -48,6 +50,21 @@ def check_database(
         )
         for mode in map(_journal_mode, databases or ())
         if mode not in ("wal", "")
+    ]
+
+
+def check_versions(
+    app_configs: Sequence[AppConfig] | None, **_: object
+) -> list[CheckMessage]:
+    """Check for libraries newer than the tested ones, whose private parts are used."""
+    tested = read_tested(TESTED.read_text())
+    return [
+        Warning(
+            f"{name} {present} is newer than {known}, the newest tested version.",
+            hint="Run the contract tests of docs/design/private-parts.md against it.",
+            id="streaming.W006",
+        )
+        for name, present, known in untested(tested, installed(tested))
     ]
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.text import capfirst
 
 from streaming.admin import display
 from streaming.event_log import stored_log
@@ -50,7 +49,8 @@ class HistoryAdmin(_ModelAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Return the list, with the name of its rows as the title."""
-        title = {"title": capfirst(self.opts.verbose_name_plural)}
+        name = _plural(self.model)
+        title = {"title": name[:1].upper() + name[1:]}
         return super().changelist_view(request, title | (extra_context or {}))
 
     def page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:  # noqa: ANN401

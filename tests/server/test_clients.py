@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import BytesIO
+from typing import Any
 
 import pytest
 import uvicorn
@@ -91,9 +92,9 @@ async def test_an_organization_has_so_many_runs_at_once(
 
 
 @asynccontextmanager
-async def served(app: App) -> AsyncIterator[int]:
+async def served(app: App, **options: Any) -> AsyncIterator[int]:  # noqa: ANN401
     """A real uvicorn around `app`; its port."""
-    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None)
+    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None, **options)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         # Or the system holds megabytes, and much must be read before it takes more.

@@ -1,7 +1,7 @@
-"""`manage.py runserver`, under ASGI: Django's own collects a stream before sending it.
+"""`manage.py runserver` under ASGI; Django's collects a stream before sending it.
 
-Uvicorn runs in the thread of Django's auto-reloader, so that a stream leaves as it is
-made and a saved file restarts the server.
+Uvicorn runs in a thread of Django's auto-reloader: events are sent as soon as they are
+made, and a saved file restarts the server.
 """
 
 import os
@@ -26,10 +26,11 @@ from streaming.providers import make_provider
 from streaming.server.asgi import make_application
 
 STOP_SECONDS = 3
-#: The exit code by which Django's reloader asks to be started anew.
+#: The exit code with which Django's reloader requests a restart.
 RELOAD = 3
-#: Marks the process that the reloader watches over.
+#: The argument of the process in which the reloader runs.
 CHILD = "--is-child"
+#: Addresses that are shown as `localhost`.
 LOCAL = ("127.0.0.1", "::1", "0.0.0.0")
 
 
@@ -46,22 +47,22 @@ class Command(runserver.Command):
     _thread: threading.Thread | None = None
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Django's, and a mark for ourselves."""
+        """Add Django's arguments and the internal one."""
         super().add_arguments(parser)
         parser.add_argument(CHILD, action="store_true", help=SUPPRESS)
 
     def run(self, **options: object) -> None:
-        """Serve until a signal or a changed file; readers are told of the end."""
+        """Serve until a signal or a changed file, then end the runs and streams."""
         if options["use_reloader"] and not options["is_child"]:
             sys.exit(_supervise())
         try:
             super().run(**options)
         finally:
-            # Not at exit: by then Python has ended the threads that write.
+            # Here and not at exit: Python has ended the writer thread by then.
             self._stop()
 
     def inner_run(self, *args: object, **options: object) -> None:
-        """Check, bind, tell, serve."""
+        """Run the checks, bind the address, print the URLs and serve."""
         autoreload.raise_last_exception()
         if not options["skip_checks"]:
             self.check(display_num_errors=False)
@@ -77,7 +78,7 @@ class Command(runserver.Command):
         self._server = uvicorn.Server(config)
         listener = self._bind()
         self._thread = threading.current_thread()
-        self._tell()
+        self._print_urls()
         self._server.run(sockets=[listener])
 
     def _bind(self) -> socket.socket:
@@ -90,18 +91,16 @@ class Command(runserver.Command):
             os._exit(1)
 
     def _stop(self) -> None:
-        """End the server in the reloader's thread, where it sees no signal."""
+        """End the server in the reloader's thread, which receives no signals."""
         if self._thread and self._thread is not threading.current_thread():
             self._application.begin_shutdown()
             self._server.should_exit = True
             self._thread.join(STOP_SECONDS)
 
-    def _tell(self) -> None:
+    def _print_urls(self) -> None:
         options = conf.get()
         provider = make_provider(conf.provider())
-        host = (
-            "localhost" if self.addr in ("127.0.0.1", "::1", "0.0.0.0") else self.addr
-        )
+        host = "localhost" if self.addr in LOCAL else self.addr
         url = f"http://{host}:{self.port}"
         api = f"{url}/api/v1/agent"
         self.stdout.write(
@@ -114,14 +113,14 @@ class Command(runserver.Command):
             f"  admin     {url}/admin/\n\n"
             f"Ctrl+C stops it.\n"
         )
-        self.stdout.flush()  # whoever reads it through a pipe waits for it
+        self.stdout.flush()  # through a pipe, too, it is seen at once
 
 
 def _supervise() -> int:
-    """Run the server as a child, anew when code has changed; return its exit code.
+    """Run the server as a child, restart it when code changes, return its exit code.
 
-    Django's own parent kills its child a moment after it was told to end. Ours passes
-    the signal on (at a terminal Ctrl+C reaches the child by itself) and waits.
+    Django's parent process kills its child a moment after a signal. This one passes
+    SIGTERM on (at a terminal, Ctrl+C reaches the child directly) and waits.
     """
     environment = {**os.environ, autoreload.DJANGO_AUTORELOAD_ENV: "true"}
     while True:

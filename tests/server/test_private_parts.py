@@ -1,0 +1,341 @@
+"""Contract tests of the private parts that `streaming/server` and `runserver` use."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import Any
+
+import pytest
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.contrib.staticfiles.finders import get_finders
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
+from django.core.management import call_command
+from django.core.signals import request_finished
+from django.dispatch import Signal
+from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
+from django.test import RequestFactory, override_settings
+from django.urls import path
+from django.utils import autoreload
+
+from streaming.management.commands import runserver
+from streaming.server.clients import App, ClientConnection, ClientConnections, scope_of
+from streaming.server.event_stream import EventStream
+from streaming.server.signals import HOUSEKEEPING
+from tests.private_parts import relies_on
+from tests.server.test_clients import ask, served
+
+SCOPE = {
+    "type": "http",
+    "method": "GET",
+    "path": "/page",
+    "query_string": b"",
+    "headers": [(b"host", b"localhost")],
+}
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(b"x" * 100_000)
+
+
+urlpatterns = [path("page", page)]
+
+
+# Signals
+
+
+def test_live_receivers() -> None:
+    signal = Signal()
+
+    def in_thread(**_: object) -> None: ...
+
+    async def on_loop(**_: object) -> None: ...
+
+    def for_others(**_: object) -> None: ...
+
+    signal.connect(in_thread)
+    signal.connect(on_loop, sender=HttpRequest)
+    signal.connect(for_others, sender=HttpResponse)
+    with relies_on(
+        "django",
+        "Signal._live_receivers(sender)",
+        "RequestSignal cannot send request_started and request_finished: each request"
+        " fails, or receivers are not called.",
+    ):
+        assert signal._live_receivers(HttpRequest) == ([in_thread], [on_loop])
+
+
+@pytest.mark.parametrize("signal", HOUSEKEEPING, ids=["started", "finished"])
+def test_housekeeping_receivers(signal: Signal) -> None:
+    with relies_on(
+        "django",
+        "the set of functions that Django connects to request_started and"
+        " request_finished",
+        "A function that HOUSEKEEPING lacks costs each request a thread hop; one that"
+        " Django no longer connects is work that the handler may stop doing.",
+    ):
+        synchronous, _ = signal._live_receivers(None)
+        ours = {each for each in synchronous if each.__module__.startswith("django.")}
+        assert ours == HOUSEKEEPING[signal]
+
+
+# Responses
+
+
+@pytest.mark.parametrize(
+    "response", [HttpResponse(), FileResponse(BytesIO()), StreamingHttpResponse()]
+)
+def test_response_close(response: HttpResponseBase) -> None:
+    closed: list[str] = []
+    sent: list[object] = []
+
+    def receive(sender: object, **_: object) -> None:
+        sent.append(sender)
+
+    with relies_on(
+        "django",
+        "HttpResponseBase.close: it calls _resource_closers, sets closed, sends"
+        " request_finished",
+        "close_without_signal must do all but the last: files or generators stay open.",
+    ):
+        assert type(response).close is HttpResponseBase.close
+        before = set(vars(response)) | {"_handler_class"}
+        response._resource_closers.append(lambda: closed.append("closed"))  # type: ignore[attr-defined]
+        request_finished.connect(receive)
+        try:
+            # In a thread of its own: Django's receivers close its connections.
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(response.close).result()
+        finally:
+            request_finished.disconnect(receive)
+        assert (closed, sent, response.closed) == (["closed"], [None], True)
+        assert response._resource_closers == []  # type: ignore[attr-defined]
+        assert set(vars(response)) <= before
+
+
+async def test_streaming_response_iterator() -> None:
+    async def frames() -> AsyncGenerator[bytes]:
+        yield b"frame"
+
+    made = frames()
+    with relies_on(
+        "django",
+        "StreamingHttpResponse._iterator",
+        "EventStream does not find its frames: streams fail, or their generators are"
+        " left to the garbage collector when a client disconnects.",
+    ):
+        assert aiter(EventStream(made, "run")) is made
+    await made.aclose()
+
+
+def test_gzip_asks_for_the_encoding() -> None:
+    async def frames() -> AsyncGenerator[bytes]:
+        yield b"frame"
+
+    stream = EventStream(frames(), "run")
+    request = RequestFactory().get("/", HTTP_ACCEPT_ENCODING="gzip")
+    with relies_on(
+        "django",
+        "GZipMiddleware: it skips a response whose has_header('Content-Encoding')",
+        "Streams are compressed frame by frame, and clients show only the first.",
+    ):
+        response = GZipMiddleware(lambda request: stream)(request)
+        assert response is stream
+        assert "Content-Encoding" not in response.headers
+
+
+# Handler
+
+
+@override_settings(ROOT_URLCONF=__name__)
+async def test_handler_steps() -> None:
+    sent: list[Any] = []
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    with relies_on(
+        "django",
+        "ASGIHandler.create_request, run_get_response, send_response, chunk_size",
+        "The handler cannot serve requests.",
+    ):
+        handler = ASGIHandler()
+        request, refusal = handler.create_request(SCOPE, BytesIO(b"body"))
+        assert isinstance(request, ASGIRequest)
+        assert refusal is None
+        assert request.read() == b"body"
+        response = await handler.run_get_response(request)
+        await handler.send_response(response, send)
+        assert [message["type"] for message in sent] == [
+            "http.response.start",
+            *["http.response.body"] * 2,
+        ]
+        assert len(sent[1]["body"]) == handler.chunk_size == 2**16
+        bad, refusal = handler.create_request(
+            SCOPE | {"query_string": b"\xff"}, BytesIO()
+        )
+        assert bad is None
+        assert refusal and refusal.status_code == 400
+
+
+@override_settings(ROOT_URLCONF=__name__)
+async def test_handler_registers_the_request_with_the_response() -> None:
+    with relies_on(
+        "django",
+        "BaseHandler: it appends request.close to the response's _resource_closers",
+        "EventStream.release_request fails, and with it every stream; or each stream"
+        " keeps its request in memory.",
+    ):
+        handler = ASGIHandler()
+        request, _ = handler.create_request(SCOPE, BytesIO())
+        assert request
+        response = await handler.run_get_response(request)
+        assert request.close in response._resource_closers  # type: ignore[attr-defined]
+
+
+def test_script_prefix_of_a_scope() -> None:
+    with relies_on(
+        "django",
+        "django.core.handlers.asgi.get_script_prefix",
+        "Under a root path, or at all, no request is served.",
+    ):
+        assert get_script_prefix({"root_path": "/mounted"}) == "/mounted"
+        assert get_script_prefix({}) == ""
+
+
+def test_scope_of_a_request() -> None:
+    with relies_on(
+        "django",
+        "ASGIRequest.scope",
+        "Open streams are not counted; the self-test does not see the HTTP version.",
+    ):
+        scope = {**SCOPE, "mark": "x"}
+        assert scope_of(ASGIRequest(scope, BytesIO())) == scope
+        assert scope_of(RequestFactory().get("/")) == {}
+
+
+def test_static_file_finders() -> None:
+    with relies_on(
+        "django",
+        "staticfiles.finders.get_finders, and the finders' storages with their location"
+        " and prefix",
+        "The page's scripts and styles are not served.",
+    ):
+        storages = [
+            storage
+            for finder in get_finders()
+            for storage in finder.storages.values()  # type: ignore[attr-defined]
+        ]
+        assert any(storage.exists("streaming/favicon.svg") for storage in storages)
+        assert all(storage.location for storage in storages)
+
+
+async def test_thread_sensitive_context() -> None:
+    with (
+        relies_on(
+            "asgiref",
+            "ThreadSensitiveContext(executor=…)",
+            "Each request starts threads of its own, and an open stream holds one.",
+        ),
+        ThreadPoolExecutor(1) as executor,
+    ):
+        expected = executor.submit(threading.get_ident).result()
+        for _ in range(2):
+            async with ThreadSensitiveContext(executor=executor):
+                assert await sync_to_async(threading.get_ident)() == expected
+
+
+# uvicorn
+
+
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+async def test_transport_of_uvicorn(http: str) -> None:
+    found: list[object] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+        connection = ClientConnection(ClientConnections(app), send)
+        found.append(connection._transport)
+        connection.close()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    under_test: App = app
+    with relies_on(
+        "uvicorn",
+        "send: a method of an object with the connection's transport",
+        "A client that does not read is never disconnected, and one that vanished is"
+        " noticed after a quarter of an hour.",
+    ):
+        async with served(under_test, http=http) as port:
+            reader, writer = await ask(port)
+            assert b" 204 " in await reader.readline()
+            writer.close()
+        assert isinstance(found[0], asyncio.Transport)
+        assert callable(found[0].abort)
+
+
+# runserver
+
+
+class Recorded(runserver.Command):
+    """The command, without a server."""
+
+    def run(self, **options: object) -> None:
+        self.received = options
+
+
+@pytest.fixture
+def recorded() -> Iterator[Recorded]:
+    command = Recorded()
+    call_command(command, "127.0.0.1:9", "--skip-checks")
+    yield command
+
+
+def test_runserver_attributes(recorded: Recorded) -> None:
+    with relies_on(
+        "django",
+        "runserver.Command: handle parses the address and calls run(**options)",
+        "manage.py runserver does not start, or on another address.",
+    ):
+        assert (recorded.addr, recorded.port, recorded.use_ipv6) == (
+            "127.0.0.1",
+            "9",
+            False,
+        )
+        assert recorded.received["use_reloader"] is True
+        assert recorded.received["skip_checks"] is True
+        assert recorded.received["is_child"] is False
+        assert callable(recorded.check_migrations)
+
+
+def test_runserver_calls_inner_run() -> None:
+    class Inner(runserver.Command):
+        def inner_run(self, *args: object, **options: object) -> None:
+            called.append(options["use_reloader"])
+
+    called: list[object] = []
+    with relies_on(
+        "django",
+        "runserver.Command.run: without the reloader it calls inner_run",
+        "manage.py runserver serves over WSGI, which delays streams until their end.",
+    ):
+        call_command(Inner(), "127.0.0.1:9", "--noreload", "--skip-checks")
+        assert called == [False]
+
+
+def test_autoreload() -> None:
+    with relies_on(
+        "django",
+        "autoreload: raise_last_exception, get_child_arguments, DJANGO_AUTORELOAD_ENV,"
+        " exit code 3",
+        "manage.py runserver does not restart when code changes.",
+    ):
+        autoreload.raise_last_exception()
+        assert autoreload.DJANGO_AUTORELOAD_ENV == "RUN_MAIN"
+        assert all(isinstance(each, str) for each in autoreload.get_child_arguments())
+        with pytest.raises(SystemExit) as ended:
+            autoreload.trigger_reload("file.py")
+        assert ended.value.code == runserver.RELOAD

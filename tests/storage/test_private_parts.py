@@ -1,0 +1,95 @@
+"""Contract tests of the private parts that `streaming/storage` uses."""
+
+import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import DateTimeField, JSONField
+from django.utils import timezone
+
+from streaming.models import Message, Organization, Run
+from streaming.storage.functions import Joined, PartsText
+from tests.private_parts import relies_on
+
+pytestmark = pytest.mark.django_db
+
+
+def test_model_state() -> None:
+    with relies_on(
+        "django",
+        "Model._state.adding and _state.db",
+        "A row that storage.sql inserted is inserted again by save(), which fails.",
+    ):
+        row = Organization(org_id="acme")
+        assert (row._state.adding, row._state.db) == (True, None)
+        row.save()
+        assert (row._state.adding, row._state.db) == (False, "default")
+
+
+def test_model_options() -> None:
+    with relies_on(
+        "django",
+        "Options.concrete_fields, pk, db_table, and Field.column",
+        "The statements of storage.sql cannot be built: no run can start.",
+    ):
+        assert [field.column for field in Organization._meta.concrete_fields] == [
+            "id",
+            "org_id",
+            "created_at",
+        ]
+        assert Organization._meta.pk is not None
+        assert Organization._meta.pk.column == "id"
+        assert Organization._meta.db_table in connection.introspection.table_names()
+
+
+def test_field_preparation() -> None:
+    now = timezone.now()
+    with relies_on(
+        "django",
+        "Field.pre_save and Field.get_db_prep_save",
+        "Values that storage.sql writes are not those that the ORM would write.",
+    ):
+        created_at = Run._meta.get_field("created_at")
+        assert created_at.pre_save(Run(created_at=now), True) == now
+        field: DateTimeField[object, object] = DateTimeField()
+        moment = field.get_db_prep_save(now, connection)
+        assert moment == created_at.get_db_prep_save(now, connection)
+        prepared = JSONField().get_db_prep_save({"a": 1}, connection)
+        assert prepared is not None
+        assert prepared != {"a": 1}
+
+
+def test_quoted_names() -> None:
+    with relies_on(
+        "django",
+        "connection.ops.quote_name",
+        "The statements of storage.sql cannot be built: no run can start.",
+    ):
+        assert connection.ops.quote_name("order") == '"order"'
+
+
+def test_migration_executor() -> None:
+    with relies_on(
+        "django",
+        "MigrationExecutor.migration_plan and loader.graph.leaf_nodes",
+        "/ready reports missing migrations wrongly, or fails.",
+    ):
+        executor = MigrationExecutor(connection)
+        leaves = executor.loader.graph.leaf_nodes()
+        assert "streaming" in [app for app, _ in leaves]
+        assert executor.migration_plan(leaves) == []
+        first = [("streaming", None)]
+        assert executor.migration_plan(first)
+
+
+def test_vendor_specific_functions() -> None:
+    with relies_on(
+        "django",
+        "Func.as_sql(compiler, connection, function=…, template=…) and as_sqlite",
+        "The admin's search in conversations fails.",
+    ):
+        parts = [{"type": "text", "text": "one"}]
+        organization = Organization.objects.create(org_id="acme")
+        conversation = organization.conversations.create(conversation_id="c")
+        Message.objects.create(conversation=conversation, role="user", parts=parts)
+        said = Message.objects.aggregate(said=Joined(PartsText("parts")))
+        assert said == {"said": "one"}
