@@ -18,16 +18,22 @@ from streaming import conf, runs
 from streaming.runs import RunService
 from streaming.storage import database
 from streaming.testing.provider import StandInProvider
+from tests import campaign
 from tests.client import Api
 
-# A slow machine is no fault of the code.
 hypothesis.settings.register_profile(
-    "patient",
-    parent=hypothesis.settings(),
-    deadline=None,
+    "sample",
+    deadline=None,  # the machine may be slow
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=True,
 )
-hypothesis.settings.load_profile("patient")
+hypothesis.settings.register_profile(
+    campaign.LONG,
+    parent=hypothesis.settings.get_profile("sample"),
+    derandomize=False,
+    max_examples=1000,
+)
+hypothesis.settings.load_profile("sample")
 
 
 class ChangeSettings(Protocol):

@@ -1,10 +1,11 @@
-"""The page in a real browser, against real servers of our own.
+"""The page in a real browser, against real servers.
 
-What this machine lacks a browser or Node.js for is not collected, and one line says
-so; what TEST_REQUIRE names must be there.
+Tests that need a missing Chromium or Node.js are not collected; `make test` reports it
+first. TEST_REQUIRE names those that must not be missing.
 """
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -36,10 +37,13 @@ CHROMIUM_ARGUMENTS = (
 PAUSE_MS = 10
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line that tells what was tested."""
-    state = f"not tested without {', '.join(MISSING)}" if MISSING else "tested"
-    terminalreporter.write_line(f"the page in a browser, its client in Node: {state}")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the modules over two workers, each with a Chromium and its servers."""
+    ours = [item for item in items if item.path.parent == Path(__file__).parent]
+    modules = sorted({item.path for item in ours})
+    for item in ours:
+        group = f"browser-{modules.index(item.path) % 2}"
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

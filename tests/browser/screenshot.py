@@ -14,7 +14,7 @@ from tests import available
 from tests.browser.conftest import CHROMIUM_ARGUMENTS
 from tests.browser.demo_page import DemoPage
 from tests.browser.png import with_palette
-from tests.browser.server import ROOT, serve
+from tests.servers import ROOT, serve
 
 SCREENSHOT = ROOT / "docs" / "images" / "page.png"
 WINDOW = ViewportSize(width=1360, height=800)

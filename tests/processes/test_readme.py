@@ -3,8 +3,10 @@
 import re
 import subprocess
 
+from streaming.testing.server import Server
 from tests.client import API
-from tests.processes.server import ROOT, UVICORN, Process, Start
+from tests.processes.conftest import Make
+from tests.servers import ROOT, UVICORN
 
 SECONDS = 30
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -17,7 +19,7 @@ COMMANDS = [
 ]
 
 
-def call(server: Process, command: str) -> str:
+def call(server: Server, command: str) -> str:
     """Run a command of the README against this server."""
     command = command.replace("http://localhost:8080", server.url)
     assert server.url in command
@@ -26,7 +28,7 @@ def call(server: Process, command: str) -> str:
     return ended.stdout.decode()
 
 
-def test_the_curl_commands_work(make: Start) -> None:
+def test_the_curl_commands_work(make: Make) -> None:
     server = make(*UVICORN, DEMO_DELAY_MS="0")
     server.start()
     health, metadata, run, stream, count, resume = COMMANDS
