@@ -1,4 +1,4 @@
-"""Shared fixtures: the provider's stand-in, the database, and the API's client.
+"""Shared fixtures: the stand-in provider, the database, and the client of the API.
 
 Alice and Bob work in organization "acme"; Charlie is outside, in "umbrella".
 """
@@ -44,17 +44,17 @@ class ChangeSettings(Protocol):
 
 @pytest_asyncio.fixture
 async def upstream() -> AsyncIterator[StandInProvider]:
-    """A provider that answers what the test scripts."""
+    """A provider with the replies that the test scripts."""
     async with StandInProvider() as server:
         yield server
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _close_database_threads(django_db_setup: None) -> Iterator[None]:
-    """PostgreSQL drops no database that somebody is connected to."""
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Disconnect before the test database is dropped: PostgreSQL refuses otherwise."""
     yield
     database.close()
-    # The thread that Django's async ORM calls of the tests themselves ran on.
+    # Async ORM calls of the tests themselves run on this thread.
     SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
@@ -94,7 +94,7 @@ def model(upstream: StandInProvider, agent_settings: ChangeSettings) -> None:
 async def api(
     transactional_db: None, agent_settings: ChangeSettings
 ) -> AsyncIterator[Api]:
-    """The application as a client sees it, with what it runs ended afterwards."""
+    """The application as a client sees it; its runs are ended afterwards."""
     yield Api()
     await runs.aclose()
 

@@ -171,12 +171,9 @@ async def test_a_run_is_stopped_also_while_the_database_is_away(
     await all_runs_end()
 
 
-def test_a_postgresql_that_vanishes_is_noticed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_postgresql_that_vanishes_is_noticed() -> None:
     url = need("postgres")
-    monkeypatch.setenv("DATABASE_URL", url)
-    options = settings._database()["OPTIONS"]
+    options = settings._database(url)["OPTIONS"]
     del options["pool"]
     with (
         psycopg.connect(url, **options) as connection,
