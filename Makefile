@@ -18,6 +18,14 @@ bench_venv := $(VENV)-bench
 bench_same := $(bench_venv)-same.txt
 bench_stamp := $(bench_venv)/.bench
 
+# Tests wait for much of their time: two workers for each core are the fastest.
+WORKERS ?= $(shell expr 2 '*' `getconf _NPROCESSORS_ONLN`)
+pytest := $(py) -m pytest --numprocesses $(WORKERS) --dist loadgroup
+measured := $(pytest) --cov --cov-report=
+# These do not reach the database of the tests.
+not_on_postgres := --ignore=tests/browser --ignore=tests/providers --ignore=tests/tools \
+  --ignore=tests/selftest
+
 # Stamps: the environment holds what these lock files say.
 run_stamp := $(VENV)/.run
 dev_stamp := $(VENV)/.dev
@@ -29,7 +37,7 @@ tsc := node_modules/.bin/tsc
 npm_ci := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --fetch-retries=1 \
   --fetch-timeout=30000
 
-.PHONY: help run test check bench bench-quick faults docs screenshot format dev lock upgrade clean
+.PHONY: help run test test-long check bench bench-quick faults docs screenshot format dev lock upgrade clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -40,13 +48,16 @@ run: $(run_stamp) $(page_stamp) ## serve on http://localhost:8080 (or PORT=9000 
 
 test: $(dev_stamp) $(page_dev_stamp) ## run the tests: on SQLite, and on PostgreSQL where one answers
 	@$(py) -m tests.available
-	@TEST_DATABASE_URL= $(py) -m pytest --cov --cov-report=
+	@TEST_DATABASE_URL= $(measured)
 	@url=`$(py) -m tests.available postgres` || exit 0; \
-	  echo "Again, on PostgreSQL:"; TEST_DATABASE_URL=$$url \
-	  $(py) -m pytest --cov --cov-report= --cov-append --ignore=tests/browser \
-	  --ignore=tests/providers --ignore=tests/tools --ignore=tests/test_selftest.py
-	@printf "Coverage in %%, branches too: "
+	  echo "Again, on PostgreSQL:"; \
+	  TEST_DATABASE_URL=$$url $(measured) --cov-append $(not_on_postgres)
+	@printf "Coverage in %%, branches included: "
 	@$(py) -m coverage report --format=total --fail-under=90
+
+test-long: $(dev_stamp) ## try 1,000 new examples of each property, then the faults at length: an hour
+	@TEST_DATABASE_URL= $(pytest) --hypothesis-profile long --ignore=tests/browser
+	@$(MAKE) --no-print-directory faults
 
 check: $(dev_stamp) $(page_dev_stamp) ## formatting, lint, types, migrations, deployment, imports, JavaScript
 	$(py) -m ruff format --check .

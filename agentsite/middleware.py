@@ -61,7 +61,7 @@ class PageCsrfMiddleware(PagesOnly, CsrfViewMiddleware):
         callback_args: tuple[object, ...],
         callback_kwargs: dict[str, object],
     ) -> HttpResponseBase | None:
-        """Check the token of a page; async, since Django runs a sync one in a thread."""
+        """Check a page's token; async, since Django runs a sync one in a thread."""
         if request.path_info.startswith(API_PATHS):
             return None
         check = sync_to_async(super().process_view)

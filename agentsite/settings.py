@@ -96,9 +96,9 @@ POSTGRES_TIMEOUTS = {
 }
 
 
-def _database() -> dict[str, Any]:
-    """Return the database of DATABASE_URL, or SQLite, configured for concurrency."""
-    url = SITE.database_url or f"sqlite:///{DATA_DIR / 'db.sqlite3'}"
+def _database(url: str) -> dict[str, Any]:
+    """Return the database at a URL, else SQLite, configured for concurrency."""
+    url = url or f"sqlite:///{DATA_DIR / 'db.sqlite3'}"
     try:
         config: dict[str, Any] = dict(dj_database_url.parse(url))
     except ValueError as error:
@@ -133,7 +133,7 @@ def _database() -> dict[str, Any]:
     return config
 
 
-DATABASES = {"default": _database()}
+DATABASES = {"default": _database(SITE.database_url)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

@@ -1,6 +1,9 @@
-"""The load: so many streams at once, each checked, counted and timed.
+"""The load: many streams at once, each checked, counted and timed.
 
 It runs in a process of its own and prints its measurement as one line of JSON.
+It finds tokens by one regular expression instead of reading frames by
+`streaming.testing.sse`: it shares the cores with the servers that it measures, and
+understands the formats of all of them. A delta costs it 0.4 µs; a frame costs 1.7 µs.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""What the stand-in provider says, formatted as each real one does.
+"""The responses of the bench's provider, in the format of each real one.
 
-The text of an answer is numbered tokens, so that whoever gets it in the end can check
-that all came, in order: `#000 #001 …`. Paced, each also bears the time it was sent at
+The text of a response is numbered tokens, `#000 #001 …`, by which the load checks that
+all arrived in order. A paced token also bears the time at which it was sent
 (`#000@0000001234567890 `, µs of the monotonic clock, which all processes of a machine
-share), from which follows how long it took.
+share), from which follows its delay.
 """
 
 import json
@@ -16,14 +16,14 @@ Protocol = Literal["chat", "responses", "anthropic"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 #: A token has three digits.
 MOST_DELTAS = 1000
-#: Stands in a delta's bytes until the time is known.
+#: The placeholder of the time in the bytes of a delta.
 STAMP = b"@" + b"0" * 16
 MODEL = "bench-1"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What comes before the first delta, each delta, what comes after the last."""
+    """The bytes before the first delta, of each delta, and after the last."""
 
     head: bytes
     deltas: Sequence[bytes]
@@ -31,14 +31,14 @@ class Answer:
 
 
 def path_of(protocol: Protocol) -> str:
-    """Where the provider is asked, below its base URL."""
+    """Return the path of the API below the base URL of the provider."""
     paths = {"chat": "/v1/chat/completions", "responses": "/v1/responses"}
     return paths.get(protocol, "/v1/messages")
 
 
 @cache
 def answer(protocol: Protocol, count: int, stamped: bool) -> Answer:
-    """An answer of `count` deltas."""
+    """Return a response of `count` deltas."""
     if not 0 < count <= MOST_DELTAS:
         raise ValueError(f"a stream has 1 to {MOST_DELTAS} deltas, not {count}")
     stamp = STAMP.decode() if stamped else ""
@@ -55,7 +55,7 @@ def _event(type: str, **fields: Any) -> bytes:  # noqa: ANN401
 
 
 def _padded(event: bytes, spaces: int) -> bytes:
-    """With spaces before the last brace, so that lengths tell nothing of a text."""
+    """Return the event padded with spaces, which hide the length of its text."""
     return event[:-3] + b" " * spaces + event[-3:]
 
 
@@ -131,7 +131,7 @@ def _responses(texts: Sequence[str]) -> Answer:
 def _response(
     status: str, output: Sequence[Any] = (), tokens: int = 0
 ) -> dict[str, Any]:
-    """The object that the Responses API sends at a response's beginning and end."""
+    """Return the object that begins and ends a response of the Responses API."""
     usage = {
         "input_tokens": 9,
         "input_tokens_details": {"cached_tokens": 0},

@@ -1,9 +1,9 @@
-"""What this machine has for the tests beyond Python, and what must not be missing.
+"""The programs and packages beyond Python that the tests use, and which are required.
 
-`python -m tests.available` says it, one line each; `python -m tests.available postgres`
-prints where that one is. The environment variable TEST_REQUIRE names what must be
-there, as in `TEST_REQUIRE=postgres,chromium,node`: a test that lacks it then fails
-instead of being skipped.
+`python -m tests.available` prints one line for each; `python -m tests.available
+postgres` prints the location of that one. The environment variable TEST_REQUIRE names
+those that must be there, as in `TEST_REQUIRE=postgres,chromium,node`: a test that lacks
+one then fails instead of being skipped.
 """
 
 import os
@@ -33,9 +33,9 @@ MAY_CREATE_DATABASES = (
 
 
 def postgres_url() -> str | None:
-    """A PostgreSQL that answers and lets us create a database.
+    """Return the URL of a PostgreSQL on which databases can be created.
 
-    TEST_DATABASE_URL names it; without that, one on localhost is looked for.
+    TEST_DATABASE_URL names it; without that, the usual URLs on localhost are tried.
     """
     named = os.environ.get("TEST_DATABASE_URL")
     urls = (named,) if named else POSTGRES_URLS
@@ -52,30 +52,30 @@ def _may_create_databases(url: str) -> bool:
 
 
 def chromium_path() -> str | None:
-    """A Chromium that Playwright can drive. TEST_CHROMIUM names another one."""
+    """Return a Chromium for Playwright. TEST_CHROMIUM names another one."""
     names = (os.environ.get("TEST_CHROMIUM", ""), *CHROMIUM_NAMES)
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
 def node_path() -> str | None:
-    """Node.js."""
+    """Return Node.js."""
     return shutil.which("node")
 
 
 def nginx_path() -> str | None:
-    """nginx, which is often installed where only root's PATH leads."""
+    """Return nginx, which is often installed where only the PATH of root leads."""
     path = os.environ.get("PATH", os.defpath)
     return shutil.which("nginx", path=f"{path}{os.pathsep}/usr/sbin")
 
 
 def libraries_path() -> str | None:
-    """What npm brings for the page."""
+    """Return the libraries of the page that npm installs."""
     path = Path(__file__).resolve().parent.parent / "node_modules/.browser/libraries"
     return str(path) if path.is_dir() else None
 
 
 def packages_path() -> str | None:
-    """What npm brings for the tests."""
+    """Return the packages of the tests that npm installs."""
     path = Path(__file__).resolve().parent.parent / "node_modules/eventsource-parser"
     return str(path.parent) if path.is_dir() else None
 
@@ -94,12 +94,12 @@ WITHOUT = {
     "node": "JavaScript is not checked",
     "nginx": "the nginx configuration is not tested",
     "libraries": "the page is tested with plain text only",
-    "packages": "JavaScript is not compared with others', nor the page audited",
+    "packages": "JavaScript is not compared with other clients, nor the page audited",
 }
 
 
 def required() -> set[str]:
-    """What TEST_REQUIRE names, and a PostgreSQL that TEST_DATABASE_URL names."""
+    """Return the names in TEST_REQUIRE, and postgres if TEST_DATABASE_URL is set."""
     listed = os.environ.get("TEST_REQUIRE", "").split(",")
     names = {name.strip() for name in listed if name.strip()}
     if unknown := sorted(names - FINDERS.keys()):
@@ -111,7 +111,7 @@ def required() -> set[str]:
 
 
 def need(name: str) -> str:
-    """Where it is. Lacking it, the calling test is skipped, or fails if required."""
+    """Return the location; without it skip the test, or fail if it is required."""
     if found := FINDERS[name]():
         return found
     if name in required():
@@ -120,7 +120,7 @@ def need(name: str) -> str:
 
 
 def report() -> int:
-    """Say in one line each what is here; the number of required ones that are not."""
+    """Print one line for each; return how many required ones are missing."""
     found = {name: find() for name, find in FINDERS.items()}
     missing = {name for name in required() if not found[name]}
     for name, where in found.items():
@@ -130,7 +130,7 @@ def report() -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit status: 0 when what was asked for is there."""
+    """Print and return the exit status: 0 if nothing required is missing."""
     if not arguments:
         return report()
     found = FINDERS[arguments[0]]()

@@ -1,5 +1,4 @@
-"""Answers of an OpenAI-compatible server, composed for tests of what stands above the
-providers."""
+"""Replies of an OpenAI-compatible server, for tests of the layers above providers."""
 
 import json
 from collections.abc import Sequence
@@ -12,33 +11,33 @@ def _chunk(delta: dict[str, object], finish: str | None = None) -> bytes:
     return b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
 
 
-def _usage(asked: int, said: int) -> bytes:
-    counts = {"prompt_tokens": asked, "completion_tokens": said}
+def _usage(prompt: int, completion: int) -> bytes:
+    counts = {"prompt_tokens": prompt, "completion_tokens": completion}
     return b"data: " + json.dumps({"choices": [], "usage": counts}).encode() + b"\n\n"
 
 
 def pieces(*texts: str) -> bytes:
-    """The beginning of an answer, a delta for each text."""
+    """Return the beginning of a response, a delta for each text."""
     return b"".join(_chunk({"content": text}) for text in texts)
 
 
 def thoughts(*texts: str) -> bytes:
-    """Reasoning, as some compatible servers send it."""
+    """Return reasoning as some compatible servers send it."""
     return b"".join(_chunk({"reasoning_content": text}) for text in texts)
 
 
 def ending(finish: str = "stop", asked: int = 10, said: int = 5) -> bytes:
-    """The end of an answer."""
+    """Return the end of a response."""
     return _chunk({}, finish) + _usage(asked, said) + b"data: [DONE]\n\n"
 
 
 def answer(*texts: str, finish: str = "stop") -> Reply:
-    """A whole answer."""
+    """Return a complete response."""
     return Reply(pieces(*texts) + ending(finish))
 
 
 def tool_calls(*calls: tuple[str, str, object], text: str = "") -> Reply:
-    """An answer that asks for tools: their ids, names and arguments."""
+    """Return a response with tool calls of these ids, names and arguments."""
     asked = [
         {
             "index": index,
@@ -57,5 +56,5 @@ def _text(arguments: object) -> str:
 
 
 def many(count: int) -> Sequence[str]:
-    """That many different words."""
+    """Return that many different words."""
     return [f"word{number} " for number in range(count)]

@@ -1,4 +1,4 @@
-"""Shared fixtures: the provider's stand-in, the database, and the API's client.
+"""Shared fixtures: the stand-in provider, the database, and the client of the API.
 
 Alice and Bob work in organization "acme"; Charlie is outside, in "umbrella".
 """
@@ -18,16 +18,22 @@ from streaming import conf, runs
 from streaming.runs import RunService
 from streaming.storage import database
 from streaming.testing.provider import StandInProvider
+from tests import campaign
 from tests.client import Api
 
-# A slow machine is no fault of the code.
 hypothesis.settings.register_profile(
-    "patient",
-    parent=hypothesis.settings(),
-    deadline=None,
+    "sample",
+    deadline=None,  # the machine may be slow
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=True,
 )
-hypothesis.settings.load_profile("patient")
+hypothesis.settings.register_profile(
+    campaign.LONG,
+    parent=hypothesis.settings.get_profile("sample"),
+    derandomize=False,
+    max_examples=1000,
+)
+hypothesis.settings.load_profile("sample")
 
 
 class ChangeSettings(Protocol):
@@ -38,17 +44,17 @@ class ChangeSettings(Protocol):
 
 @pytest_asyncio.fixture
 async def upstream() -> AsyncIterator[StandInProvider]:
-    """A provider that answers what the test scripts."""
+    """A provider with the replies that the test scripts."""
     async with StandInProvider() as server:
         yield server
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _close_database_threads(django_db_setup: None) -> Iterator[None]:
-    """PostgreSQL drops no database that somebody is connected to."""
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Disconnect before the test database is dropped: PostgreSQL refuses otherwise."""
     yield
     database.close()
-    # The thread that Django's async ORM calls of the tests themselves ran on.
+    # Async ORM calls of the tests themselves run on this thread.
     SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
@@ -88,7 +94,7 @@ def model(upstream: StandInProvider, agent_settings: ChangeSettings) -> None:
 async def api(
     transactional_db: None, agent_settings: ChangeSettings
 ) -> AsyncIterator[Api]:
-    """The application as a client sees it, with what it runs ended afterwards."""
+    """The application as a client sees it; its runs are ended afterwards."""
     yield Api()
     await runs.aclose()
 

@@ -13,6 +13,8 @@ import pytest
 from streaming.testing.server import free_port
 from tests.servers import PAUSE_MS, ROOT, app, nginx
 
+pytestmark = pytest.mark.xdist_group("deploy")  # one server serves them
+
 STREAM = "/api/v1/agent/stream"
 STATIC = re.compile(r'(?:src|href)="(/static/[^"]+)"')
 #: What the page may weigh on its way, with all that it needs before it can be used.

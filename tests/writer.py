@@ -1,4 +1,4 @@
-"""The one thread that writes to the database, kept busy."""
+"""A writer thread that is kept busy."""
 
 import asyncio
 import threading
@@ -12,7 +12,7 @@ PATIENCE = 60
 
 @asynccontextmanager
 async def busy_writer() -> AsyncIterator[None]:
-    """While somebody writes, and all others must wait."""
+    """Occupy the thread that writes to the database: all other writes wait."""
     begun, end = threading.Event(), threading.Event()
 
     def hold() -> None:

@@ -1,4 +1,4 @@
-"""What a scripted model says: at once, or as far as the test wants it."""
+"""Replies of a scripted model: at once, or as far as the test lets them come."""
 
 import asyncio
 from itertools import accumulate
@@ -10,7 +10,7 @@ END = b"\n\n"
 
 
 def words(*pieces: str) -> bytes:
-    """A model's answer."""
+    """Return the body of a response with these pieces."""
     usage = {"prompt_tokens": 1200, "completion_tokens": 34, "total_tokens": 1234}
     last = {"object": "chat.completion.chunk", "choices": [], "usage": usage}
     said = (chunk(content=piece) for piece in pieces)
@@ -20,9 +20,9 @@ def words(*pieces: str) -> bytes:
 def held(
     rest: asyncio.Event, *pieces: str, begun: int = 1, delay: float = 0.0
 ) -> Reply:
-    """The same, of which only so many pieces come before the rest is asked for.
+    """Return a reply that sends `begun` pieces and, once `rest` is set, the others.
 
-    With a delay the others come one by one.
+    With a delay the others are sent one by one.
     """
     body = words(*pieces)
     ends = list(accumulate(len(said + END) for said in body.split(END)))
@@ -31,10 +31,10 @@ def held(
 
 
 def numbers(last: int) -> list[str]:
-    """A count from 1, for an answer in as many pieces."""
+    """Return the numbers from 1 as the pieces of a response."""
     return [f"{number} " for number in range(1, last + 1)]
 
 
 def counted(last: int) -> str:
-    """The same as it is read."""
+    """Return the text of these pieces as the page shows it."""
     return "".join(numbers(last)).strip()

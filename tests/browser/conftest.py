@@ -1,10 +1,11 @@
-"""The page in a real browser, against real servers of our own.
+"""The page in a real browser, against real servers.
 
-What this machine lacks a browser or Node.js for is not collected, and one line says
-so; what TEST_REQUIRE names must be there.
+Tests that need a missing Chromium or Node.js are not collected; `make test` reports it
+first. TEST_REQUIRE names those that must not be missing.
 """
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -36,10 +37,13 @@ CHROMIUM_ARGUMENTS = (
 PAUSE_MS = 10
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line that tells what was tested."""
-    state = f"not tested without {', '.join(MISSING)}" if MISSING else "tested"
-    terminalreporter.write_line(f"the page in a browser, its client in Node: {state}")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the modules over two workers, each with a Chromium and its servers."""
+    ours = [item for item in items if item.path.parent == Path(__file__).parent]
+    modules = sorted({item.path for item in ours})
+    for item in ours:
+        group = f"browser-{modules.index(item.path) % 2}"
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -55,7 +59,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
-    """What one person's tabs share, and nobody else's."""
+    """The state that the tabs of one user share, and no other user's."""
     context = await browser.new_context()
     yield context
     await context.close()
@@ -79,7 +83,7 @@ async def shared_model() -> AsyncIterator[StandInProvider]:
 
 @pytest.fixture
 def model(shared_model: StandInProvider) -> StandInProvider:
-    """The same, for a test to script what it answers."""
+    """The same, with the replies that the test scripts."""
     shared_model.reset()
     return shared_model
 
@@ -88,7 +92,7 @@ def model(shared_model: StandInProvider) -> StandInProvider:
 def scripted_server(
     shared_model: StandInProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A server whose model answers what the test scripts."""
+    """A server whose model sends the replies that the test scripts."""
     directory = tmp_path_factory.mktemp("scripted-server")
     with serve(directory, CORS_ORIGINS="*", **model_variables(shared_model)) as server:
         yield server
@@ -98,7 +102,7 @@ def scripted_server(
 def brittle_server(
     shared_model: StandInProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """The same, which is soon given up when it dies."""
+    """The same, with a short lease: its runs end soon after it is killed."""
     directory = tmp_path_factory.mktemp("brittle-server")
     with serve(
         directory, RUN_LEASE_SECONDS="1", **model_variables(shared_model)
@@ -108,7 +112,7 @@ def brittle_server(
 
 @pytest.fixture
 def own_server(brittle_server: Server, model: StandInProvider) -> Server:
-    """The same, for a test to do it harm, whatever others did."""
+    """The same, for a test to kill or suspend; it is started again if necessary."""
     brittle_server.ensure()
     return brittle_server
 

@@ -1,4 +1,4 @@
-"""The demo page as a person sees it, and what the browser complained of."""
+"""The demo page as a user sees it, and the errors that the browser logged."""
 
 import asyncio
 import uuid
@@ -25,7 +25,7 @@ State = Literal[
 ]
 ENDS = ("completed", "stopped", "error")
 
-#: The browser logs each answer that is an error; some tests ask for one.
+#: The browser logs each response with an error status; some tests cause one.
 ANSWERED_WITH_AN_ERROR = "Failed to load resource"
 #: Advice, such as to name the account that a password belongs to.
 ADVICE = "verbose"
@@ -63,7 +63,7 @@ class DemoPage:
         self.events = page.locator("#events .event")
 
     def button(self, name: str) -> Locator:
-        """A button by its whole name: a part may stand in a conversation's title."""
+        """Return a button by its whole name: titles may contain a part of it."""
         return self.page.get_by_role("button", name=name, exact=True)
 
     async def start(self, prompt: str) -> None:
@@ -72,13 +72,13 @@ class DemoPage:
         await self.prompt.press("Enter")
 
     async def run(self, prompt: str) -> None:
-        """Start when that can be, and wait until it is completed."""
+        """Start a run as soon as possible and wait until it is completed."""
         await expect(self.start_button).to_be_visible()
         await self.start(prompt)
         await self.shows("completed")
 
     async def shows(self, state: State) -> None:
-        """Wait for a state; one that is an end, until another prompt can be sent."""
+        """Wait for a state and, if it is an end, until a prompt can be sent again."""
         await expect(self.status).to_have_attribute("data-state", state)
         if state in ENDS:
             await expect(self.start_button).to_be_visible()
@@ -92,13 +92,13 @@ class DemoPage:
         await self.settings.get_by_role("button", name="Save").click()
 
     async def conversation_id(self) -> str:
-        """The conversation that the page's address names."""
+        """Return the conversation that the page's address names."""
         await self.page.wait_for_url("**conversation=*")
         [conversation_id] = parse_qs(urlsplit(self.page.url).query)["conversation"]
         return conversation_id
 
     async def kept(self) -> dict[str, Any]:
-        """The conversation as the server keeps it."""
+        """Return the conversation as the server stores it."""
         script = """async (id) => {
           const org = new URLSearchParams(location.search).get("org") ?? "default";
           const path = `/api/v1/agent/conversations/${id}?org_id=${org}`;
@@ -109,22 +109,22 @@ class DemoPage:
         return kept
 
     async def run_ends(self) -> None:
-        """Wait until the run has ended at the server, whatever the page shows."""
+        """Wait until the run has ended on the server, apart from the page's state."""
         async with asyncio.timeout(PATIENCE_MS / 1000):
-            while (await self.kept())["active_run_id"] is not None:
-                pass
+            while (await self.kept())["active_run_id"] is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)  # the page may not follow the run
 
     async def look_at_the_server(self) -> None:
-        """Let the page ask how the server stands now, and not when it is time."""
+        """Make the page check the server at once instead of at its next interval."""
         await self.page.evaluate("dispatchEvent(new Event('online'))")
 
     async def event_types(self) -> list[str]:
-        """The types in the event log, from the top, once its run has ended."""
+        """Return the types in the event log from the top, once the run has ended."""
         await expect(self.events.last.locator(".event-type")).to_have_text("done")
         return await self.events.locator(".event-type").all_inner_texts()
 
     def example(self, prompt: str) -> Locator:
-        """The button with this example prompt."""
+        """Return the button with this example prompt."""
         return self.page.locator("#examples button", has_text=prompt)
 
     def _note(self, message: ConsoleMessage) -> None:
@@ -134,7 +134,7 @@ class DemoPage:
 
 
 def organization_of_its_own(server: Server) -> str:
-    """An address at which nothing is seen of what other tests left there."""
+    """Return an address of an organization that no other test uses."""
     return f"{server.url}/?org={uuid.uuid4()}"
 
 
@@ -142,7 +142,7 @@ def organization_of_its_own(server: Server) -> str:
 async def tab(
     context: BrowserContext, server: Server, address: str = ""
 ) -> AsyncIterator[DemoPage]:
-    """A server's page in a new tab; in the end the browser must have no complaint."""
+    """Open a server's page in a new tab; check in the end that no error was logged."""
     demo_page = DemoPage(await context.new_page())
     await demo_page.page.goto(address or server.url)
     yield demo_page

@@ -1,4 +1,4 @@
-"""A proxy that asks for a key, as stands before a server that is not for everyone."""
+"""A proxy that requires a key, as in front of a server that is not public."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ HEAD = (
 
 @asynccontextmanager
 async def gate(url: str, key: str) -> AsyncIterator[str]:
-    """Stand before the server at `url`; its API is for those who have the key."""
+    """Proxy the server at `url`; requests to its API need the key."""
     port = urlsplit(url).port
     open_writers: set[asyncio.StreamWriter] = set()
     wanted = f"authorization: bearer {key}\r\n".encode()
@@ -51,7 +51,7 @@ async def _pass_on(
     writer: asyncio.StreamWriter,
     port: int | None,
 ) -> None:
-    """One request a connection: each one is looked at."""
+    """Forward one request a connection, so that each request is checked."""
     inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
     inner_writer.write(head.replace(b"keep-alive", b"close"))
     both = [

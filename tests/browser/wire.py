@@ -1,4 +1,4 @@
-"""A wire between a client and a server, that can be cut."""
+"""A proxy between a client and a server whose connections can be cut."""
 
 import asyncio
 import contextlib
@@ -11,10 +11,10 @@ EVENT = b"\nid: "
 
 
 class Wire:
-    """`url` leads to the server, over connections that `cut` breaks.
+    """A proxy at `url` that `cut` makes break all its connections.
 
-    Not more comes through than so many events in all until it is cut: the first number
-    of `cuts` for the first time, and so on.
+    `cuts` are numbers of events: the proxy forwards no more than the first of them
+    until it is cut, then no more than the second, and so on.
     """
 
     def __init__(self, url: str, cuts: Sequence[int]) -> None:
@@ -34,7 +34,7 @@ class Wire:
         self._break_connections()
 
     def cut(self) -> None:
-        """Break every connection, without a word to either side."""
+        """Break every connection; neither side is notified."""
         del self._cuts[0]
         self._break_connections()
 

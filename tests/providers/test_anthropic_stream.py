@@ -15,6 +15,7 @@ from streaming.providers.base import (
     TokenUsage,
 )
 from streaming.testing.provider import Reply, StandInProvider
+from tests import campaign
 from tests.providers.anthropic_streams import (
     PING,
     STOP,
@@ -65,7 +66,7 @@ async def test_blocks_become_parts_in_their_order(upstream: StandInProvider) -> 
     assert deltas[-1] == ResponseEnd("tool_use")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=campaign.examples(15))
 @given(cuts=st.sets(st.integers(1, len(EVERYTHING) - 1), max_size=40))
 async def test_any_chunking_yields_the_same_deltas(cuts: set[int]) -> None:
     async with StandInProvider() as upstream:

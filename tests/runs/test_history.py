@@ -25,6 +25,7 @@ from streaming.models import Conversation, Organization
 from streaming.models import Message as MessageRow
 from streaming.runs import history
 from streaming.runs.history import CHUNK, GROWTH, read_history
+from tests import campaign
 
 pytestmark = pytest.mark.django_db
 
@@ -131,7 +132,7 @@ def test_characters_count_as_they_are_sent_and_not_as_they_are_stored() -> None:
     assert read_history(conversation, json_size(asked) - 1)() == asked[1:]
 
 
-@settings(max_examples=50)
+@settings(max_examples=campaign.examples(25))
 @given(
     lengths=st.lists(st.integers(1, 4), max_size=8),
     chunk=st.integers(1, 9),

@@ -27,6 +27,8 @@ from streaming.testing.server import free_port
 from tests.client import Api
 from tests.servers import ROOT, app, nginx, site_environment
 
+pytestmark = pytest.mark.xdist_group("selftest")  # one measurement serves them
+
 SILENCE = 4.0
 #: The server's heartbeat; a read timeout of less than it cuts.
 HEARTBEAT = "2.5"
