@@ -58,8 +58,10 @@ class ResponseBuilder:
     @property
     def message(self) -> Message:
         """The message up to the last delta."""
-        self._close()
-        return Message("assistant", list(self._parts))
+        parts = list(self._parts)
+        if text := "".join(self._pieces):
+            parts.append(self._open(text))
+        return Message("assistant", parts)
 
     def _add_other(
         self, delta: ThinkingEnd | ToolCallPart | OpaquePart | TokenUsage | ResponseEnd
