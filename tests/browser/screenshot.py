@@ -14,6 +14,7 @@ from tests import available
 from tests.browser.demo_page import DemoPage
 from tests.browser.png import with_palette
 from tests.providers.demo_prompts import APPLES, EXPLAIN, INTEREST, PUZZLE
+from tests.servers import ROOT, serve
 
 SCREENSHOT = ROOT / "docs" / "images" / "page.png"
 WINDOW = ViewportSize(width=1360, height=840)
