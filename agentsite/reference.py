@@ -80,18 +80,18 @@ def render() -> str:
 
 
 def _table(title: str, group: type[Options], base: type[Options]) -> str:
-    inherited = {declared.name for declared in declarations(base)}
-    rows = [_row(d) for d in declarations(group) if d.name not in inherited]
-    return "\n".join(
-        [f"## {title}\n", "| name | value | default | meaning |", "|---|---|---|---|"]
-        + rows
-        + [""]
-    )
-
-
-def _row(declared: Declaration) -> str:
-    cells = (f"`{declared.name}`", declared.expected, _default(declared))
-    return f"| {' | '.join(cells)} | {declared.setting.help} |"
+    """Return the table of a group without the settings of `base`."""
+    lines = [
+        f"## {title}\n",
+        "| name | value | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    inherited = declarations(base)
+    for declared in declarations(group):
+        if declared not in inherited:
+            cells = f"`{declared.name}` | {declared.expected} | {_default(declared)}"
+            lines.append(f"| {cells} | {declared.setting.help} |")
+    return "\n".join([*lines, ""])
 
 
 def _default(declared: Declaration) -> str:

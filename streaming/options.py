@@ -40,9 +40,9 @@ class Setting(msgspec.Struct, frozen=True):
 
     help: str
     unit: str = ""
-    minimum: float | None = None
-    #: A regular expression that a string matches as a whole, and its meaning in words.
-    pattern: str = ""
+    minimum: float = -math.inf
+    #: A regular expression that text matches as a whole, and its meaning in words.
+    pattern: str = r"(?s).*"
     expected: str = ""
     #: The default in words, where it is computed.
     default: str = ""
@@ -83,7 +83,8 @@ class Declaration(msgspec.Struct, frozen=True):
             return "one of " + ", ".join(repr(c) for c in get_args(self.type) if c)
         words = _KINDS[self.kind]
         words += f" of {setting.unit}" if setting.unit else ""
-        words += "" if setting.minimum is None else f", at least {setting.minimum:g}"
+        if setting.minimum > -math.inf:
+            words += f", at least {setting.minimum:g}"
         return words
 
     def parse(self, text: str) -> object:
@@ -99,7 +100,14 @@ class Declaration(msgspec.Struct, frozen=True):
             converted = msgspec.convert(value, self.type)
         except msgspec.ValidationError:
             raise self.error(value) from None
-        if not (self._within_limits(converted) and self._matches(converted)):
+        match converted:
+            case int() | float():
+                is_valid = self.setting.minimum <= converted < math.inf
+            case str():
+                is_valid = bool(re.fullmatch(self.setting.pattern, converted))
+            case _:
+                is_valid = True
+        if not is_valid:
             raise self.error(value)
         return converted
 
@@ -107,14 +115,6 @@ class Declaration(msgspec.Struct, frozen=True):
         """Return the error for a value that is not accepted."""
         shown = "***" if self.setting.secret else repr(value)
         return InvalidSetting(f"{self.name}={shown}: expected {self.expected}.")
-
-    def _within_limits(self, value: object) -> bool:
-        minimum = -math.inf if self.setting.minimum is None else self.setting.minimum
-        return not isinstance(value, int | float) or minimum <= value < math.inf
-
-    def _matches(self, value: object) -> bool:
-        pattern = self.setting.pattern
-        return not pattern or re.fullmatch(pattern, str(value)) is not None
 
 
 class Options(msgspec.Struct, frozen=True):
