@@ -199,7 +199,9 @@ class DatabaseLog:
         finally:
             silence.close()
             if remote:
-                self._leave(run_id, remote)
+                remote.readers -= 1
+                if not remote.readers and self._remote.get(run_id) is remote:
+                    del self._remote[run_id]
 
     async def aclose(self) -> None:
         """Stop flushing and polling, then write the pending events a last time."""
@@ -318,11 +320,6 @@ class DatabaseLog:
         remote.readers += 1
         self._ensure_task("poll", self._poll_forever)
         return remote
-
-    def _leave(self, run_id: str, remote: _RemoteLog) -> None:
-        remote.readers -= 1
-        if not remote.readers and self._remote.get(run_id) is remote:
-            del self._remote[run_id]
 
     def _disconnect_readers(self) -> None:
         for remote in self._remote.values():

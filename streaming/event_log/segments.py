@@ -72,7 +72,11 @@ def save(
     """
     by_run = {segment.run_id: segment for segment in segments}
     owned = _lock_owned(by_run.values(), worker)
-    stored = _last_numbers(owned) if maybe_committed else {}
+    stored: dict[str, int] = {}
+    if maybe_committed:
+        rows = EventSegment.objects.filter(run_id__in=owned).order_by()
+        last = rows.values("run_id").annotate(last=Max("last_id"))
+        stored = dict(last.values_list("run_id", "last"))
     _insert(by_run[run_id].after(stored.get(run_id, 0)) for run_id in owned)
     return set(by_run) - owned
 
@@ -140,8 +144,3 @@ def _lock_owned(segments: Collection[Segment], worker: str) -> set[str]:
     locked = owned.select_for_update(no_key=True).order_by("id")
     rows = locked.values_list("id", "attempt")
     return {run_id for run_id, attempt in rows if attempt == attempts[run_id]}
-
-
-def _last_numbers(run_ids: Collection[str]) -> dict[str, int]:
-    rows = EventSegment.objects.filter(run_id__in=run_ids).order_by().values("run_id")
-    return dict(rows.annotate(last=Max("last_id")).values_list("run_id", "last"))

@@ -1,10 +1,17 @@
-"""Server-Sent Events as bytes, both ways, by the WHATWG's rules.
+"""Server-Sent Events as bytes: encoding and decoding by the WHATWG's standard.
 
-The decoder reads what providers send: it yields the data of each event and leaves
-out names and ids, which they repeat inside their JSON. It takes any chunking, any of
-the three line ends, a BOM, comments and data of several lines. It departs from the
-standard in one point: `flush` gives an event whose closing blank line never came,
-since servers exist that leave it out after their last one.
+The decoder reads the streams of providers: it returns the data of each event and omits
+names and ids, which providers repeat inside their JSON. It accepts any chunking, any of
+the three line ends, a BOM, comments, and data of several lines. It departs from the
+standard in one point: `flush` returns an event without its closing blank line, because
+some servers omit that line after their last event.
+
+Most events have one of two forms: a `data` line, or an `event` line and a `data` line.
+For these the decoder has a fast path: one regular expression finds all events of a
+buffer. If the lengths of the matches, with their framing, add up to the length of the
+buffer, every event had that form. Otherwise the buffer is decoded line by line. The
+fast path takes 0.2 to 0.3 µs an event, 16 events in a buffer; line by line it is 0.7 to
+0.8 µs, on the way of every delta.
 """
 
 import re
@@ -15,13 +22,13 @@ KEEP_ALIVE = b": keep-alive\n\n"
 #: An upstream event beyond this size is not buffered further.
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 
-# Tried where a line begins and nowhere else: what a model says may look alike.
+# Anchored to the beginning of a line: text of a model may contain the same words.
 _NAMED = re.compile(rb"^event: (.*)\ndata: (.*)\n\n", re.MULTILINE).findall
 _UNNAMED = re.compile(rb"^data: (.*)\n\n", re.MULTILINE).findall
 
 
 def frame(event: str, data: bytes, id: str = "", retry_ms: int = 0) -> bytes:
-    """One event. `data` must hold no line end; `id` and `retry_ms` may be left out."""
+    """Return one event. `data` must contain no line end."""
     head = f"id: {id}\n" if id else ""
     if retry_ms:
         head += f"retry: {retry_ms}\n"
@@ -29,7 +36,10 @@ def frame(event: str, data: bytes, id: str = "", retry_ms: int = 0) -> bytes:
 
 
 class Decoder:
-    """Feed it bytes as they come, take the data of the events that are whole."""
+    """An incremental decoder: it takes chunks, and returns the data of whole events.
+
+    An event of more than `max_event_bytes` is refused, to bound the buffer.
+    """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max_event_bytes = max_event_bytes
@@ -37,9 +47,9 @@ class Decoder:
         self._started = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The data of each event that `chunk` completes.
+        """Return the data of each event that `chunk` completes.
 
-        Raises ValueError when an event grows beyond `max_event_bytes`.
+        Raises `ValueError` when an event grows beyond `max_event_bytes`.
         """
         buffer = self._rest + chunk
         if not self._started:
@@ -50,7 +60,7 @@ class Decoder:
             buffer = buffer.removeprefix(BOM)
         held = b""
         if b"\r" in buffer:
-            if buffer.endswith(b"\r"):  # its LF may come with the next chunk
+            if buffer.endswith(b"\r"):  # its LF may be in the next chunk
                 buffer, held = buffer[:-1], b"\r"
             buffer = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         whole, blank_line, rest = buffer.rpartition(b"\n\n")
@@ -60,21 +70,21 @@ class Decoder:
         return _data_of(whole + blank_line)
 
     def flush(self) -> list[bytes]:
-        """The data of a last event that lacks its blank line; then start anew."""
+        """Return the data of a last event without its blank line; reset the decoder."""
         rest, self._rest, self._started = self._rest, b"", False
         return _data_of(rest.rstrip(b"\r\n") + b"\n\n")
 
 
 def _data_of(events: bytes) -> list[bytes]:
-    """The data of whole events."""
+    """Return the data of whole events: by the fast path, or else line by line."""
     data, length = _regular(events)
     return data if length == len(events) else list(_irregular(events))
 
 
 def _regular(events: bytes) -> tuple[list[bytes], int]:
-    """The data of those events that have one line of it, and perhaps a name before.
+    """Return the data of the events in the usual form, and the length of these events.
 
-    So are nearly all. It is so of all when the length of these is that of the whole.
+    If the first event has a name, only events with a name are found, else only others.
     """
     if events.startswith(b"event"):
         named = _NAMED(events)
@@ -86,7 +96,7 @@ def _regular(events: bytes) -> tuple[list[bytes], int]:
 
 
 def _irregular(events: bytes) -> Iterator[bytes]:
-    """The data of events as the standard has them."""
+    """Yield the data of events, line by line, as the standard describes it."""
     for block in events.split(b"\n\n"):
         lines = [
             line[5:].removeprefix(b" ")
