@@ -102,7 +102,6 @@ async def api(
 @pytest_asyncio.fixture
 async def other_process(api: Api) -> AsyncIterator[RunService]:
     """The service of a process that shares only the database with the application."""
-    agent = runs.get_service().agent
-    other = RunService(agent, conf.get(), database.default, name="other")
+    other = RunService(runs.make_agent(), conf.get(), database.default, name="other")
     yield other
     await other.aclose()

@@ -8,6 +8,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import StateApps
 from django.db.models import ForeignKey, Model
+from django.test.utils import CaptureQueriesContext
 
 NAMES = ("Organization", "Conversation", "Run", "Message", "EventSegment")
 Rows = dict[str, list[dict[str, object]]]
@@ -81,3 +82,24 @@ def test_every_foreign_key_has_an_index(model: type[Model]) -> None:
     keys = [f for f in model._meta.concrete_fields if isinstance(f, ForeignKey)]
     bare = {key.name for key in keys if not getattr(key, "db_index")}  # noqa: B009  (the stubs lack it)
     assert bare <= first_fields(model)
+
+
+@pytest.mark.usefixtures("_at_the_newest_afterwards")
+def test_queued_runs_and_attempts_keep_every_row_in_both_directions() -> None:
+    before = migrate("0003_one_index_for_each_use")
+    fill(before)
+    there = rows(before)
+    with CaptureQueriesContext(connection) as queries:
+        after = migrate("0004_queued_runs_and_attempts")
+    copied = [q["sql"] for q in queries if '"new__streaming' in q["sql"]]
+    assert copied == []  # a table of many runs is not rebuilt
+    runs = after.get_model("streaming", "Run").objects
+    assert list(runs.values_list("attempt", flat=True)) == [0, 0]
+    runs.filter(pk="run0").update(status="queued")
+    with CaptureQueriesContext(connection) as queries:
+        back = rows(migrate("0003_one_index_for_each_use"))
+    assert not any('"new__streaming' in q["sql"] for q in queries)
+    ended = back["Run"][0]
+    assert (ended["status"], ended["error_code"]) == ("failed", "interrupted")
+    back["Run"][0] = there["Run"][0]
+    assert back == there

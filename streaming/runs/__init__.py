@@ -43,9 +43,15 @@ def get_service() -> RunService:
 
 
 def install(service: RunService) -> RunService:
-    """Make a service that of this process and event loop, before its first use."""
+    """Make a service that of this process and event loop, before its first use.
+
+    Raises `RuntimeError` if there is one, which would never be closed.
+    """
     global _service, _loop
-    _service, _loop = service, asyncio.get_running_loop()
+    loop = asyncio.get_running_loop()
+    if _service and _loop is loop:
+        raise RuntimeError("this event loop has a run service already")
+    _service, _loop = service, loop
     return service
 
 

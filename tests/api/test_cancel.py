@@ -1,4 +1,4 @@
-"""A run is stopped, or is not, at the worst of times."""
+"""Cancels that arrive at inconvenient times."""
 
 import asyncio
 import threading
@@ -46,14 +46,14 @@ async def ask_again(api: Api, upstream: StandInProvider) -> list[tuple[str, obje
     ]
 
 
-async def test_a_tool_that_heeds_no_cancel_does_not_hold_up_the_end(
+async def test_a_tool_that_ignores_its_cancellation_does_not_delay_the_end(
     api: Api, upstream: StandInProvider
 ) -> None:
     go_on, ended = asyncio.Event(), asyncio.Event()
 
     @tool
     async def stubborn() -> str:
-        """Go on, whoever cancels."""
+        """Ignore every cancellation."""
         while not go_on.is_set():
             with suppress(asyncio.CancelledError):
                 await go_on.wait()
@@ -116,7 +116,7 @@ async def test_a_cancel_during_a_checkpoint_saves_each_message_once(
     assert [role for role, _ in sent] == ["user", "assistant", "tool", "user"]
 
 
-async def test_a_reader_who_returns_in_another_process_keeps_the_run(
+async def test_a_reader_that_reconnects_to_another_process_keeps_the_run(
     api: Api, upstream: StandInProvider, other_process: RunService
 ) -> None:
     access = FaultyDatabase()

@@ -38,7 +38,7 @@ def slow_answer(words: int = 8, delay: float = SLOW) -> Reply:
 
 
 def logged(response: Response) -> list[bytes]:
-    """What a stream said, without what is made for each connection."""
+    """Return the logged frames of a stream, without those made for a connection."""
     return [frame.raw for frame in response.frames if frame.event != "connected"]
 
 
@@ -233,7 +233,7 @@ async def test_an_orphan_is_ended_and_its_readers_are_told(
         await stream.until("content", 2)
         run_id = stream.response.headers["x-run-id"]
         await runs.get_service().log.flush()
-        # As if its process had died: nobody beats for it any more.
+        # As if its process had died: its lease is renewed no more.
         await Run.objects.aupdate(worker="dead", heartbeat_at="2020-01-01T00:00Z")
         response = await stream.end()
     assert response.events[-2:] == ["error", "done"]

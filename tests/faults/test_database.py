@@ -1,5 +1,5 @@
-"""The database fails in mid-run: nothing is lost, nothing is written twice, and when it
-stays away the reader is told."""
+"""A database that fails during a run: nothing is lost, nothing is written twice, and
+readers receive an error if it does not recover."""
 
 import asyncio
 import json
@@ -26,8 +26,8 @@ from tests.faults.database import FaultyDatabase, install_service
 
 pytestmark = pytest.mark.usefixtures("model")
 
-#: How the system watches over a connection: idle, interval and count of probes, and
-#: how long what was sent may stay without an answer.
+#: The system's supervision of a connection: idle time, interval and count of probes,
+#: and the time that sent data may remain unacknowledged.
 WATCHING = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
@@ -88,7 +88,7 @@ async def test_an_end_whose_answer_was_lost_is_the_end(
     assert await Message.objects.acount() == 2
 
 
-async def test_a_database_that_stays_away_is_told(
+async def test_readers_receive_an_error_if_the_database_stays_unavailable(
     api: Api, upstream: StandInProvider
 ) -> None:
     faulty_database = FaultyDatabase(timeout_seconds=0.5)
@@ -119,7 +119,7 @@ def newest_number(run_id: str) -> int:
     return newest.number if newest else 0
 
 
-async def test_a_new_run_does_not_pay_for_an_old_trouble(
+async def test_a_new_run_is_not_affected_by_an_earlier_outage(
     api: Api, upstream: StandInProvider
 ) -> None:
     faulty_database = FaultyDatabase(timeout_seconds=0.5)
@@ -155,7 +155,7 @@ async def test_a_flush_that_hangs_does_not_hold_up_the_end(
     assert response.frames[-2].data["error"] == "The database does not answer."
 
 
-async def test_a_run_is_stopped_also_while_the_database_is_away(
+async def test_a_run_is_cancelled_while_the_database_is_unavailable(
     api: Api, upstream: StandInProvider
 ) -> None:
     faulty_database = FaultyDatabase()
@@ -192,8 +192,8 @@ def test_a_postgresql_that_vanishes_is_noticed() -> None:
     ):
         if wire.family == socket.AF_UNIX:
             pytest.skip("this PostgreSQL is on this machine")
-        told = [wire.getsockopt(*option) for option in WATCHING]
-        assert told == [1, 10, 5, 3, 25_000]
+        values = [wire.getsockopt(*option) for option in WATCHING]
+        assert values == [1, 10, 5, 3, 25_000]
         assert connection.info.get_parameters()["connect_timeout"] == "5"
 
 

@@ -1,4 +1,4 @@
-"""What a model is told of a conversation: its newest whole turns, in order."""
+"""The history that a model receives: the newest whole exchanges, in order."""
 
 from collections.abc import Sequence
 
@@ -47,7 +47,7 @@ TURN = [
 ]
 
 
-def said(*together: Sequence[Message]) -> list[Conversation]:
+def make_conversations(*together: Sequence[Message]) -> list[Conversation]:
     """Conversations that were held at the same time."""
     organization, _ = Organization.objects.get_or_create(org_id="acme")
     held = [Conversation.objects.create(organization=organization) for _ in together]
@@ -70,12 +70,12 @@ def questions(count: int) -> list[Message]:
 
 
 def test_all_parts_of_a_turn_come_back() -> None:
-    [conversation] = said(TURN)
+    [conversation] = make_conversations(TURN)
     assert read_history(conversation, ALL)() == TURN
 
 
 def test_a_conversation_in_which_nothing_was_said_has_no_history() -> None:
-    [conversation] = said([])
+    [conversation] = make_conversations([])
     assert read_history(conversation, ALL)() == []
 
 
@@ -93,14 +93,16 @@ def test_a_conversation_in_which_nothing_was_said_has_no_history() -> None:
 def test_many_messages_come_in_their_order_in_few_reads(
     count: int, reads: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    mine, theirs = said(questions(count), [user_message("Theirs")] * count)
+    mine, theirs = make_conversations(
+        questions(count), [user_message("Theirs")] * count
+    )
     with django_assert_num_queries(reads):
         assert read_history(mine, ALL)() == questions(count)
     assert len(read_history(theirs, ALL)()) == count
 
 
 def test_a_message_that_was_changed_keeps_its_place() -> None:
-    [conversation] = said(questions(10))
+    [conversation] = make_conversations(questions(10))
     MessageRow.objects.filter(parts__0__text="Question 3").update(created_at=now())
     if connection.vendor == "postgresql":  # which reads them as they were written, then
         with connection.cursor() as cursor:
@@ -113,7 +115,7 @@ def test_what_cannot_fit_is_not_read(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     asked = questions(CHUNK * 3)
-    [conversation] = said(asked)
+    [conversation] = make_conversations(asked)
     with django_assert_num_queries(1):
         loaded = read_history(conversation, json_size(asked[-CHUNK // 2 :]))()
     assert loaded == asked[-CHUNK // 2 :]
@@ -121,13 +123,13 @@ def test_what_cannot_fit_is_not_read(
 
 def test_a_long_newest_turn_is_read_to_its_question() -> None:
     answer = [Message("assistant", [TextPart("More.")])] * (CHUNK * 2)
-    [conversation] = said([*TURN, user_message("Go on"), *answer])
+    [conversation] = make_conversations([*TURN, user_message("Go on"), *answer])
     assert read_history(conversation, 1)() == [user_message("Go on"), *answer]
 
 
 def test_characters_count_as_they_are_sent_and_not_as_they_are_stored() -> None:
     asked = [user_message("Привет" * 10)] * 20
-    [conversation] = said(asked)
+    [conversation] = make_conversations(asked)
     assert read_history(conversation, json_size(asked))() == asked
     assert read_history(conversation, json_size(asked) - 1)() == asked[1:]
 
@@ -146,7 +148,7 @@ def test_chunks_do_not_show(
     messages = [m for n in lengths for m in [user_message("?"), *answers[: n - 1]]]
     limits = [json_size(messages[at:]) for at in range(len(messages) + 1)]
     budget = data.draw(st.sampled_from(limits)) + data.draw(st.integers(-1, 1))
-    [conversation] = said(messages)
+    [conversation] = make_conversations(messages)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(history, "CHUNK", chunk)
         patch.setattr(history, "GROWTH", growth)

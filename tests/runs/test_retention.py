@@ -1,4 +1,4 @@
-"""What is kept, and for how long."""
+"""The removal of expired event logs, conversations and idempotency keys."""
 
 import asyncio
 from datetime import datetime, timedelta

@@ -39,13 +39,13 @@ def ending(run: Run, answer: str) -> tuple[store.RunResult, LogState]:
     return store.RunResult(assignment, progress, None, 0), LogState.COMPACTED
 
 
-def said() -> list[tuple[str, str, object]]:
+def stored_messages() -> list[tuple[str, str, object]]:
     rows = MessageRow.objects.order_by("conversation__title", "id")
     return list(rows.values_list("conversation__title", "role", "parts"))
 
 
 async def at_once(work: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """What each returned or raised, when all had to wait for the writer."""
+    """Return the results or errors of calls that waited for the writer together."""
     async with busy_writer():
         tasks = [asyncio.create_task(each) for each in work]
         await asyncio.sleep(0)
@@ -71,7 +71,7 @@ def test_runs_begin_in_few_statements_however_many_they_are() -> None:
             created = start_runs(requests, TERMS, enqueue)
         tables = [q["sql"].split('"')[1] for q in queries if "INSERT" in q["sql"]]
         written = {table: tables.count(table) for table in tables}
-        # Rows whose keys nobody waits for are told one by one, and sent together.
+        # Rows whose keys are not needed are recorded one by one, but sent together.
         assert written.pop("streaming_conversation") == 1
         assert written.pop("streaming_organization", 1) == 1
         assert [c.run.input for c in created] == [r.input for r in requests]
@@ -142,7 +142,7 @@ async def test_of_more_than_may_be_there_some_are_refused() -> None:
 def test_runs_end_together_each_as_it_ended() -> None:
     runs = [c.run for c in start_runs([ask(str(n)) for n in range(3)], TERMS, enqueue)]
     store.finish_runs([ending(run, f"answer {run.input}") for run in reversed(runs)])
-    assert said() == [
+    assert stored_messages() == [
         (str(n), role, [{"type": "text", "text": text}])
         for n in range(3)
         for role, text in (("user", str(n)), ("assistant", f"answer {n}"))
@@ -171,7 +171,7 @@ async def test_a_run_that_was_lost_takes_no_other_along() -> None:
     assert [type(result) for result in ended] == [type(None), OwnershipLost, type(None)]
     statuses = [run.status async for run in Run.objects.order_by("input")]
     assert statuses == ["completed", "running", "completed"]
-    assert [role for _, role, _ in await database.execute_read(said)] == [
+    assert [role for _, role, _ in await database.execute_read(stored_messages)] == [
         "user",
         "assistant",
         "user",
