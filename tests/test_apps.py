@@ -44,7 +44,7 @@ async def test_a_tool_that_was_found_can_be_called(name: str, result: str) -> No
     assert answer == ToolResultPart("1", name, result)
 
 
-def test_a_module_of_tools_that_is_broken_fails_loudly() -> None:
+def test_a_broken_module_of_tools_stops_the_start() -> None:
     with (
         pytest.raises(ZeroDivisionError, match="the module is broken"),
         installed("brokenapp"),
@@ -52,7 +52,7 @@ def test_a_module_of_tools_that_is_broken_fails_loudly() -> None:
         pytest.fail("it started")
 
 
-def test_two_tools_of_one_name_fail_and_both_are_told() -> None:
+def test_two_tools_of_one_name_fail_and_both_are_named() -> None:
     told = (
         r"streaming\.tools\.builtin\.calculator\.calculator and "
         r"tests\.tools\.rivalapp\.agent_tools\.abacus"

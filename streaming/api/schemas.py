@@ -152,14 +152,10 @@ def _bad_request(error: ValidationError) -> InvalidJson | InvalidRequest:
     details = error.errors(include_url=False, include_context=False)
     if details[0]["type"] == "json_invalid":
         return InvalidJson(f"The body is not valid JSON: {details[0]['msg']}.")
-    return InvalidRequest(
-        [
-            FieldError(".".join(map(str, d["loc"])) or "body", _sentence(d["msg"]))
-            for d in details
-        ]
-    )
-
-
-def _sentence(message: str) -> str:
-    """Return a message of pydantic in the wording of the API."""
-    return message.replace("Input should", "must").replace("Field required", "required")
+    errors = []
+    for detail in details:
+        field = ".".join(map(str, detail["loc"])) or "body"
+        # Pydantic's sentences, in the wording of the API.
+        message = detail["msg"].replace("Input should", "must")
+        errors.append(FieldError(field, message.replace("Field required", "required")))
+    return InvalidRequest(errors)

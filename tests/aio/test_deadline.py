@@ -1,4 +1,4 @@
-"""A time limit that is set again and again."""
+"""A time limit that one task uses again and again."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ import pytest
 from streaming.aio.deadline import Deadline
 
 
-async def test_who_waits_too_long_is_told() -> None:
+async def test_a_wait_beyond_the_limit_fails() -> None:
     with (
         closing(Deadline()) as deadline,
         pytest.raises(TimeoutError),
@@ -18,7 +18,7 @@ async def test_who_waits_too_long_is_told() -> None:
         await asyncio.Event().wait()
 
 
-async def test_it_can_be_moved_on_again_and_again() -> None:
+async def test_the_limit_can_be_moved_again_and_again() -> None:
     with closing(Deadline()) as deadline:
         for _ in range(8):
             with deadline.within(5):
@@ -29,7 +29,7 @@ async def test_it_can_be_moved_on_again_and_again() -> None:
             await asyncio.sleep(0.03)  # beyond the limit before
 
 
-async def test_a_timer_that_goes_off_too_early_is_set_anew() -> None:
+async def test_a_timer_that_fires_early_is_set_again() -> None:
     with closing(Deadline()) as deadline:
         with deadline.within(0.02):
             pass
@@ -37,7 +37,7 @@ async def test_a_timer_that_goes_off_too_early_is_set_anew() -> None:
             await asyncio.Event().wait()
 
 
-async def test_in_the_midst_of_a_block_it_can_be_suspended() -> None:
+async def test_the_limit_can_be_suspended_within_a_block() -> None:
     with closing(Deadline()) as deadline:
         with deadline.within(0.01):
             deadline.suspend()
@@ -48,7 +48,7 @@ async def test_in_the_midst_of_a_block_it_can_be_suspended() -> None:
             await asyncio.Event().wait()
 
 
-async def test_who_swallows_that_he_is_late_is_told_the_next_time() -> None:
+async def test_a_swallowed_expiry_is_repeated_at_the_next_limit() -> None:
     task = asyncio.current_task()
     assert task
     with (
@@ -64,7 +64,7 @@ async def test_who_swallows_that_he_is_late_is_told_the_next_time() -> None:
         await asyncio.Event().wait()
 
 
-async def test_who_is_late_can_be_told_so_by_another_error() -> None:
+async def test_the_error_can_be_chosen() -> None:
     with (
         closing(Deadline(ZeroDivisionError)) as deadline,
         pytest.raises(ZeroDivisionError),
@@ -73,14 +73,14 @@ async def test_who_is_late_can_be_told_so_by_another_error() -> None:
         await asyncio.Event().wait()
 
 
-async def test_between_two_waits_nobody_is_late() -> None:
+async def test_between_two_blocks_nothing_expires() -> None:
     with closing(Deadline()) as deadline:
         with deadline.within(0.01):
             pass
         await asyncio.sleep(0.05)
 
 
-async def test_who_is_cancelled_is_not_late() -> None:
+async def test_a_cancelled_wait_is_not_expired() -> None:
     async def wait() -> None:
         with closing(Deadline()) as deadline, deadline.within(5):
             await asyncio.Event().wait()
@@ -92,7 +92,7 @@ async def test_who_is_cancelled_is_not_late() -> None:
         await task
 
 
-async def test_who_is_late_and_cancelled_at_once_is_cancelled() -> None:
+async def test_an_expiry_and_a_cancellation_at_once_cancel() -> None:
     async def wait() -> None:
         task = asyncio.current_task()
         assert task

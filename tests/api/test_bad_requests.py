@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is the contract's JSON error, and nothing is kept."""
+"""Bad requests get the contract's JSON error, and nothing is stored."""
 
 import base64
 
@@ -89,7 +89,7 @@ BAD_BODIES = {
 
 @pytest.mark.parametrize("path", ["run", "stream"])
 @pytest.mark.parametrize("name", BAD_BODIES)
-async def test_a_bad_body_is_told(api: Api, path: str, name: str) -> None:
+async def test_a_bad_body_is_explained(api: Api, path: str, name: str) -> None:
     body, code, field = BAD_BODIES[name]
     response = await api.post(f"{API}/{path}", body)
     assert response.status == 400, response.body
@@ -103,7 +103,7 @@ async def test_a_bad_body_is_told(api: Api, path: str, name: str) -> None:
     assert not await Organization.objects.aexists()
 
 
-async def test_all_faults_are_told_at_once(api: Api) -> None:
+async def test_all_bad_fields_are_named_at_once(api: Api) -> None:
     response = await api.post(f"{API}/run", {"org_id": "", "max_iterations": 99})
     fields = {detail["field"] for detail in response.json["details"]}
     assert fields == {"input", "org_id", "max_iterations"}
@@ -142,7 +142,7 @@ async def test_only_json_is_taken(api: Api, content_type: str) -> None:
         ("GET", f"{API}/runs/x/cancel", "POST"),
     ],
 )
-async def test_a_wrong_method_is_told(
+async def test_a_wrong_method_is_refused(
     api: Api, method: str, path: str, allow: str
 ) -> None:
     async with api.open(method, path) as stream:
@@ -177,7 +177,7 @@ async def test_a_bad_last_event_id_starts_nothing(
 @pytest.mark.parametrize(
     "query", ["after=-1", "after=x", "events=foo", "org_id=", "org_id=%00"]
 )
-async def test_a_bad_query_is_told(api: Api, query: str) -> None:
+async def test_a_bad_query_is_explained(api: Api, query: str) -> None:
     response = await api.get(f"{API}/runs/x/events?{query}")
     assert response.status == 400
     assert response.json["details"][0]["field"].split(".")[0] == query.split("=")[0]

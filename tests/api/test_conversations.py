@@ -21,7 +21,7 @@ from tests.client import API, SECONDS, Api
 pytestmark = pytest.mark.usefixtures("model")
 
 
-async def test_a_conversation_is_read_as_it_went(
+async def test_a_conversation_has_its_messages_in_order(
     api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(
@@ -53,7 +53,7 @@ async def test_a_conversation_is_read_as_it_went(
     ]
 
 
-async def test_a_conversation_tells_what_came_of_its_runs(
+async def test_a_conversation_has_the_outcome_of_its_runs(
     api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(chat.answer("4"), Reply(status=400))
@@ -103,7 +103,7 @@ async def test_pages_hold_each_conversation_once(
         ("", ["sum", "long", "green"]),
     ],
 )
-async def test_search_finds_what_was_first_asked_in_whatever_case(
+async def test_search_finds_the_first_input_in_any_case(
     api: Api, upstream: StandInProvider, search: str, found: list[str]
 ) -> None:
     prompts = {
@@ -128,7 +128,7 @@ async def test_an_impossible_search_is_explained(api: Api, search: str) -> None:
     assert refused.json["details"][0]["field"] == "search"
 
 
-async def test_the_run_under_way_is_told_until_it_ends(
+async def test_the_active_run_is_named_until_it_ends(
     api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(chat.answer("x"), Reply(chat.pieces("x"), end="hang"))
@@ -169,7 +169,7 @@ async def test_a_longer_list_takes_no_more_queries(
     assert await database.execute_read(queries) == few
 
 
-async def test_forgetting_stops_the_run_and_leaves_nothing(
+async def test_deleting_stops_the_run_and_leaves_nothing(
     api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(Reply(chat.pieces("x"), end="hang"))

@@ -1,4 +1,4 @@
-"""`POST /run`: one JSON answer."""
+"""`POST /run`: one JSON response."""
 
 import pytest
 

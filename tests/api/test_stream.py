@@ -1,4 +1,4 @@
-"""`POST /stream`: the events, their order, their form, and what a bad day does."""
+"""`POST /stream`: the events, their order, their form, and failures."""
 
 import json
 
@@ -59,7 +59,9 @@ async def test_a_stream_is_as_the_contract_says(
     }
 
 
-async def test_tools_run_and_are_told(api: Api, upstream: StandInProvider) -> None:
+async def test_tools_run_and_their_calls_are_events(
+    api: Api, upstream: StandInProvider
+) -> None:
     expressions = ("1 + 1", "1 / 0")
     upstream.reply(
         chat.tool_calls(
@@ -128,7 +130,7 @@ async def test_the_last_iteration_must_answer(
     ],
     ids=["key", "limit", "down", "short", "reset", "hang"],
 )
-async def test_a_failing_provider_is_told_and_what_came_is_kept(
+async def test_a_failing_provider_is_an_error_event_and_partial_output_is_saved(
     api: Api, upstream: StandInProvider, reply: Reply, code: str, retryable: bool
 ) -> None:
     upstream.reply(reply)
@@ -184,7 +186,7 @@ async def test_a_history_that_cannot_be_read_fails_the_run(
     assert response.frames[-2].data["metadata"]["code"] == "internal_error"
 
 
-async def test_only_the_events_asked_for_come(
+async def test_only_requested_events_are_sent(
     api: Api, upstream: StandInProvider
 ) -> None:
     body = chat.thoughts("hm") + chat.pieces("yes") + chat.ending()
@@ -205,7 +207,7 @@ async def test_each_delta_leaves_as_it_comes(
     assert len(response.chunks) >= 4
 
 
-async def test_a_client_that_leaves_does_not_end_the_run(
+async def test_a_client_that_disconnects_does_not_end_the_run(
     api: Api, upstream: StandInProvider
 ) -> None:
     body = chat.pieces(*chat.many(4)) + chat.ending()
@@ -229,7 +231,7 @@ async def test_separators_do_not_break_lines(
     assert len(response.body.decode().splitlines()) == response.body.count(b"\n")
 
 
-async def test_a_nul_from_the_model_is_kept_as_a_sign(
+async def test_a_nul_from_the_model_is_replaced(
     api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(chat.answer("a\0b"))

@@ -1,4 +1,4 @@
-"""How much one client may take: of streams, of runs, of the server's patience."""
+"""Limits of one client: open streams, active runs, and time to read."""
 
 import asyncio
 import socket
@@ -31,7 +31,7 @@ SECONDS = 20
 
 
 @pytest.mark.usefixtures("model")
-async def test_a_process_holds_so_many_streams(
+async def test_a_process_limits_its_open_streams(
     api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
 ) -> None:
     agent_settings(stream_max_open=2)
@@ -52,7 +52,7 @@ async def test_a_process_holds_so_many_streams(
                     "too_many_streams",
                 )
                 assert int(refused.headers["retry-after"]) > 0
-            # What is no stream is not counted, and those that have left are not.
+            # Other requests are not counted, nor are streams that have ended.
             assert (await api.get(f"{API}/runs/{run_id}")).status == 200
             await second.hang_up()
         async with api.open("GET", events) as third:
@@ -63,7 +63,7 @@ async def test_a_process_holds_so_many_streams(
 
 
 @pytest.mark.usefixtures("model")
-async def test_an_organization_has_so_many_runs_at_once(
+async def test_an_organization_limits_its_active_runs(
     api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
 ) -> None:
     agent_settings(run_max_per_org=2)
@@ -80,7 +80,7 @@ async def test_an_organization_has_so_many_runs_at_once(
         assert int(refused.headers["retry-after"]) > 0
         elsewhere = await api.run("Hi", org_id="umbrella")
         assert elsewhere.json["output"] == "bob"
-        # Who asks again for a run that is there starts none.
+        # A request with the key of an existing run joins it.
         async with api.open(
             "POST", f"{API}/stream", body, {"idempotency_key": "k"}
         ) as joined:
@@ -93,11 +93,11 @@ async def test_an_organization_has_so_many_runs_at_once(
 
 @asynccontextmanager
 async def served(app: App, **options: Any) -> AsyncIterator[int]:  # noqa: ANN401
-    """A real uvicorn around `app`; its port."""
+    """Serve `app` by a real uvicorn and yield its port."""
     config = uvicorn.Config(app, port=0, lifespan="off", log_config=None, **options)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        # Or the system holds megabytes, and much must be read before it takes more.
+        # The system would otherwise buffer megabytes before a send blocks.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
         serving = asyncio.create_task(server.serve([listener]))
         yield listener.getsockname()[1]
@@ -107,7 +107,7 @@ async def served(app: App, **options: Any) -> AsyncIterator[int]:  # noqa: ANN40
 
 
 class Flood:
-    """Sends without end, and says when its client has gone."""
+    """An application that sends without end and records its client's disconnect."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -141,7 +141,7 @@ async def ask(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     return reader, writer
 
 
-async def test_a_client_that_does_not_read_is_let_go(
+async def test_a_client_that_does_not_read_is_disconnected(
     agent_settings: ChangeSettings,
 ) -> None:
     agent_settings(stream_send_timeout_seconds=0.5)
@@ -150,7 +150,7 @@ async def test_a_client_that_does_not_read_is_let_go(
         _, writer = await ask(port)
         async with asyncio.timeout(SECONDS):
             await flood.gone.wait()
-        # What it took until then is bounded by the buffers of both sides.
+        # The buffers of both sides limit the number of sends.
         assert 0 < flood.sent < 1_000
         writer.close()
 
@@ -171,7 +171,9 @@ async def test_a_client_that_reads_slowly_is_not(
             await flood.gone.wait()
 
 
-async def test_all_clients_are_let_go_at_once(agent_settings: ChangeSettings) -> None:
+async def test_all_clients_are_disconnected_at_once(
+    agent_settings: ChangeSettings,
+) -> None:
     flood = Flood()
     connections = ClientConnections(flood)
     async with served(connections) as port:
@@ -208,7 +210,7 @@ async def test_the_system_watches_over_streams(
     assert told == [7000]
 
 
-async def test_where_no_connection_can_be_dropped_the_server_is_told(
+async def test_the_error_reaches_a_server_without_a_transport(
     agent_settings: ChangeSettings,
 ) -> None:
     agent_settings(stream_send_timeout_seconds=0.05)

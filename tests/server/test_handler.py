@@ -1,5 +1,4 @@
-"""The handler of requests: whatever ends a request ends all that was done for it, and
-what Django does around each request is done here too, in as few threads."""
+"""The request handler: cancellation, signals, threads and connections of requests."""
 
 import asyncio
 import gc
@@ -28,6 +27,7 @@ from streaming.models import Organization
 from streaming.server.clients import App, ClientConnections, Receive, Scope, Send
 from streaming.server.event_stream import EventStream
 from streaming.server.handler import Handler
+from streaming.server.signals import HOUSEKEEPING
 from tests.client import Api
 from tests.server.test_clients import served
 
@@ -39,7 +39,7 @@ MOMENTS = ("view", "head", "frame", "sending", "last")
 
 
 class Scene:
-    """What a view and its test tell each other: it stands in the request's scope."""
+    """The state that a view shares with its test, through the request's scope."""
 
     def __init__(self, moment: str = "") -> None:
         self.moment = moment
@@ -51,7 +51,7 @@ class Scene:
         self.signals: list[str] = []
 
     async def at(self, moment: str) -> None:
-        """Stay here for ever, if this is the moment."""
+        """Wait for ever if this is the moment."""
         if moment == self.moment:
             self.reached.set()
             await asyncio.Event().wait()
@@ -127,8 +127,20 @@ def cached_in_thread(request: ASGIRequest) -> HttpResponse:
     return HttpResponse(cache.get("key", "nothing"))
 
 
+class Closing(HttpResponse):
+    """A response with a `close` of its own."""
+
+    def close(self) -> None:
+        Organization.objects.count()
+        super().close()
+
+
+async def closing(request: ASGIRequest) -> HttpResponse:
+    return Closing("closing")
+
+
 def count(request: ASGIRequest) -> HttpResponse:
-    """Says what connection it finds, and uses it."""
+    """Return the state of the thread's connection, and use it."""
     found = "none" if connection.connection is None else "one"
     Organization.objects.count()
     return HttpResponse(f"{threading.current_thread().name}: {found}")
@@ -146,7 +158,7 @@ def count_on_broken(request: ASGIRequest) -> HttpResponse:
         connection.connection.close()
         with suppress(Error):
             Organization.objects.count()
-    else:  # a file's does not break, but can be left in a state that nobody expects
+    else:  # a file's does not break, but can be left in an unexpected state
         connection.set_autocommit(False)
     return response
 
@@ -160,6 +172,7 @@ urlpatterns = [
         echo,
         cached,
         cached_in_thread,
+        closing,
         count,
         count_on_old,
         count_on_broken,
@@ -175,13 +188,13 @@ def _these_views() -> Iterator[None]:
 
 @pytest.fixture
 def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Nothing is logged that an operator should look at."""
+    """Check that no warning is logged."""
     yield
     assert [r.getMessage() for r in caplog.records if r.levelno > logging.INFO] == []
 
 
 class Signals:
-    """Who wants to know of each request, in a thread and on the loop."""
+    """Receivers of the request signals, in a thread and on the event loop."""
 
     def __init__(self) -> None:
         self.sent: list[str] = []
@@ -203,7 +216,7 @@ class Signals:
 
 @pytest.fixture
 def signals() -> Iterator[Signals]:
-    """Listens on the event loop, which sends nobody to a thread."""
+    """Receivers on the event loop, which need no thread."""
     told = Signals()
     for signal in (request_started, request_finished):
         signal.connect(told.on_loop)
@@ -214,7 +227,7 @@ def signals() -> Iterator[Signals]:
 
 
 class Call:
-    """A request to the handler by hand, and what came back."""
+    """A request that is passed to the handler directly, and its response."""
 
     def __init__(
         self, name: str, scene: Scene | None = None, *body: bytes, query: bytes = b""
@@ -222,7 +235,7 @@ class Call:
         self.scene = scene or Scene()
         self.gone = asyncio.Event()
         self.sent: list[Mapping[str, Any]] = []
-        #: How often the task was cancelled, still, when all was over.
+        #: Cancellations of the task that remain after the request.
         self.cancelling = -1
         self._body = list(body) or [b""]
         self._scope = {
@@ -266,7 +279,7 @@ class Call:
 
 
 async def begin(call: Call) -> asyncio.Task[Call]:
-    """The task of a call that has come to its moment."""
+    """Return the task of a call that has reached its moment."""
     task = asyncio.create_task(call())
     await call.scene.is_reached()
     return task
@@ -274,7 +287,7 @@ async def begin(call: Call) -> asyncio.Task[Call]:
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("moment", MOMENTS)
-async def test_a_client_that_leaves_ends_what_was_done_for_it(
+async def test_a_client_that_disconnects_ends_its_view_and_frames(
     signals: Signals, moment: str
 ) -> None:
     call = Call("stream", Scene(moment))
@@ -291,7 +304,7 @@ async def test_a_client_that_leaves_ends_what_was_done_for_it(
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("gone", [False, True])
-async def test_a_server_that_cancels_a_request_ends_it_and_is_told(
+async def test_a_request_that_the_server_cancels_ends_as_cancelled(
     signals: Signals, moment: str, gone: bool
 ) -> None:
     call = Call("stream", Scene(moment))
@@ -308,7 +321,7 @@ async def test_a_server_that_cancels_a_request_ends_it_and_is_told(
 
 
 @pytest.mark.usefixtures("quiet")
-async def test_a_view_that_heeds_no_cancel_leaves_the_task_as_it_was(
+async def test_a_view_that_ignores_its_cancellation_leaves_the_task_uncancelled(
     signals: Signals,
 ) -> None:
     call = Call("stubborn", Scene("view"))
@@ -322,7 +335,7 @@ async def test_a_view_that_heeds_no_cancel_leaves_the_task_as_it_was(
 
 
 @pytest.mark.usefixtures("quiet")
-async def test_who_leaves_before_the_body_is_whole_has_asked_nothing(
+async def test_a_client_that_disconnects_within_the_body_makes_no_request(
     signals: Signals,
 ) -> None:
     async def receive() -> dict[str, Any]:
@@ -358,7 +371,7 @@ def request_of(name: str, body: bytes = b"", length: int | None = None) -> bytes
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("moment", ["view", "head", "frame"])
-async def test_a_real_connection_that_breaks_ends_what_was_done_for_it(
+async def test_a_real_connection_that_breaks_ends_its_view_and_frames(
     signals: Signals, moment: str
 ) -> None:
     scene = Scene(moment)
@@ -442,7 +455,7 @@ async def test_a_body_in_pieces_is_one_body() -> None:
     assert (call.status, call.body) == (200, b"one two three")
 
 
-async def test_what_is_no_request_is_refused(signals: Signals) -> None:
+async def test_an_invalid_request_is_refused(signals: Signals) -> None:
     call = await Call("echo", query=b"\xff")()
     assert call.status == 400
     assert signals.sent == ["started on loop", "finished on loop"]
@@ -450,7 +463,7 @@ async def test_what_is_no_request_is_refused(signals: Signals) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", ["echo", "stream", "count"])
-async def test_who_listens_in_a_thread_and_who_on_the_loop_is_told_once(
+async def test_receivers_in_a_thread_and_on_the_loop_are_called_once(
     signals: Signals, name: str
 ) -> None:
     handler = Handler(1)
@@ -465,6 +478,29 @@ async def test_who_listens_in_a_thread_and_who_on_the_loop_is_told_once(
     each = ["started in sync-0-0", "started on loop"]
     each += ["finished in sync-0-0", "finished on loop"]
     assert sorted(signals.sent) == sorted(each * 2)
+
+
+@pytest.mark.parametrize("name", ["echo", "stream", "cached"])
+async def test_a_request_without_synchronous_code_uses_no_thread(name: str) -> None:
+    connected = [list(each.receivers) for each in (request_started, request_finished)]
+    before = threading.active_count()
+    assert (await Call(name)(Handler(1))).status == 200
+    assert threading.active_count() == before
+    assert connected == [each.receivers for each in (request_started, request_finished)]
+    for signal, receivers in HOUSEKEEPING.items():
+        alive, _ = signal._live_receivers(None)
+        assert receivers <= {*alive}, "Django's own receivers stay connected"
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_response_may_close_itself_in_a_thread(signals: Signals) -> None:
+    request_finished.connect(signals.in_thread)
+    assert (await Call("closing")()).body == b"closing"
+    assert sorted(signals.sent) == [
+        "finished in sync-0-0",
+        "finished on loop",
+        "started on loop",
+    ]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -497,7 +533,7 @@ async def test_a_page_of_the_admin_is_served(api: Api) -> None:
 
 
 class Noted(LocMemCache):
-    """A cache that tells when it is closed."""
+    """A cache that records its closing."""
 
     closed: ClassVar[list[str]] = []
 
