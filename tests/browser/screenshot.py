@@ -5,22 +5,28 @@ the events of the run are shown beside it.
 """
 
 import asyncio
+import sys
 import tempfile
 from pathlib import Path
 
 from playwright.async_api import Page, ViewportSize, async_playwright, expect
 
+from streaming.testing.server import Server, clean_environment
 from tests import available
 from tests.browser.demo_page import DemoPage
 from tests.browser.png import with_palette
 from tests.providers.demo_prompts import APPLES, EXPLAIN, INTEREST, PUZZLE
-from tests.servers import ROOT, serve
 
+ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOT = ROOT / "docs" / "images" / "page.png"
 WINDOW = ViewportSize(width=1360, height=840)
 #: Sharp on displays of high density.
 SCALE = 2
 DELAY_MS = 8
+COMMAND = (
+    *(sys.executable, "-m", "uvicorn", "agentsite.asgi:application"),
+    *("--port", "{port}"),
+)
 
 
 async def take(page: Page) -> None:
@@ -53,11 +59,20 @@ async def open_page(url: str) -> None:
 
 def main() -> None:
     """Serve the demo model from an empty database and take the screenshot."""
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        serve(Path(directory), DEMO_DELAY_MS=str(DELAY_MS)) as server,
-    ):
-        asyncio.run(open_page(server.url))
+    with tempfile.TemporaryDirectory() as directory:
+        environment = clean_environment(
+            DATA_DIR=directory, LLM_PROVIDER="demo", DEMO_DELAY_MS=str(DELAY_MS)
+        )
+        server = Server(
+            COMMAND,
+            Path(directory),
+            environment=environment,
+            cwd=ROOT,
+            ready="/ready",
+        )
+        server.run("manage.py", "migrate", "--verbosity", "0")
+        with server:
+            asyncio.run(open_page(server.url))
     print(f"{SCREENSHOT.relative_to(ROOT)}: {SCREENSHOT.stat().st_size:,} bytes")
 
 
