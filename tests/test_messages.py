@@ -1,4 +1,4 @@
-"""What goes into the model is always a history that providers accept."""
+"""The history for a model is always one that providers accept."""
 
 import json
 
@@ -22,37 +22,39 @@ from streaming.messages import (
 
 
 @st.composite
-def turns(draw: st.DrawFn) -> list[Message]:
-    """A question, and the model's calls and answers, cut off anywhere."""
-    turn = [user_message(draw(st.text(max_size=20)))]
+def exchanges(draw: st.DrawFn) -> list[Message]:
+    """A question with the calls and results that follow, cut off anywhere."""
+    exchange = [user_message(draw(st.text(max_size=20)))]
     for index in range(draw(st.integers(0, 3))):
         ids = [f"{index}-{n}" for n in range(draw(st.integers(0, 3)))]
-        said: list[Part] = [TextPart("x"), *(ToolCallPart(i, "t", "{}") for i in ids)]
-        turn.append(Message("assistant", said))
+        parts: list[Part] = [TextPart("x"), *(ToolCallPart(i, "t", "{}") for i in ids)]
+        exchange.append(Message("assistant", parts))
         if done := draw(st.lists(st.sampled_from(ids), unique=True)) if ids else []:
-            turn.append(Message("tool", [ToolResultPart(i, "t", "r") for i in done]))
-    return turn
+            exchange.append(
+                Message("tool", [ToolResultPart(i, "t", "r") for i in done])
+            )
+    return exchange
 
 
-HISTORIES = st.lists(turns(), max_size=5).map(lambda found: sum(found, []))
+HISTORIES = st.lists(exchanges(), max_size=5).map(lambda found: sum(found, []))
 
 
 @given(HISTORIES)
-def test_every_call_is_answered_right_after_it(history: list[Message]) -> None:
+def test_every_call_is_followed_by_its_result(history: list[Message]) -> None:
     answered = answer_open_calls(history)
     for message, following in zip(answered, [*answered, None][1:], strict=True):
-        if asked := [call.id for call in message.tool_calls]:
+        if call_ids := [call.id for call in message.tool_calls]:
             assert following is not None
             assert following.role == "tool"
             results = [p.id for p in following.parts if isinstance(p, ToolResultPart)]
-            assert sorted(results) == sorted(asked)
+            assert sorted(results) == sorted(call_ids)
     assert answer_open_calls(answered) == answered
     kept = [message for message in answered if message.role != "tool"]
     assert kept == [message for message in history if message.role != "tool"]
 
 
 @given(HISTORIES, st.integers(0, 2000))
-def test_the_newest_whole_turns_that_fit_are_kept(
+def test_the_newest_exchanges_that_fit_are_kept(
     history: list[Message], budget: int
 ) -> None:
     kept = newest_exchanges(history, json_size(history) - budget)
@@ -62,13 +64,13 @@ def test_the_newest_whole_turns_that_fit_are_kept(
 
 
 @given(HISTORIES)
-def test_a_turn_that_lacks_its_question_is_not_kept(history: list[Message]) -> None:
+def test_an_exchange_without_its_question_is_dropped(history: list[Message]) -> None:
     rest = [Message("tool", [ToolResultPart("0", "t", "r")]), *history]
     assert newest_exchanges(rest, 0) == history
 
 
 @given(HISTORIES)
-def test_parts_survive_the_database(history: list[Message]) -> None:
+def test_parts_are_read_as_they_were_written(history: list[Message]) -> None:
     for message in history:
         assert parts_from_json(parts_to_json(message.parts)) == message.parts
     lines = "\n".join(json.dumps(parts_to_json(message.parts)) for message in history)

@@ -31,7 +31,7 @@ WEATHER = ToolSpec(
 
 
 def options(upstream: StandInProvider, **changed: str | float) -> AnthropicOptions:
-    """Options of a provider whose server is the stand-in, and which asks once."""
+    """Options of a provider without retries whose server is the stand-in."""
     given = {
         "llm_provider": "anthropic",
         "anthropic_api_key": "sk-ant-secret",
@@ -67,14 +67,14 @@ async def read(
     return deltas
 
 
-async def answer(
+async def deltas_of(
     upstream: StandInProvider,
     *replies: Reply,
     request: ModelRequest = HELLO,
     into: list[Delta] | None = None,
     **changed: str | float,
 ) -> list[Delta]:
-    """What the provider makes of the replies."""
+    """The deltas of one call that is answered with the replies."""
     upstream.reply(*replies)
     async with anthropic_at(upstream, **changed) as provider:
         return await read(provider, request, into)
@@ -88,11 +88,11 @@ def thinking(deltas: Iterable[Delta]) -> str:
     return "".join(delta.text for delta in deltas if isinstance(delta, ThinkingDelta))
 
 
-def turn(deltas: Sequence[Delta]) -> ResponseBuilder:
-    """The deltas joined, as the agent joins them."""
-    joined = ResponseBuilder()
-    joined.add(deltas)
-    return joined
+def joined(deltas: Sequence[Delta]) -> ResponseBuilder:
+    """The deltas as a response, as the agent joins them."""
+    response = ResponseBuilder()
+    response.add(deltas)
+    return response
 
 
 def sse(*events: Event) -> bytes:
@@ -137,8 +137,8 @@ def message_delta(
     }
 
 
-def error(kind: str, said: str = "Something secret") -> Event:
-    return {"type": "error", "error": {"type": kind, "message": said}}
+def error(kind: str, text: str = "Something secret") -> Event:
+    return {"type": "error", "error": {"type": kind, "message": text}}
 
 
 def block(

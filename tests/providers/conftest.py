@@ -1,4 +1,4 @@
-"""Recorded answers of real providers are tested where this machine has them."""
+"""Recorded responses of real providers are tested on machines that have them."""
 
 import pytest
 
@@ -8,7 +8,7 @@ collect_ignore_glob = [] if wire_cases.IS_HERE else ["test_*_wire.py"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line that tells whether they were."""
+    """Report in one line if they were tested."""
     if wire_cases.IS_HERE:
         line = "recorded provider streams: tested"
     else:

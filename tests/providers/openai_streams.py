@@ -37,7 +37,7 @@ DONE = b"data: [DONE]\n\n"
 async def openai_at(
     upstream: StandInProvider, api: Api, **options: str | float
 ) -> AsyncIterator[Provider]:
-    """A provider whose server is the stand-in, asked once for each answer."""
+    """A provider whose server is the stand-in, without retries."""
     given = {
         "llm_provider": "openai",
         "openai_api_key": "sk-test",
@@ -59,7 +59,7 @@ async def read(provider: Provider, request: ModelRequest = HELLO) -> list[Delta]
         return [delta async for batch in batches for delta in batch]
 
 
-async def answer(
+async def deltas_of(
     upstream: StandInProvider,
     api: Api,
     reply: Reply | bytes,
@@ -73,25 +73,25 @@ async def answer(
 
 
 def joined(deltas: Sequence[Delta]) -> ResponseBuilder:
-    """The turn that the deltas make."""
-    turn = ResponseBuilder()
-    turn.add(deltas)
-    return turn
+    """The deltas as a response, as the agent joins them."""
+    response = ResponseBuilder()
+    response.add(deltas)
+    return response
 
 
 def history(*parts: Part) -> ModelRequest:
-    """A question, what the model said to it, and the next question."""
+    """A question, the response to it, and the next question."""
     messages = [user_message("Hi"), Message("assistant", list(parts))]
     return ModelRequest("", [*messages, user_message("And?")])
 
 
 def text(deltas: Sequence[Delta]) -> str:
-    """The answer's text."""
+    """The text of a response."""
     return "".join(d.text for d in deltas if isinstance(d, TextDelta))
 
 
 def thinking(deltas: Sequence[Delta]) -> str:
-    """The answer's reasoning."""
+    """The reasoning of a response."""
     return "".join(d.text for d in deltas if isinstance(d, ThinkingDelta))
 
 
@@ -110,12 +110,12 @@ def event(kind: str, index: int = 0, **fields: object) -> Payload:
     return {"type": f"response.{kind}", "output_index": index, **fields}
 
 
-def said(*texts: str, index: int = 0) -> list[Payload]:
+def text_deltas(*texts: str, index: int = 0) -> list[Payload]:
     """Deltas of text."""
     return [event("output_text.delta", index, delta=text) for text in texts]
 
 
-def thought(*texts: str, index: int = 0) -> list[Payload]:
+def thinking_deltas(*texts: str, index: int = 0) -> list[Payload]:
     """Deltas of a reasoning summary."""
     kind = "reasoning_summary_text.delta"
     return [event(kind, index, delta=text) for text in texts]

@@ -1,4 +1,4 @@
-"""The Messages API's edge failing: error answers, broken streams, a client gone."""
+"""Failures of the Messages API: error responses, broken streams, disconnects."""
 
 import asyncio
 import json
@@ -21,8 +21,8 @@ from tests.providers.anthropic_streams import (
     HELLO,
     STOP,
     Event,
-    answer,
     anthropic_at,
+    deltas_of,
     error,
     message,
     message_delta,
@@ -34,7 +34,7 @@ from tests.providers.anthropic_streams import (
     tool_block,
 )
 
-BEGUN = sse(start(), *text_block(0, "Hel"))
+OPENING = sse(start(), *text_block(0, "Hel"))
 SECRET = "sk-ant-secret asked about my divorce at https://api.example.com"
 
 
@@ -43,10 +43,10 @@ def error_reply(
     kind: str,
     *,
     details: object = None,
-    said: str = SECRET,
+    message: str = SECRET,
     headers: Mapping[str, str] | None = None,
 ) -> Reply:
-    fields = {"type": kind, "message": said, "details": details}
+    fields = {"type": kind, "message": message, "details": details}
     body = json.dumps({"type": "error", "error": fields, "request_id": "req_1"})
     return Reply(body.encode(), status, "application/json", headers or {})
 
@@ -70,7 +70,7 @@ def error_reply(
         (529, "overloaded_error", ProviderError, True),
     ],
 )
-async def test_an_error_answer_becomes_one_of_ours_and_quotes_nothing(
+async def test_an_error_response_is_mapped_and_quotes_nothing(
     upstream: StandInProvider,
     caplog: pytest.LogCaptureFixture,
     status: int,
@@ -82,7 +82,7 @@ async def test_an_error_answer_becomes_one_of_ours_and_quotes_nothing(
         caplog.at_level(logging.INFO, "streaming"),
         pytest.raises(ProviderError) as failure,
     ):
-        await answer(upstream, error_reply(status, kind))
+        await deltas_of(upstream, error_reply(status, kind))
     assert type(failure.value) is expected
     assert failure.value.retryable is retryable
     assert "secret" not in failure.value.message + caplog.text
@@ -91,30 +91,32 @@ async def test_an_error_answer_becomes_one_of_ours_and_quotes_nothing(
     assert str(status) in caplog.text
 
 
-async def test_a_spend_limit_is_no_rate_limit_to_wait_for(
+async def test_a_spend_limit_is_not_a_retryable_rate_limit(
     upstream: StandInProvider,
 ) -> None:
     spent = {"error_code": "enforced_spend_limit_reached"}
     reply = error_reply(429, "rate_limit_error", details=spent)
     with pytest.raises(ProviderRateLimited, match="used up") as failure:
-        await answer(upstream, reply)
+        await deltas_of(upstream, reply)
     assert not failure.value.retryable
 
 
-async def test_a_conversation_that_is_too_long_is_called_so(
+async def test_a_conversation_that_is_too_long_is_reported_as_such(
     upstream: StandInProvider,
 ) -> None:
-    said = "prompt is too long: 1000001 tokens > 1000000 maximum"
+    message = "prompt is too long: 1000001 tokens > 1000000 maximum"
     with pytest.raises(ProviderError, match="The conversation is too long"):
-        await answer(upstream, error_reply(400, "invalid_request_error", said=said))
+        await deltas_of(
+            upstream, error_reply(400, "invalid_request_error", message=message)
+        )
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>Bad gateway</html>", b"[1]", b'"x"'])
-async def test_an_error_answer_may_have_any_body(
+async def test_an_error_response_may_have_any_body(
     upstream: StandInProvider, body: bytes
 ) -> None:
     with pytest.raises(ProviderError) as failure:
-        await answer(upstream, Reply(body, 502, "text/html"))
+        await deltas_of(upstream, Reply(body, 502, "text/html"))
     assert failure.value.retryable
 
 
@@ -133,13 +135,13 @@ async def test_an_error_answer_may_have_any_body(
         ("timeout_error", ProviderTimeout, True),
     ],
 )
-async def test_an_error_in_mid_stream_has_its_kind_and_keeps_what_was_said(
+async def test_an_error_event_has_its_type_and_keeps_earlier_text(
     upstream: StandInProvider, kind: str, expected: type[ProviderError], retryable: bool
 ) -> None:
-    said: list[Delta] = []
+    deltas: list[Delta] = []
     with pytest.raises(ProviderError) as failure:
-        await answer(upstream, Reply(BEGUN + sse(error(kind))), into=said)
-    assert text(said) == "Hel"
+        await deltas_of(upstream, Reply(OPENING + sse(error(kind))), into=deltas)
+    assert text(deltas) == "Hel"
     assert type(failure.value) is expected
     assert failure.value.retryable is retryable
     assert "secret" not in failure.value.message
@@ -150,7 +152,7 @@ async def test_an_error_event_may_lack_its_fields(
     upstream: StandInProvider, event: Event
 ) -> None:
     with pytest.raises(ProviderError) as failure:
-        await answer(upstream, Reply(sse(start(), event)))
+        await deltas_of(upstream, Reply(sse(start(), event)))
     assert failure.value.retryable
 
 
@@ -158,46 +160,46 @@ async def test_an_error_event_may_lack_its_fields(
 async def test_a_connection_that_breaks_in_mid_stream_is_incomplete(
     upstream: StandInProvider, end: str
 ) -> None:
-    said: list[Delta] = []
-    reply = Reply(BEGUN, end="cut" if end == "cut" else "reset", delay=0.02)
+    deltas: list[Delta] = []
+    reply = Reply(OPENING, end="cut" if end == "cut" else "reset", delay=0.02)
     with pytest.raises(ProviderIncomplete):
-        await answer(upstream, reply, into=said)
-    assert text(said) == "Hel"
+        await deltas_of(upstream, reply, into=deltas)
+    assert text(deltas) == "Hel"
 
 
 async def test_a_stream_cut_in_a_tool_call_never_yields_it(
     upstream: StandInProvider,
 ) -> None:
-    begun = tool_block(0, "toolu_1", "weather", '{"city": "K', stopped=False)
-    said: list[Delta] = []
+    opening = tool_block(0, "toolu_1", "weather", '{"city": "K', stopped=False)
+    deltas: list[Delta] = []
     with pytest.raises(ProviderIncomplete):
-        await answer(upstream, Reply(sse(start(), *begun), end="cut"), into=said)
-    assert not [delta for delta in said if "ToolCall" in type(delta).__name__]
+        await deltas_of(upstream, Reply(sse(start(), *opening), end="cut"), into=deltas)
+    assert not [delta for delta in deltas if "ToolCall" in type(delta).__name__]
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/html"])
-async def test_an_answer_that_is_no_stream_is_incomplete(
+async def test_a_response_that_is_not_a_stream_is_incomplete(
     upstream: StandInProvider, content_type: str
 ) -> None:
     reply = Reply(b'{"type": "message"}', content_type=content_type)
     with pytest.raises(ProviderIncomplete):
-        await answer(upstream, reply)
+        await deltas_of(upstream, reply)
 
 
-async def test_a_broken_compression_is_an_answer_that_cannot_be_read(
+async def test_invalid_compression_is_an_unreadable_response(
     upstream: StandInProvider,
 ) -> None:
-    reply = Reply(BEGUN, headers={"content-encoding": "gzip"})
+    reply = Reply(OPENING, headers={"content-encoding": "gzip"})
     with pytest.raises(ProviderError, match="cannot be read") as failure:
-        await answer(upstream, reply)
+        await deltas_of(upstream, reply)
     assert failure.value.retryable
 
 
-async def test_nobody_at_the_address_is_told_as_such() -> None:
-    async with StandInProvider() as gone:
+async def test_an_unreachable_address_is_reported_as_such() -> None:
+    async with StandInProvider() as server:
         pass
     with pytest.raises(ProviderError, match="cannot be reached") as failure:
-        await answer(gone)
+        await deltas_of(server)
     assert type(failure.value) is ProviderError
     assert failure.value.retryable
 
@@ -205,7 +207,7 @@ async def test_nobody_at_the_address_is_told_as_such() -> None:
 async def test_cancelling_closes_the_connection_to_the_provider(
     upstream: StandInProvider,
 ) -> None:
-    upstream.reply(Reply(BEGUN, end="hang"))
+    upstream.reply(Reply(OPENING, end="hang"))
     has_spoken = asyncio.Event()
 
     async def listen() -> None:
@@ -222,10 +224,10 @@ async def test_cancelling_closes_the_connection_to_the_provider(
             await listening
 
 
-async def test_leaving_the_stream_closes_the_connection(
+async def test_closing_the_stream_closes_the_connection(
     upstream: StandInProvider,
 ) -> None:
-    upstream.reply(Reply(BEGUN, end="hang"))
+    upstream.reply(Reply(OPENING, end="hang"))
     async with anthropic_at(upstream) as provider:
         stream = provider.stream(HELLO)
         await anext(stream)
@@ -243,12 +245,12 @@ async def test_calls_of_a_loop_share_one_connection(upstream: StandInProvider) -
     assert upstream.connections == 1
 
 
-async def test_a_server_that_never_ends_its_answer_holds_nobody_up(
+async def test_a_response_that_never_ends_delays_nothing(
     upstream: StandInProvider,
 ) -> None:
     body = sse(start(), *text_block(0, "Hi"), message_delta(), STOP)
     async with asyncio.timeout(5):
-        deltas = await answer(upstream, Reply(body, end="hang"))
+        deltas = await deltas_of(upstream, Reply(body, end="hang"))
     assert text(deltas) == "Hi"
     await asyncio.wait_for(upstream.gone.wait(), 1.0)
 

@@ -1,4 +1,4 @@
-"""Each model is told to think in the form that it takes."""
+"""Each model receives its thinking options in the form that it accepts."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize(("model", "form"), FORMS.items())
-def test_by_itself_each_model_thinks_in_its_own_form(
+def test_by_default_each_model_thinks_in_its_own_form(
     model: str, form: str | None
 ) -> None:
     fields = thinking_fields(model, "auto", 8192)
@@ -49,7 +49,7 @@ def test_by_itself_each_model_thinks_in_its_own_form(
 
 
 @pytest.mark.parametrize("model", ["claude-sonnet-4-6", "claude-opus-5"])
-def test_what_adaptive_models_think_is_shown(model: str) -> None:
+def test_thinking_of_adaptive_models_is_shown(model: str) -> None:
     assert thinking_fields(model, "auto", 8192) == {
         "max_tokens": 8192,
         "thinking": ADAPTIVE,
@@ -57,7 +57,7 @@ def test_what_adaptive_models_think_is_shown(model: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["claude-sonnet-5-5", "claude-fable-5.1"])
-def test_a_changed_past_fails_no_request_of_models_that_check_it(model: str) -> None:
+def test_a_changed_history_fails_no_request_of_models_that_check_it(model: str) -> None:
     assert thinking_fields(model, "auto", 8192) == {
         "max_tokens": 8192,
         "thinking": BOUND,
@@ -95,7 +95,7 @@ def test_adaptive_models_get_an_effort(thinking: str, effort: str) -> None:
         ("20000", 8192, (20000, 21024)),
     ],
 )
-def test_older_models_get_a_budget_that_leaves_room_for_the_answer(
+def test_older_models_get_a_budget_that_leaves_room_for_the_response(
     thinking: str, max_tokens: int, expected: tuple[int, int]
 ) -> None:
     fields = thinking_fields("claude-haiku-4-5", thinking, max_tokens)
@@ -121,13 +121,13 @@ def test_older_models_get_a_budget_that_leaves_room_for_the_answer(
     ],
 )
 @pytest.mark.parametrize("off", ["off", "0"])
-def test_off_is_as_little_thinking_as_the_model_can(
+def test_off_is_the_least_thinking_that_a_model_supports(
     model: str, fields: dict[str, Any], off: str
 ) -> None:
     assert thinking_fields(model, off, 8192) == {"max_tokens": 8192} | fields
 
 
-def test_a_model_of_another_vendor_gets_a_budget_when_asked() -> None:
+def test_a_model_of_another_vendor_gets_a_budget_if_requested() -> None:
     fields = thinking_fields("kimi-k2", "high", 8192)
     assert fields["thinking"] == {"type": "enabled", "budget_tokens": 6144}
 

@@ -1,4 +1,4 @@
-"""What goes to the Messages API, as its server sees it."""
+"""Requests to the Messages API, as its server receives them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,13 +23,13 @@ from tests.providers.anthropic_streams import (
     HELLO,
     WEATHER,
     anthropic_at,
+    joined,
     message,
     read,
     redacted_block,
     text_block,
     thinking_block,
     tool_block,
-    turn,
 )
 
 CACHED = {"cache_control": {"type": "ephemeral"}}
@@ -46,18 +46,18 @@ async def sent(
     return upstream.requests[-1]
 
 
-async def turns_of(
-    upstream: StandInProvider, *messages: Message, **options: str
+async def messages_of(
+    upstream: StandInProvider, *history: Message, **options: str
 ) -> Any:  # noqa: ANN401
-    """The turns that a history becomes, without the marks for the cache."""
-    request = ModelRequest(system="", messages=messages)
-    turns = (await sent(upstream, request, **options)).json["messages"]
-    for block in turns[-1]["content"]:
+    """The messages that a history becomes, without the marks for the cache."""
+    request = ModelRequest(system="", messages=history)
+    messages = (await sent(upstream, request, **options)).json["messages"]
+    for block in messages[-1]["content"]:
         block.pop("cache_control", None)
-    return turns
+    return messages
 
 
-def said(*parts: Part) -> Message:
+def assistant(*parts: Part) -> Message:
     return Message("assistant", list(parts))
 
 
@@ -103,7 +103,7 @@ async def test_system_tools_and_the_end_of_the_history_are_cached(
     assert "tool_choice" not in body
 
 
-async def test_tools_that_are_not_allowed_are_told_and_forbidden(
+async def test_tools_that_are_not_allowed_are_described_and_forbidden(
     upstream: StandInProvider,
 ) -> None:
     request = ModelRequest("", [user_message("Hi")], [WEATHER], allow_tools=False)
@@ -112,7 +112,7 @@ async def test_tools_that_are_not_allowed_are_told_and_forbidden(
     assert body["tool_choice"] == {"type": "none"}
 
 
-async def test_without_tools_and_system_nothing_of_them_is_said(
+async def test_without_tools_and_system_prompt_their_fields_are_omitted(
     upstream: StandInProvider,
 ) -> None:
     request = ModelRequest(" ", [user_message("Hi")], allow_tools=False)
@@ -120,7 +120,7 @@ async def test_without_tools_and_system_nothing_of_them_is_said(
     assert not {"system", "tools", "tool_choice"} & body.keys()
 
 
-async def test_the_second_call_of_a_loop_carries_exactly_what_the_first_said(
+async def test_the_second_call_of_a_loop_contains_the_first_response(
     upstream: StandInProvider,
 ) -> None:
     first = message(
@@ -135,7 +135,9 @@ async def test_the_second_call_of_a_loop_carries_exactly_what_the_first_said(
     upstream.reply(Reply(first), Reply(message(text_block(0, "Sun."))))
     history = [user_message("Weather in Köln and Bonn?")]
     async with anthropic_at(upstream) as provider:
-        one = turn(await read(provider, ModelRequest("S", history, [WEATHER]))).message
+        one = joined(
+            await read(provider, ModelRequest("S", history, [WEATHER]))
+        ).message
         answers = results(
             ToolResultPart("toolu_1", "weather", "sunny"),
             ToolResultPart("toolu_2", "weather", "no data", is_error=True),
@@ -187,15 +189,17 @@ async def test_the_second_call_of_a_loop_carries_exactly_what_the_first_said(
     assert before == after
 
 
-async def test_a_paused_turn_goes_back_as_it_was(upstream: StandInProvider) -> None:
+async def test_a_paused_response_is_returned_unchanged(
+    upstream: StandInProvider,
+) -> None:
     search = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
     found = {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}
-    turns = await turns_of(
+    messages = await messages_of(
         upstream,
         user_message("Search"),
-        said(OpaquePart("anthropic", search), OpaquePart("anthropic", found)),
+        assistant(OpaquePart("anthropic", search), OpaquePart("anthropic", found)),
     )
-    assert turns[-1] == {"role": "assistant", "content": [search, found]}
+    assert messages[-1] == {"role": "assistant", "content": [search, found]}
 
 
 @pytest.mark.parametrize("last", [TextPart("Hi"), OpaquePart("anthropic", REDACTED)])
@@ -205,7 +209,7 @@ async def test_thinking_never_carries_the_mark_for_the_cache(
     server_tool = {"type": "server_tool_use", "id": "s", "name": "x", "input": {}}
     history = [
         user_message("Hi"),
-        said(TextPart("Hm"), last, OpaquePart("anthropic", server_tool)),
+        assistant(TextPart("Hm"), last, OpaquePart("anthropic", server_tool)),
     ]
     body = (await sent(upstream, ModelRequest("", history))).json
     marked = [
@@ -217,29 +221,36 @@ async def test_thinking_never_carries_the_mark_for_the_cache(
 # Histories that would make an invalid request
 
 
-async def test_turns_alternate_and_results_share_one(upstream: StandInProvider) -> None:
-    turns = await turns_of(
+async def test_roles_alternate_and_results_share_a_message(
+    upstream: StandInProvider,
+) -> None:
+    messages = await messages_of(
         upstream,
         user_message("One"),
         user_message("Two"),
-        said(TextPart("Let me see.")),
-        said(ToolCallPart("a", "weather", "{}")),
+        assistant(TextPart("Let me see.")),
+        assistant(ToolCallPart("a", "weather", "{}")),
         results(ToolResultPart("a", "weather", "rain")),
         user_message("Three"),
     )
-    assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
-    assert [block["type"] for block in turns[-1]["content"]] == ["tool_result", "text"]
+    assert [message["role"] for message in messages] == ["user", "assistant", "user"]
+    assert [block["type"] for block in messages[-1]["content"]] == [
+        "tool_result",
+        "text",
+    ]
 
 
 async def test_a_call_without_a_result_gets_one(upstream: StandInProvider) -> None:
-    turns = await turns_of(
+    messages = await messages_of(
         upstream,
         user_message("Hi"),
-        said(ToolCallPart("a", "weather", "{}"), ToolCallPart("b", "weather", "{}")),
+        assistant(
+            ToolCallPart("a", "weather", "{}"), ToolCallPart("b", "weather", "{}")
+        ),
         results(ToolResultPart("a", "weather", "rain")),
         user_message("And?"),
     )
-    assert turns[-1]["content"] == [
+    assert messages[-1]["content"] == [
         {"type": "tool_result", "tool_use_id": "a", "content": "rain"},
         {
             "type": "tool_result",
@@ -265,13 +276,13 @@ async def test_a_call_without_a_result_gets_one(upstream: StandInProvider) -> No
         [OpaquePart("openai", {"phase": "commentary"})],
     ],
 )
-async def test_an_answer_with_nothing_to_send_back_is_left_out(
+async def test_a_response_with_nothing_to_return_is_omitted(
     upstream: StandInProvider, parts: Sequence[Part]
 ) -> None:
-    turns = await turns_of(
-        upstream, user_message("One"), said(*parts), user_message("Two")
+    messages = await messages_of(
+        upstream, user_message("One"), assistant(*parts), user_message("Two")
     )
-    assert turns == [
+    assert messages == [
         {
             "role": "user",
             "content": [
@@ -283,13 +294,13 @@ async def test_an_answer_with_nothing_to_send_back_is_left_out(
 
 
 async def test_a_history_begins_with_the_user(upstream: StandInProvider) -> None:
-    turns = await turns_of(
+    messages = await messages_of(
         upstream,
         results(ToolResultPart("a", "weather", "rain")),
-        said(TextPart("It rains.")),
+        assistant(TextPart("It rains.")),
         user_message("Hi"),
     )
-    assert turns == [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]
+    assert messages == [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]
 
 
 @pytest.mark.parametrize(
@@ -304,45 +315,45 @@ async def test_a_history_begins_with_the_user(upstream: StandInProvider) -> None
         ("null", {}),
     ],
 )
-async def test_arguments_go_back_as_an_object(
+async def test_arguments_are_returned_as_an_object(
     upstream: StandInProvider, arguments: str, expected: object
 ) -> None:
-    turns = await turns_of(
-        upstream, user_message("Hi"), said(ToolCallPart("a", "weather", arguments))
+    messages = await messages_of(
+        upstream, user_message("Hi"), assistant(ToolCallPart("a", "weather", arguments))
     )
-    assert turns[1]["content"][0]["input"] == expected
+    assert messages[1]["content"][0]["input"] == expected
 
 
-async def test_ids_of_other_vendors_are_made_to_fit(upstream: StandInProvider) -> None:
-    turns = await turns_of(
+async def test_ids_of_other_vendors_are_made_valid(upstream: StandInProvider) -> None:
+    messages = await messages_of(
         upstream,
         user_message("Hi"),
-        said(ToolCallPart("functions.weather:0", "weather", "{}")),
+        assistant(ToolCallPart("functions.weather:0", "weather", "{}")),
         results(ToolResultPart("functions.weather:0", "weather", "")),
     )
-    assert turns[1]["content"][0]["id"] == "functions_weather_0"
-    assert turns[2]["content"] == [
+    assert messages[1]["content"][0]["id"] == "functions_weather_0"
+    assert messages[2]["content"] == [
         {"type": "tool_result", "tool_use_id": "functions_weather_0"}
     ]
 
 
-async def test_with_thinking_off_only_this_answers_thinking_goes_back(
+async def test_with_thinking_off_only_thinking_since_the_question_is_returned(
     upstream: StandInProvider,
 ) -> None:
     old = ThinkingPart("old", "anthropic", {"signature": "old"})
     new = ThinkingPart("new", "anthropic", {"signature": "new"})
     history = [
         user_message("One"),
-        said(old, OpaquePart("anthropic", REDACTED), TextPart("1")),
+        assistant(old, OpaquePart("anthropic", REDACTED), TextPart("1")),
         user_message("Two"),
-        said(new, ToolCallPart("a", "weather", "{}")),
+        assistant(new, ToolCallPart("a", "weather", "{}")),
         results(ToolResultPart("a", "weather", "rain")),
     ]
     kept = {
         setting: [
             block["thinking"]
-            for turn in await turns_of(upstream, *history, llm_thinking=setting)
-            for block in turn["content"]
+            for message in await messages_of(upstream, *history, llm_thinking=setting)
+            for block in message["content"]
             if block["type"] == "thinking"
         ]
         for setting in ("auto", "off")

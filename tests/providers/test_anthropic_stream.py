@@ -20,9 +20,10 @@ from tests.providers.anthropic_streams import (
     PING,
     STOP,
     Event,
-    answer,
     block,
+    deltas_of,
     error,
+    joined,
     message,
     message_delta,
     redacted_block,
@@ -32,7 +33,6 @@ from tests.providers.anthropic_streams import (
     text_block,
     thinking_block,
     tool_block,
-    turn,
 )
 
 EVERYTHING = message(
@@ -57,11 +57,11 @@ EVERYTHING_JOINED: list[Part] = [
 
 
 def parts(deltas: list[Delta]) -> list[Part]:
-    return turn(deltas).message.parts
+    return joined(deltas).message.parts
 
 
 async def test_blocks_become_parts_in_their_order(upstream: StandInProvider) -> None:
-    deltas = await answer(upstream, Reply(EVERYTHING))
+    deltas = await deltas_of(upstream, Reply(EVERYTHING))
     assert parts(deltas) == EVERYTHING_JOINED
     assert deltas[-1] == ResponseEnd("tool_use")
 
@@ -70,13 +70,13 @@ async def test_blocks_become_parts_in_their_order(upstream: StandInProvider) -> 
 @given(cuts=st.sets(st.integers(1, len(EVERYTHING) - 1), max_size=40))
 async def test_any_chunking_yields_the_same_deltas(cuts: set[int]) -> None:
     async with StandInProvider() as upstream:
-        whole = await answer(upstream, Reply(EVERYTHING))
+        whole = await deltas_of(upstream, Reply(EVERYTHING))
         cut = Reply(EVERYTHING, cuts=sorted(cuts), delay=1e-6)
-        assert await answer(upstream, cut) == whole
+        assert await deltas_of(upstream, cut) == whole
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("sent", "expected"),
     [
         ("end_turn", "end_turn"),
         ("stop_sequence", "end_turn"),
@@ -88,23 +88,23 @@ async def test_any_chunking_yields_the_same_deltas(cuts: set[int]) -> None:
         (None, "end_turn"),
     ],
 )
-async def test_stop_reasons_become_ours(
-    upstream: StandInProvider, told: str | None, expected: ResponseStopReason
+async def test_stop_reasons_are_mapped(
+    upstream: StandInProvider, sent: str | None, expected: ResponseStopReason
 ) -> None:
-    body = message(text_block(0, "Hi"), stop=told)
-    assert (await answer(upstream, Reply(body)))[-1] == ResponseEnd(expected)
+    body = message(text_block(0, "Hi"), stop=sent)
+    assert (await deltas_of(upstream, Reply(body)))[-1] == ResponseEnd(expected)
 
 
-async def test_a_turn_with_tool_calls_wants_them_run_whatever_it_says(
+async def test_tool_calls_are_run_regardless_of_the_stop_reason(
     upstream: StandInProvider,
 ) -> None:
     body = message(tool_block(0, "toolu_1", "clock"), stop="end_turn")
-    deltas = await answer(upstream, Reply(body))
+    deltas = await deltas_of(upstream, Reply(body))
     assert parts(deltas) == [ToolCallPart("toolu_1", "clock", "{}")]
     assert deltas[-1] == ResponseEnd("tool_use")
 
 
-async def test_a_tool_call_that_the_token_limit_cut_never_comes(
+async def test_a_tool_call_that_the_token_limit_cut_off_is_omitted(
     upstream: StandInProvider,
 ) -> None:
     body = message(
@@ -112,24 +112,24 @@ async def test_a_tool_call_that_the_token_limit_cut_never_comes(
         tool_block(1, "toolu_2", "weather", '{"city": "K', stopped=False),
         stop="max_tokens",
     )
-    deltas = await answer(upstream, Reply(body))
+    deltas = await deltas_of(upstream, Reply(body))
     assert parts(deltas) == [ToolCallPart("toolu_1", "weather", '{"city": "Bonn"}')]
     assert deltas[-1] == ResponseEnd("max_tokens")
 
 
 @pytest.mark.parametrize("pieces", [(), ('{"city": "K',)])
-async def test_nor_does_one_that_was_cut_and_yet_closed(
+async def test_a_tool_call_that_was_cut_off_and_closed_is_omitted(
     upstream: StandInProvider, pieces: tuple[str, ...]
 ) -> None:
     body = message(tool_block(0, "toolu_1", "weather", *pieces), stop="max_tokens")
-    assert parts(await answer(upstream, Reply(body))) == []
+    assert parts(await deltas_of(upstream, Reply(body))) == []
 
 
-async def test_broken_arguments_of_a_whole_call_come_as_the_model_wrote_them(
+async def test_invalid_arguments_of_a_complete_call_stay_unchanged(
     upstream: StandInProvider,
 ) -> None:
     body = message(tool_block(0, "toolu_1", "weather", "{city}"), stop="tool_use")
-    deltas = await answer(upstream, Reply(body))
+    deltas = await deltas_of(upstream, Reply(body))
     assert parts(deltas) == [ToolCallPart("toolu_1", "weather", "{city}")]
 
 
@@ -141,14 +141,16 @@ async def test_content_may_stand_in_the_block_itself(upstream: StandInProvider) 
         block(2, call),
         stop="tool_use",
     )
-    assert parts(await answer(upstream, Reply(body))) == [
+    assert parts(await deltas_of(upstream, Reply(body))) == [
         ThinkingPart("Hm.", "anthropic", {"signature": "s"}),
         TextPart("Well."),
         ToolCallPart("t", "weather", '{"city":"Bonn"}'),
     ]
 
 
-async def test_a_pause_keeps_what_server_tools_did(upstream: StandInProvider) -> None:
+async def test_a_pause_keeps_the_blocks_of_server_tools(
+    upstream: StandInProvider,
+) -> None:
     search = {"type": "server_tool_use", "id": "srv_1", "name": "web_search"}
     query = [
         {"type": "input_json_delta", "partial_json": piece}
@@ -162,7 +164,7 @@ async def test_a_pause_keeps_what_server_tools_did(upstream: StandInProvider) ->
     body = message(
         block(0, search | {"input": {}}, *query), block(1, found), stop="pause_turn"
     )
-    deltas = await answer(upstream, Reply(body))
+    deltas = await deltas_of(upstream, Reply(body))
     assert parts(deltas) == [
         OpaquePart("anthropic", search | {"input": {"query": "asyncio"}}),
         OpaquePart("anthropic", found),
@@ -170,7 +172,7 @@ async def test_a_pause_keeps_what_server_tools_did(upstream: StandInProvider) ->
     assert deltas[-1] == ResponseEnd("pause_turn")
 
 
-async def test_what_is_unknown_is_passed_over(upstream: StandInProvider) -> None:
+async def test_unknown_events_and_blocks_are_ignored(upstream: StandInProvider) -> None:
     body = sse(
         start(),
         {"type": "an_event_of_the_future", "beam": {"strength": 9000}},
@@ -184,45 +186,45 @@ async def test_what_is_unknown_is_passed_over(upstream: StandInProvider) -> None
         message_delta(),
         STOP,
     )
-    assert parts(await answer(upstream, Reply(body))) == [TextPart("Hi")]
+    assert parts(await deltas_of(upstream, Reply(body))) == [TextPart("Hi")]
 
 
 async def test_padding_and_null_fields_do_no_harm(upstream: StandInProvider) -> None:
     null = {"type": "text_delta", "text": None}
     nulls = block(0, {"type": "text", "text": None}, null)
     body = message(nulls, text_block(1, "Hi")).replace(b"}\n\n", b"}     \n\n")
-    assert text(await answer(upstream, Reply(body))) == "Hi"
+    assert text(await deltas_of(upstream, Reply(body))) == "Hi"
 
 
 # Refusals
 
 
-async def test_a_refusal_without_words_is_told_in_those_of_its_explanation(
+async def test_a_refusal_without_text_has_its_explanation_as_text(
     upstream: StandInProvider,
 ) -> None:
     why = {"type": "refusal", "category": "cyber", "explanation": "Not that."}
     body = message(stop="refusal", stop_details=why)
-    deltas = await answer(upstream, Reply(body))
+    deltas = await deltas_of(upstream, Reply(body))
     assert deltas[-2:] == [TextDelta("Not that."), ResponseEnd("refusal")]
 
 
-async def test_a_refusal_with_words_keeps_them(upstream: StandInProvider) -> None:
+async def test_a_refusal_with_text_keeps_it(upstream: StandInProvider) -> None:
     why = {"type": "refusal", "explanation": "Not that."}
     body = message(text_block(0, "I will not."), stop="refusal", stop_details=why)
-    assert text(await answer(upstream, Reply(body))) == "I will not."
+    assert text(await deltas_of(upstream, Reply(body))) == "I will not."
 
 
-async def test_a_refusal_takes_back_the_call_before_it(
+async def test_a_refusal_drops_the_call_before_it(
     upstream: StandInProvider,
 ) -> None:
     body = message(tool_block(0, "toolu_1", "clock"), stop="refusal")
-    assert parts(await answer(upstream, Reply(body))) == []
+    assert parts(await deltas_of(upstream, Reply(body))) == []
 
 
 # Usage
 
 
-async def test_usage_comes_early_and_its_end_replaces_it(
+async def test_usage_arrives_early_and_is_replaced_at_the_end(
     upstream: StandInProvider,
 ) -> None:
     begin = start(
@@ -237,7 +239,7 @@ async def test_usage_comes_early_and_its_end_replaces_it(
         "output_tokens_details": {"thinking_tokens": 30},
     }
     body = sse(begin, *text_block(0, "Hi"), message_delta(usage=end), STOP)
-    deltas = await answer(upstream, Reply(body))
+    deltas = await deltas_of(upstream, Reply(body))
     assert deltas[0] == TokenUsage(
         input_tokens=3210,
         output_tokens=1,
@@ -254,13 +256,13 @@ async def test_usage_comes_early_and_its_end_replaces_it(
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"input_tokens": None}])
-async def test_usage_that_is_not_told_stays_as_it_was(
+async def test_usage_that_is_not_sent_keeps_its_value(
     upstream: StandInProvider, usage: dict[str, None] | None
 ) -> None:
     end = message_delta() | {"usage": usage}
     body = sse(start(), *text_block(0, "Hi"), end, STOP)
-    told = turn(await answer(upstream, Reply(body))).usage
-    assert told == TokenUsage(input_tokens=10, output_tokens=1)
+    counted = joined(await deltas_of(upstream, Reply(body))).usage
+    assert counted == TokenUsage(input_tokens=10, output_tokens=1)
 
 
 # Thinking
@@ -275,7 +277,7 @@ async def test_each_thinking_block_ends_with_its_signature(
         text_block(2, "Hi"),
     )
     ends = [
-        d for d in await answer(upstream, Reply(body)) if isinstance(d, ThinkingEnd)
+        d for d in await deltas_of(upstream, Reply(body)) if isinstance(d, ThinkingEnd)
     ]
     assert ends == [
         ThinkingEnd("anthropic", {"signature": "a"}),
@@ -283,12 +285,12 @@ async def test_each_thinking_block_ends_with_its_signature(
     ]
 
 
-async def test_thinking_that_broke_off_has_no_end(upstream: StandInProvider) -> None:
-    begun = thinking_block(0, "Let me", signature="a")[:2]
-    said: list[Delta] = []
+async def test_thinking_that_was_cut_off_has_no_end(upstream: StandInProvider) -> None:
+    opening = thinking_block(0, "Let me", signature="a")[:2]
+    deltas: list[Delta] = []
     with pytest.raises(ProviderIncomplete):
-        await answer(upstream, Reply(sse(start(), *begun)), into=said)
-    assert parts(said) == [ThinkingPart("Let me")]
+        await deltas_of(upstream, Reply(sse(start(), *opening)), into=deltas)
+    assert parts(deltas) == [ThinkingPart("Let me")]
 
 
 # Text that could not be stored
@@ -308,10 +310,10 @@ async def test_nul_and_lone_surrogates_are_replaced(
     upstream: StandInProvider, written: str, expected: str
 ) -> None:
     body = message(text_block(0, "TEXT")).replace(b"TEXT", written.encode())
-    assert text(await answer(upstream, Reply(body))) == expected
+    assert text(await deltas_of(upstream, Reply(body))) == expected
 
 
-# ClosedLogs that are none
+# Streams without a regular end
 
 
 @pytest.mark.parametrize("missing", [1, 2, 3, 4])
@@ -319,10 +321,10 @@ async def test_a_stream_without_its_last_event_is_incomplete(
     upstream: StandInProvider, missing: int
 ) -> None:
     events: list[Event] = [start(), *text_block(0, "Hi"), message_delta(), STOP]
-    said: list[Delta] = []
+    deltas: list[Delta] = []
     with pytest.raises(ProviderIncomplete):
-        await answer(upstream, Reply(sse(*events[:-missing])), into=said)
-    assert not any(isinstance(delta, ResponseEnd) for delta in said)
+        await deltas_of(upstream, Reply(sse(*events[:-missing])), into=deltas)
+    assert not any(isinstance(delta, ResponseEnd) for delta in deltas)
 
 
 async def test_an_event_cut_in_two_at_the_end_is_incomplete(
@@ -330,32 +332,32 @@ async def test_an_event_cut_in_two_at_the_end_is_incomplete(
 ) -> None:
     body = message(text_block(0, "Hi"))
     with pytest.raises(ProviderIncomplete):
-        await answer(upstream, Reply(body[: body.rindex(b"_stop")]))
+        await deltas_of(upstream, Reply(body[: body.rindex(b"_stop")]))
 
 
 async def test_a_last_event_without_its_blank_line_counts(
     upstream: StandInProvider,
 ) -> None:
     body = message(text_block(0, "Hi")).rstrip(b"\n")
-    assert (await answer(upstream, Reply(body)))[-1] == ResponseEnd("end_turn")
+    assert (await deltas_of(upstream, Reply(body)))[-1] == ResponseEnd("end_turn")
 
 
-async def test_what_follows_the_end_is_not_read(upstream: StandInProvider) -> None:
+async def test_events_after_the_end_are_not_read(upstream: StandInProvider) -> None:
     body = message(text_block(0, "Hi")) + sse(
         *text_block(1, "more"), error("api_error")
     )
-    deltas = await answer(upstream, Reply(body))
+    deltas = await deltas_of(upstream, Reply(body))
     assert text(deltas) == "Hi"
     assert deltas[-1] == ResponseEnd("end_turn")
 
 
-async def test_an_event_that_is_no_json_fails_after_what_was_said(
+async def test_an_event_that_is_not_json_fails_after_earlier_text(
     upstream: StandInProvider,
 ) -> None:
     body = sse(start(), *text_block(0, "Hi")) + b'data: {"type": oops}\n\n'
-    said: list[Delta] = []
+    deltas: list[Delta] = []
     with pytest.raises(ProviderError) as failure:
-        await answer(upstream, Reply(body), into=said)
-    assert text(said) == "Hi"
+        await deltas_of(upstream, Reply(body), into=deltas)
+    assert text(deltas) == "Hi"
     assert failure.value.code == "provider_error"
     assert failure.value.retryable

@@ -1,4 +1,4 @@
-"""Recorded answers of the Messages API, served over HTTP to the real SDK."""
+"""Recorded responses of the Messages API, served over HTTP to the real SDK."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from streaming.providers.base import (
 )
 from streaming.testing.provider import StandInProvider
 from tests.providers import wire_cases
-from tests.providers.anthropic_streams import answer, text, thinking, turn
+from tests.providers.anthropic_streams import deltas_of, joined, text, thinking
 from tests.providers.wire_cases import FORMS, Form, WireCase
 
 STREAMS = wire_cases.streams("messages")
@@ -42,7 +42,7 @@ def check(case: WireCase, deltas: list[Delta]) -> None:
     assert signatures == expected["signatures"]
     opaque = [d.data["data"] for d in deltas if isinstance(d, OpaquePart)]
     assert opaque == expected["redacted_thinking"]
-    calls = [(c.id, c.name, c.arguments) for c in turn(deltas).message.tool_calls]
+    calls = [(c.id, c.name, c.arguments) for c in joined(deltas).message.tool_calls]
     assert calls == [
         (call["id"], call["name"], call["arguments"] or "{}")
         for call in expected["tool_calls"]
@@ -54,12 +54,12 @@ def check(case: WireCase, deltas: list[Delta]) -> None:
 
 
 def usage_of(case: WireCase) -> TokenUsage:
-    told = case.expected["usage"]
-    read = told.get("cache_read_input_tokens", 0)
-    written = told.get("cache_creation_input_tokens", 0)
+    sent = case.expected["usage"]
+    read = sent.get("cache_read_input_tokens", 0)
+    written = sent.get("cache_creation_input_tokens", 0)
     return TokenUsage(
-        input_tokens=told["input_tokens"] + read + written,
-        output_tokens=told["output_tokens"],
+        input_tokens=sent["input_tokens"] + read + written,
+        output_tokens=sent["output_tokens"],
         cache_read_tokens=read,
         cache_write_tokens=written,
     )
@@ -67,26 +67,26 @@ def usage_of(case: WireCase) -> TokenUsage:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", WHOLE, ids=str)
-async def test_a_recorded_stream_yields_what_was_said(
+async def test_a_recorded_stream_yields_its_content(
     upstream: StandInProvider, case: WireCase, form: Form
 ) -> None:
-    check(case, await answer(upstream, case.reply(form)))
+    check(case, await deltas_of(upstream, case.reply(form)))
 
 
 async def test_a_stream_may_come_one_byte_at_a_time(upstream: StandInProvider) -> None:
     case = next(case for case in WHOLE if case.expected["tool_calls"])
-    check(case, await answer(upstream, case.bytewise()))
+    check(case, await deltas_of(upstream, case.bytewise()))
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", BROKEN, ids=str)
-async def test_a_recorded_failure_in_mid_stream_comes_after_what_was_said(
+async def test_a_recorded_failure_in_mid_stream_comes_after_earlier_text(
     upstream: StandInProvider, case: WireCase, form: Form
 ) -> None:
-    said: list[Delta] = []
+    deltas: list[Delta] = []
     with pytest.raises(ProviderError) as failure:
-        await answer(upstream, case.reply(form), into=said)
-    assert text(said) == case.expected["text"]
+        await deltas_of(upstream, case.reply(form), into=deltas)
+    assert text(deltas) == case.expected["text"]
     assert case.expected["error"]["type"] == "overloaded_error"
     assert failure.value.code == "provider_error"
     assert failure.value.retryable
@@ -97,7 +97,7 @@ async def test_a_recorded_error_body_gets_its_code(
     upstream: StandInProvider, case: WireCase
 ) -> None:
     with pytest.raises(ProviderError) as failure:
-        await answer(upstream, case.error_reply())
+        await deltas_of(upstream, case.error_reply())
     assert failure.value.code == CODES[case.status]
     assert failure.value.retryable is (case.status in (429, 529))
     assert case.expected["error_message"] not in failure.value.message

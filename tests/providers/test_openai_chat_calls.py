@@ -11,9 +11,9 @@ from streaming.testing.provider import StandInProvider
 from tests.providers.openai_streams import (
     DONE,
     Payload,
-    answer,
     chunk,
     chunks,
+    deltas_of,
     fragment,
 )
 
@@ -24,7 +24,7 @@ OSLO = '{"city":"Oslo"}'
 async def chat(
     upstream: StandInProvider, *payloads: Payload, tail: bytes = DONE
 ) -> list[Delta]:
-    return await answer(upstream, "chat", chunks(*payloads) + tail)
+    return await deltas_of(upstream, "chat", chunks(*payloads) + tail)
 
 
 def calls(deltas: list[Delta]) -> list[tuple[str, str]]:
@@ -46,7 +46,7 @@ async def test_a_tool_call_is_joined_from_its_fragments(
     assert deltas == [ToolCallPart("call_1", "weather", ROME), ResponseEnd("tool_use")]
 
 
-async def test_parallel_calls_are_told_apart_by_their_index(
+async def test_parallel_calls_are_distinguished_by_their_index(
     upstream: StandInProvider,
 ) -> None:
     deltas = await chat(
@@ -180,13 +180,13 @@ async def test_a_call_without_arguments_gets_an_empty_object(
     assert calls(deltas) == [("now", "{}")]
 
 
-async def test_a_call_without_a_name_is_none(upstream: StandInProvider) -> None:
+async def test_a_call_without_a_name_is_ignored(upstream: StandInProvider) -> None:
     deltas = await chat(upstream, fragment(ROME, id="a"), chunk("tool_calls"))
     assert deltas == [ResponseEnd("end_turn")]
 
 
 @pytest.mark.parametrize("finish", ["stop", None])
-async def test_calls_count_whatever_the_finish_reason_says(
+async def test_calls_count_regardless_of_the_finish_reason(
     upstream: StandInProvider, finish: str | None
 ) -> None:
     deltas = await chat(upstream, fragment(ROME, id="a", name="w"), chunk(finish))
@@ -194,7 +194,7 @@ async def test_calls_count_whatever_the_finish_reason_says(
 
 
 @pytest.mark.parametrize("arguments", ['{"city": "Ro', ""])
-async def test_a_call_cut_by_the_token_limit_never_comes(
+async def test_a_call_cut_off_by_the_token_limit_is_omitted(
     upstream: StandInProvider, arguments: str
 ) -> None:
     deltas = await chat(

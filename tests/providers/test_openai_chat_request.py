@@ -1,4 +1,4 @@
-"""Chat Completions: what our messages become."""
+"""Chat Completions: the request for a history."""
 
 from typing import Any
 
@@ -38,8 +38,8 @@ def chat_body(
     )
 
 
-def said_in_chat(*parts: Part) -> list[dict[str, Any]]:
-    """The chat messages that an earlier answer becomes."""
+def chat_messages_of(*parts: Part) -> list[dict[str, Any]]:
+    """The chat messages of an earlier response."""
     messages = chat_body(history(*parts))["messages"][1:-1]
     return [message for message in messages if message["role"] != "tool"]
 
@@ -60,15 +60,17 @@ def test_a_tool_loop_in_chat() -> None:
 
 
 @pytest.mark.parametrize("arguments", ["", "{", "[1]", "Rome", "{Rome}"])
-def test_arguments_that_are_no_object_go_back_as_an_empty_one(arguments: str) -> None:
-    [message] = said_in_chat(ToolCallPart("call_1", "weather", arguments))
+def test_arguments_that_are_not_an_object_are_returned_as_an_empty_one(
+    arguments: str,
+) -> None:
+    [message] = chat_messages_of(ToolCallPart("call_1", "weather", arguments))
     assert message["content"] is None
     assert message["tool_calls"][0]["function"]["arguments"] == "{}"
 
 
-def test_open_reasoning_goes_back_in_the_field_it_came_in() -> None:
-    thought = ThinkingPart("Hm.", "openai", {"field": "reasoning_content"})
-    [message] = said_in_chat(thought, CALL)
+def test_plain_reasoning_is_returned_in_its_original_field() -> None:
+    thinking = ThinkingPart("Hm.", "openai", {"field": "reasoning_content"})
+    [message] = chat_messages_of(thinking, CALL)
     assert message["reasoning_content"] == "Hm."
 
 
@@ -80,18 +82,18 @@ def test_open_reasoning_goes_back_in_the_field_it_came_in() -> None:
         OpaquePart("openai", {"phase": "commentary"}),
     ],
 )
-def test_what_chat_does_not_know_stays_out(part: Part) -> None:
-    assert said_in_chat(part, TextPart("Hi")) == [
+def test_parts_unknown_to_chat_are_omitted(part: Part) -> None:
+    assert chat_messages_of(part, TextPart("Hi")) == [
         {"role": "assistant", "content": "Hi"}
     ]
 
 
-def test_an_answer_without_words_or_calls_stays_out() -> None:
-    thought = ThinkingPart("Hm.", "openai", {"field": "reasoning"})
-    assert said_in_chat(thought) == []
+def test_a_response_without_text_or_calls_is_omitted() -> None:
+    thinking = ThinkingPart("Hm.", "openai", {"field": "reasoning"})
+    assert chat_messages_of(thinking) == []
 
 
-def test_openai_itself_wants_another_name_for_the_limit() -> None:
+def test_openai_itself_has_another_name_for_the_limit() -> None:
     body = chat_body(HELLO, "gpt-5.5", at_openai=True)
     assert body["max_completion_tokens"] == 1000
     assert "max_tokens" not in body
@@ -115,15 +117,15 @@ def test_an_effort_is_sent_only_when_it_was_set(
     assert body.get("reasoning_effort") == sent
 
 
-def test_a_call_that_was_never_answered_gets_an_error_for_an_answer() -> None:
+def test_a_call_without_a_result_gets_an_error_result() -> None:
     *_, result, _ = chat_body(history(CALL))["messages"]
     assert (result["role"], result["tool_call_id"]) == ("tool", "call_1")
 
 
-def test_a_model_that_may_not_call_tools_is_still_told_of_them() -> None:
+def test_forbidden_tools_are_still_described() -> None:
     body = chat_body(NO_MORE_TOOLS)
     assert (body["tool_choice"], len(body["tools"])) == ("none", 1)
 
 
-def test_without_tools_nothing_is_said_of_them() -> None:
+def test_without_tools_their_fields_are_omitted() -> None:
     assert not {"tools", "tool_choice"} & chat_body(HELLO).keys()

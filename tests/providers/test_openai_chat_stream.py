@@ -1,4 +1,4 @@
-"""Chat Completions: what each chunk becomes, OpenAI's own and other servers'."""
+"""Chat Completions: the deltas of each chunk, of OpenAI and of other servers."""
 
 import pytest
 
@@ -20,9 +20,9 @@ from streaming.testing.provider import StandInProvider
 from tests.providers.openai_streams import (
     DONE,
     Payload,
-    answer,
     chunk,
     chunks,
+    deltas_of,
     fragment,
     joined,
     text,
@@ -44,10 +44,10 @@ ROME = '{"city":"Rome"}'
 async def chat(
     upstream: StandInProvider, *payloads: Payload, tail: bytes = DONE
 ) -> list[Delta]:
-    return await answer(upstream, "chat", chunks(*payloads) + tail)
+    return await deltas_of(upstream, "chat", chunks(*payloads) + tail)
 
 
-async def test_text_comes_as_it_is_written_and_usage_from_its_own_chunk(
+async def test_text_arrives_as_it_is_written_and_usage_in_its_own_chunk(
     upstream: StandInProvider,
 ) -> None:
     deltas = await chat(
@@ -97,7 +97,7 @@ async def test_reasoning_of_other_servers_is_thinking_and_remembers_its_field(
     ]
 
 
-async def test_reasoning_that_is_sent_in_two_fields_is_told_once(
+async def test_reasoning_in_two_fields_is_emitted_once(
     upstream: StandInProvider,
 ) -> None:
     deltas = await chat(
@@ -118,7 +118,7 @@ async def test_reasoning_right_before_a_call_is_a_part_of_its_own(
     ]
 
 
-async def test_a_refusal_is_told_as_such(upstream: StandInProvider) -> None:
+async def test_a_refusal_is_reported_as_such(upstream: StandInProvider) -> None:
     deltas = await chat(upstream, chunk(refusal="I ca"), chunk(refusal="n't."))
     assert text(deltas) == "I can't."
     assert deltas[-1] == ResponseEnd("refusal")
@@ -156,7 +156,7 @@ async def test_only_the_first_choice_counts(upstream: StandInProvider) -> None:
     "nothing",
     [{}, {"choices": []}, {"choices": None}, {"choices": [{"delta": None}]}],
 )
-async def test_chunks_that_say_nothing_are_passed_over(
+async def test_chunks_without_content_are_ignored(
     upstream: StandInProvider, nothing: Payload
 ) -> None:
     deltas = await chat(upstream, nothing, chunk(content="Hi"), nothing, chunk("stop"))
@@ -182,7 +182,9 @@ async def test_done_may_lack_its_blank_line(upstream: StandInProvider) -> None:
     assert deltas[-1] == ResponseEnd("end_turn")
 
 
-async def test_neither_of_them_is_incomplete(upstream: StandInProvider) -> None:
+async def test_without_finish_reason_and_done_a_stream_is_incomplete(
+    upstream: StandInProvider,
+) -> None:
     call = fragment(ROME, id="a", name="weather")
     with pytest.raises(ProviderIncomplete):
         await chat(upstream, chunk(content="Hi"), call, tail=b"")
@@ -190,7 +192,7 @@ async def test_neither_of_them_is_incomplete(upstream: StandInProvider) -> None:
 
 async def test_blank_data_is_a_sign_of_life(upstream: StandInProvider) -> None:
     body = b": ping\n\ndata: \n\n" + chunks(chunk("stop", content="Hi")) + DONE
-    assert text(await answer(upstream, "chat", body)) == "Hi"
+    assert text(await deltas_of(upstream, "chat", body)) == "Hi"
 
 
 @pytest.mark.parametrize(
@@ -202,7 +204,7 @@ async def test_blank_data_is_a_sign_of_life(upstream: StandInProvider) -> None:
         ("secret internals", ProviderError, True),
     ],
 )
-async def test_an_error_in_a_chunk_is_our_error(
+async def test_an_error_in_a_chunk_is_mapped(
     upstream: StandInProvider, error: object, kind: type[ProviderError], retryable: bool
 ) -> None:
     with pytest.raises(kind) as caught:
@@ -212,7 +214,7 @@ async def test_an_error_in_a_chunk_is_our_error(
 
 
 @pytest.mark.parametrize("finish", ["error", "insufficient_system_resource"])
-async def test_a_finish_reason_that_tells_of_a_failure_is_our_error(
+async def test_a_finish_reason_of_a_failure_is_mapped(
     upstream: StandInProvider, finish: str
 ) -> None:
     with pytest.raises(ProviderError) as caught:

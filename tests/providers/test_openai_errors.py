@@ -1,4 +1,4 @@
-"""OpenAI's HTTP edge failing: error answers, cut and silent streams, a client gone."""
+"""Failures at OpenAI's HTTP edge: error responses, silent streams, disconnects."""
 
 import asyncio
 import json
@@ -19,21 +19,24 @@ from tests.providers.openai_streams import (
     DONE,
     HELLO,
     Api,
-    answer,
     chunk,
     chunks,
+    deltas_of,
     ended,
     events,
     openai_at,
     read,
-    said,
     text,
+    text_deltas,
 )
 
 APIS: list[Api] = ["responses", "chat"]
-BEGUN = {"responses": events(*said("Hel")), "chat": chunks(chunk(content="Hel"))}
+OPENING = {
+    "responses": events(*text_deltas("Hel")),
+    "chat": chunks(chunk(content="Hel")),
+}
 REST = {
-    "responses": events(*said("lo"), ended()),
+    "responses": events(*text_deltas("lo"), ended()),
     "chat": chunks(chunk("stop", content="lo")) + DONE,
 }
 
@@ -58,7 +61,7 @@ def error_reply(
         (503, None, ProviderError, True),
     ],
 )
-async def test_an_error_answer_is_our_error_without_its_words(
+async def test_an_error_response_is_mapped_without_its_text(
     upstream: StandInProvider,
     api: Api,
     status: int,
@@ -68,36 +71,36 @@ async def test_an_error_answer_is_our_error_without_its_words(
 ) -> None:
     reply = error_reply(status, {"code": code, "message": "secret sk-123"})
     with pytest.raises(kind) as caught:
-        await answer(upstream, api, reply)
+        await deltas_of(upstream, api, reply)
     assert caught.value.retryable is retryable
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>Bad gateway</html>", b"[]", b"null"])
-async def test_an_error_answer_need_not_be_json(
+async def test_an_error_response_need_not_be_json(
     upstream: StandInProvider, body: bytes
 ) -> None:
     with pytest.raises(ProviderError) as caught:
-        await answer(upstream, "chat", Reply(body, 502, "text/html"))
+        await deltas_of(upstream, "chat", Reply(body, 502, "text/html"))
     assert caught.value.retryable
 
 
 async def test_the_sdk_itself_does_not_retry(upstream: StandInProvider) -> None:
     reply = error_reply(429, {"message": "m"}, {"retry-after": "7"})
     with pytest.raises(ProviderRateLimited) as caught:
-        await answer(upstream, "chat", reply)
+        await deltas_of(upstream, "chat", reply)
     assert caught.value.retry_after == 7
     assert len(upstream.requests) == 1
 
 
-async def test_a_server_that_is_not_there_is_our_error(
+async def test_a_missing_server_is_mapped(
     upstream: StandInProvider,
 ) -> None:
     async with openai_at(
         upstream, "chat", openai_base_url="http://127.0.0.1:9/v1"
-    ) as gone:
+    ) as server:
         with pytest.raises(ProviderError) as caught:
-            await read(gone)
+            await read(server)
     assert caught.value.retryable
 
 
@@ -111,11 +114,11 @@ async def test_a_server_that_is_not_there_is_our_error(
         ("hang", ProviderTimeout),
     ],
 )
-async def test_a_stream_that_breaks_off_is_an_error_after_what_it_told(
+async def test_a_stream_that_is_cut_off_fails_after_its_deltas(
     upstream: StandInProvider, api: Api, end: str, kind: type[ProviderError]
 ) -> None:
-    upstream.reply(Reply(BEGUN[api], end=end))  # type: ignore[arg-type]
-    told: list[Delta] = []
+    upstream.reply(Reply(OPENING[api], end=end))  # type: ignore[arg-type]
+    deltas: list[Delta] = []
     patience = {
         "llm_first_token_timeout_seconds": 0.3,
         "llm_silence_timeout_seconds": 0.3,
@@ -123,18 +126,18 @@ async def test_a_stream_that_breaks_off_is_an_error_after_what_it_told(
     async with openai_at(upstream, api, **patience) as provider:
         with pytest.raises(kind) as caught:
             async for batch in provider.stream(HELLO):
-                told.extend(batch)
-    assert told == [TextDelta("Hel")]
+                deltas.extend(batch)
+    assert deltas == [TextDelta("Hel")]
     assert caught.value.retryable
 
 
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("end", ["cut", "reset", "hang"])
-async def test_what_happens_after_the_end_is_of_no_matter(
+async def test_failures_after_the_end_are_ignored(
     upstream: StandInProvider, api: Api, end: str
 ) -> None:
-    reply = Reply(BEGUN[api] + REST[api], end=end)  # type: ignore[arg-type]
-    deltas = await answer(upstream, api, reply)
+    reply = Reply(OPENING[api] + REST[api], end=end)  # type: ignore[arg-type]
+    deltas = await deltas_of(upstream, api, reply)
     assert deltas[-1] == ResponseEnd("end_turn")
 
 
@@ -142,7 +145,7 @@ async def test_what_happens_after_the_end_is_of_no_matter(
 async def test_closing_the_stream_closes_the_connection_within_a_second(
     upstream: StandInProvider, api: Api
 ) -> None:
-    upstream.reply(Reply(BEGUN[api], end="hang"))
+    upstream.reply(Reply(OPENING[api], end="hang"))
     async with openai_at(upstream, api) as provider:
         batches = provider.stream(HELLO)
         assert await anext(batches) == [TextDelta("Hel")]
@@ -151,11 +154,11 @@ async def test_closing_the_stream_closes_the_connection_within_a_second(
 
 
 @pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("begun", [True, False])
+@pytest.mark.parametrize("is_opened", [True, False])
 async def test_cancelling_the_reader_closes_the_connection_within_a_second(
-    upstream: StandInProvider, api: Api, begun: bool
+    upstream: StandInProvider, api: Api, is_opened: bool
 ) -> None:
-    upstream.reply(Reply(BEGUN[api] if begun else b"", end="hang"))
+    upstream.reply(Reply(OPENING[api] if is_opened else b"", end="hang"))
     async with openai_at(upstream, api) as provider:
         reader = asyncio.create_task(read(provider))
         while not upstream.requests:  # noqa: ASYNC110
@@ -171,7 +174,7 @@ async def test_cancelling_the_reader_closes_the_connection_within_a_second(
 async def test_the_calls_of_a_loop_share_a_connection(
     upstream: StandInProvider, api: Api
 ) -> None:
-    upstream.reply(Reply(BEGUN[api] + REST[api]), Reply(BEGUN[api] + REST[api]))
+    upstream.reply(Reply(OPENING[api] + REST[api]), Reply(OPENING[api] + REST[api]))
     async with openai_at(upstream, api) as provider:
         assert [text(await read(provider)) for _ in range(2)] == ["Hello", "Hello"]
     assert upstream.connections == 1
@@ -181,7 +184,7 @@ async def test_the_calls_of_a_loop_share_a_connection(
 async def test_many_runs_use_one_provider_at_once(
     upstream: StandInProvider, api: Api
 ) -> None:
-    reply = Reply(BEGUN[api] + REST[api], chunk_size=20, delay=0.005)
+    reply = Reply(OPENING[api] + REST[api], chunk_size=20, delay=0.005)
     upstream.reply(*[reply] * 20)
     async with openai_at(upstream, api) as provider:
         answers = await asyncio.gather(*(read(provider) for _ in range(20)))

@@ -1,4 +1,4 @@
-"""However the bytes of OpenAI's streams come, the same is read from them."""
+"""The bytes of OpenAI's streams yield the same deltas in any chunks."""
 
 import pytest
 
@@ -15,10 +15,10 @@ from streaming.testing.provider import Reply, StandInProvider
 from tests.providers.openai_streams import (
     DONE,
     Api,
-    answer,
     call_item,
     chunk,
     chunks,
+    deltas_of,
     ended,
     event,
     events,
@@ -26,8 +26,8 @@ from tests.providers.openai_streams import (
     item_done,
     joined,
     reasoning_item,
-    said,
-    thought,
+    text_deltas,
+    thinking_deltas,
 )
 
 ROME = '{"city":"Rome \\u2600 🌞"}'
@@ -38,10 +38,10 @@ COMMENT = b": ping\n\n"
 STREAMS: dict[Api, bytes] = {
     "responses": COMMENT
     + events(
-        *thought("Hm", "m 🤔"),
+        *thinking_deltas("Hm", "m 🤔"),
         item_done(REASONING),
         event("output_item.added", 1, item={"type": "message", "phase": "commentary"}),
-        *said(*TEXT, index=1),
+        *text_deltas(*TEXT, index=1),
         item_done(call_item(ROME), 2),
     )
     + COMMENT
@@ -75,10 +75,10 @@ PARTS: dict[Api, list[Part]] = {
 
 
 async def check(upstream: StandInProvider, api: Api, reply: Reply) -> None:
-    turn = joined(await answer(upstream, api, reply))
-    assert turn.message == Message("assistant", PARTS[api])
-    assert turn.usage == TokenUsage(3, 4)
-    assert turn.stop_reason == "tool_use"
+    response = joined(await deltas_of(upstream, api, reply))
+    assert response.message == Message("assistant", PARTS[api])
+    assert response.usage == TokenUsage(3, 4)
+    assert response.stop_reason == "tool_use"
 
 
 @pytest.mark.parametrize("api", STREAMS)

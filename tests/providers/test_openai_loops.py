@@ -1,4 +1,4 @@
-"""Tool loops against OpenAI's two APIs: the second request carries what is needed."""
+"""Tool loops over OpenAI's two APIs: the second request has all that it needs."""
 
 from typing import Any
 
@@ -21,9 +21,9 @@ from tests.providers.openai_streams import (
     openai_at,
     read,
     reasoning_item,
-    said,
     text,
-    thought,
+    text_deltas,
+    thinking_deltas,
 )
 
 QUESTION = "Where is it warmer, in Rome or in Oslo?"
@@ -40,7 +40,7 @@ def run_tools(message: Message) -> Message:
 
 
 async def loop(provider: Provider) -> list[Delta]:
-    """Call the model until it asks for no more tools; the last answer's deltas."""
+    """Call the model until it calls no more tools; return the last deltas."""
     messages = [user_message(QUESTION)]
     while True:
         request = ModelRequest("Be brief.", messages, [WEATHER])
@@ -52,7 +52,7 @@ async def loop(provider: Provider) -> list[Delta]:
 
 
 async def second_request(upstream: StandInProvider, api: Api, *bodies: bytes) -> Any:  # noqa: ANN401
-    """What the second call of a loop sends, and that the loop ends well."""
+    """Run a loop to its regular end; return the body of its second request."""
     upstream.reply(*map(Reply, bodies))
     async with openai_at(upstream, api) as provider:
         assert text(await loop(provider)) == "In Rome."
@@ -70,21 +70,21 @@ async def test_responses_get_their_reasoning_their_calls_and_the_results(
 ) -> None:
     summary = [{"type": "summary_text", "text": "Two cities."}]
     reasoning = reasoning_item(encrypted="gAAAAB-whole", summary=summary)
-    begun = reasoning_item(encrypted="gAAAAB-not-whole")
+    opening = reasoning_item(encrypted="gAAAAB-not-whole")
     added = await second_request(
         upstream,
         "responses",
         events(
-            event("output_item.added", 0, item=begun),
-            *thought("Two ", "cities."),
+            event("output_item.added", 0, item=opening),
+            *thinking_deltas("Two ", "cities."),
             item_done(reasoning, 0),
-            *said("Let me look.", index=1),
+            *text_deltas("Let me look.", index=1),
             event("function_call_arguments.delta", 2, delta=ROME),
             item_done(call_item(ROME, "call_1"), 2),
             item_done(call_item(OSLO, "call_2"), 3),
             ended(),
         ),
-        events(*said("In Rome."), ended()),
+        events(*text_deltas("In Rome."), ended()),
     )
     call = {"type": "function_call", "name": "weather"}
     assert added == [
@@ -153,14 +153,14 @@ async def test_chat_gets_its_open_reasoning_and_the_ids_that_we_made(
     assert result["tool_call_id"] == call["id"] != ""
 
 
-async def test_a_call_that_another_provider_made_can_be_answered_here(
+async def test_a_call_from_another_provider_can_have_its_result_here(
     upstream: StandInProvider,
 ) -> None:
     call = ToolCallPart("toolu_01", "weather", ROME)
     messages = [user_message(QUESTION), Message("assistant", [call])]
     messages.append(run_tools(messages[-1]))
-    upstream.reply(Reply(events(*said("In Rome."), ended())))
+    upstream.reply(Reply(events(*text_deltas("In Rome."), ended())))
     async with openai_at(upstream, "responses") as provider:
         await read(provider, ModelRequest("", messages, [WEATHER]))
-    asked, answered = upstream.requests[0].json["input"][1:]
-    assert asked["call_id"] == answered["call_id"] == "toolu_01"
+    call, result = upstream.requests[0].json["input"][1:]
+    assert call["call_id"] == result["call_id"] == "toolu_01"

@@ -1,4 +1,4 @@
-"""What is known of OpenAI's models."""
+"""The reasoning abilities of OpenAI's models."""
 
 import pytest
 
@@ -22,7 +22,7 @@ from streaming.providers.openai.models import DEFAULT_MODEL, effort, reasons
         ("llama3.2", False),
     ],
 )
-def test_which_models_reason(model: str, expected: bool) -> None:
+def test_some_models_reason(model: str, expected: bool) -> None:
     assert reasons(model) is expected
 
 
@@ -41,7 +41,5 @@ def test_which_models_reason(model: str, expected: bool) -> None:
         ("o3", "low"),
     ],
 )
-def test_off_is_the_lowest_effort_that_a_model_knows(
-    model: str, lowest: str | None
-) -> None:
+def test_off_is_the_lowest_effort_of_a_model(model: str, lowest: str | None) -> None:
     assert effort("off", model) == lowest

@@ -1,4 +1,4 @@
-"""Which of OpenAI's APIs is used, and what a request to it looks like."""
+"""The choice between OpenAI's APIs, and the form of a request to each."""
 
 from typing import Literal
 
@@ -12,22 +12,22 @@ from streaming.testing.provider import StandInProvider
 from tests.providers.openai_streams import (
     HELLO,
     WEATHER,
-    answer,
     chunk,
     chunks,
+    deltas_of,
     ended,
     events,
-    said,
+    text_deltas,
 )
 
 WITH_TOOLS = ModelRequest(system="", messages=HELLO.messages, tools=[WEATHER])
 
 
-async def test_responses_are_asked_for_as_the_api_wants_it(
+async def test_a_responses_request_has_the_form_of_the_api(
     upstream: StandInProvider,
 ) -> None:
-    body = events(*said("Hi"), ended())
-    await answer(upstream, "responses", body, WITH_TOOLS, llm_max_tokens=2000)
+    body = events(*text_deltas("Hi"), ended())
+    await deltas_of(upstream, "responses", body, WITH_TOOLS, llm_max_tokens=2000)
     [request] = upstream.requests
     assert (request.method, request.path) == ("POST", "/responses")
     assert request.headers["authorization"] == "Bearer sk-test"
@@ -58,12 +58,12 @@ async def test_responses_are_asked_for_as_the_api_wants_it(
     }
 
 
-async def test_chat_is_asked_for_as_other_servers_know_it(
+async def test_a_chat_request_has_the_form_of_other_servers(
     upstream: StandInProvider,
 ) -> None:
     body = chunks(chunk("stop", content="Hi"))
     request = ModelRequest(system="Be brief.", messages=HELLO.messages, tools=[WEATHER])
-    await answer(
+    await deltas_of(
         upstream, "chat", body, request, llm_model="llama", llm_max_tokens=2000
     )
     assert upstream.requests[0].path == "/chat/completions"
@@ -90,9 +90,9 @@ async def test_chat_is_asked_for_as_other_servers_know_it(
     }
 
 
-async def test_a_server_of_ones_own_needs_no_key(upstream: StandInProvider) -> None:
+async def test_a_self_hosted_server_needs_no_key(upstream: StandInProvider) -> None:
     body = chunks(chunk("stop", content="Hi"))
-    await answer(upstream, "chat", body, openai_api_key="")
+    await deltas_of(upstream, "chat", body, openai_api_key="")
     assert upstream.requests[0].headers["authorization"]
 
 
@@ -108,7 +108,7 @@ async def test_a_server_of_ones_own_needs_no_key(upstream: StandInProvider) -> N
         ("", "chat", "chat"),
     ],
 )
-async def test_which_api_is_used(
+async def test_the_api_depends_on_options_and_host(
     monkeypatch: pytest.MonkeyPatch,
     base_url: str,
     chosen: Literal["", "responses", "chat"],

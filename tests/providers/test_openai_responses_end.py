@@ -1,4 +1,4 @@
-"""OpenAI's Responses API: the ways in which an answer ends."""
+"""OpenAI's Responses API: the ways in which a response ends."""
 
 import json
 
@@ -19,14 +19,14 @@ from streaming.testing.provider import Reply, StandInProvider
 from tests.providers.openai_streams import (
     HELLO,
     Payload,
-    answer,
+    deltas_of,
     ended,
     event,
     events,
     item_done,
     openai_at,
-    said,
     text,
+    text_deltas,
 )
 
 USAGE = {
@@ -39,10 +39,10 @@ USAGE = {
 
 
 async def responses(upstream: StandInProvider, *payloads: Payload) -> list[Delta]:
-    return await answer(upstream, "responses", events(*payloads))
+    return await deltas_of(upstream, "responses", events(*payloads))
 
 
-async def test_a_refusal_is_told_as_such(upstream: StandInProvider) -> None:
+async def test_a_refusal_is_reported_as_such(upstream: StandInProvider) -> None:
     deltas = await responses(
         upstream, event("refusal.delta", delta="I can't help with that."), ended()
     )
@@ -55,23 +55,27 @@ async def test_a_content_filter_is_a_refusal(upstream: StandInProvider) -> None:
     assert deltas == [ResponseEnd("refusal")]
 
 
-async def test_a_policy_that_stops_the_answer_is_a_refusal(
+async def test_a_policy_violation_is_a_refusal(
     upstream: StandInProvider,
 ) -> None:
     error = {"code": "bio_policy", "message": "…"}
-    deltas = await responses(upstream, *said("So"), ended("failed", error=error))
+    deltas = await responses(upstream, *text_deltas("So"), ended("failed", error=error))
     assert deltas == [TextDelta("So"), ResponseEnd("refusal")]
 
 
-async def test_an_answer_cut_short_ends_so_whatever_the_event_is_called(
+async def test_a_truncated_response_ends_as_such_with_any_event_name(
     upstream: StandInProvider,
 ) -> None:
     details = {"reason": "max_output_tokens"}
-    deltas = await responses(upstream, *said("So"), ended(incomplete_details=details))
+    deltas = await responses(
+        upstream, *text_deltas("So"), ended(incomplete_details=details)
+    )
     assert deltas[-1] == ResponseEnd("max_tokens")
 
 
-async def test_a_refusal_without_deltas_is_told_too(upstream: StandInProvider) -> None:
+async def test_a_refusal_without_deltas_is_emitted_too(
+    upstream: StandInProvider,
+) -> None:
     refusal = {"type": "refusal", "refusal": "No."}
     deltas = await responses(
         upstream, item_done({"type": "message", "content": [refusal]}), ended()
@@ -88,7 +92,7 @@ async def test_a_refusal_without_deltas_is_told_too(upstream: StandInProvider) -
         ended("failed", error={"code": "insufficient_quota", "message": "m"}),
     ],
 )
-async def test_exhausted_quota_is_not_worth_a_retry_in_whatever_form_it_is_told(
+async def test_exhausted_quota_is_not_retryable_in_any_form(
     upstream: StandInProvider, error: Payload
 ) -> None:
     with pytest.raises(ProviderRateLimited) as caught:
@@ -100,7 +104,7 @@ async def test_exhausted_quota_is_not_worth_a_retry_in_whatever_form_it_is_told(
     ("code", "retryable"),
     [("server_error", True), ("rate_limit_exceeded", True), ("invalid_prompt", False)],
 )
-async def test_a_failed_response_is_our_error_and_never_its_raw_words(
+async def test_a_failed_response_is_mapped_without_its_text(
     upstream: StandInProvider, code: str, retryable: bool
 ) -> None:
     error = {"code": code, "message": "secret internals at sk-123"}
@@ -110,16 +114,16 @@ async def test_a_failed_response_is_our_error_and_never_its_raw_words(
     assert "secret" not in caught.value.message
 
 
-async def test_what_came_before_a_failure_in_the_same_read_is_told(
+async def test_deltas_before_a_failure_in_the_same_read_are_emitted(
     upstream: StandInProvider,
 ) -> None:
-    upstream.reply(Reply(events(*said("So far"), ended("failed", usage=USAGE))))
-    told: list[Delta] = []
+    upstream.reply(Reply(events(*text_deltas("So far"), ended("failed", usage=USAGE))))
+    deltas: list[Delta] = []
     async with openai_at(upstream, "responses") as provider:
         with pytest.raises(ProviderError):
             async for batch in provider.stream(HELLO):
-                told.extend(batch)
-    assert told == [TextDelta("So far"), TokenUsage(100, 50, 20, 60, 30)]
+                deltas.extend(batch)
+    assert deltas == [TextDelta("So far"), TokenUsage(100, 50, 20, 60, 30)]
 
 
 @pytest.mark.parametrize("tail", [b"", b"data: [DONE]\n\n"])
@@ -127,19 +131,19 @@ async def test_a_stream_without_its_terminal_event_is_incomplete(
     upstream: StandInProvider, tail: bytes
 ) -> None:
     with pytest.raises(ProviderIncomplete):
-        await answer(upstream, "responses", events(*said("Half")) + tail)
+        await deltas_of(upstream, "responses", events(*text_deltas("Half")) + tail)
 
 
 async def test_nothing_after_the_terminal_event_matters(
     upstream: StandInProvider,
 ) -> None:
-    body = events(*said("Hi"), ended()) + b"data: [DONE]\n\ndata: garbage\n\n"
-    assert (await answer(upstream, "responses", body))[-1] == ResponseEnd("end_turn")
+    body = events(*text_deltas("Hi"), ended()) + b"data: [DONE]\n\ndata: garbage\n\n"
+    assert (await deltas_of(upstream, "responses", body))[-1] == ResponseEnd("end_turn")
 
 
-async def test_an_event_that_is_no_json_is_an_error(upstream: StandInProvider) -> None:
+async def test_an_event_that_is_not_json_is_an_error(upstream: StandInProvider) -> None:
     with pytest.raises(ProviderError, match="cannot be read"):
-        await answer(upstream, "responses", b"data: <html>\n\n")
+        await deltas_of(upstream, "responses", b"data: <html>\n\n")
 
 
 async def test_odd_characters_arrive_as_ones_that_can_be_stored(
@@ -148,5 +152,5 @@ async def test_odd_characters_arrive_as_ones_that_can_be_stored(
     delta = json.dumps(event("output_text.delta", delta="a\0b\ud83dc"))
     body = f"data: {delta}\n\n".encode() + events(ended())
     raw = b'data: {"type":"response.output_text.delta","delta":"\xff"}\n\n'
-    deltas = await answer(upstream, "responses", raw + body)
+    deltas = await deltas_of(upstream, "responses", raw + body)
     assert text(deltas) == "\ufffda\ufffdb\ufffdc"

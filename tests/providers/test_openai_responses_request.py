@@ -1,4 +1,4 @@
-"""OpenAI's Responses API: what our messages become."""
+"""OpenAI's Responses API: the request for a history."""
 
 from typing import Any
 
@@ -38,8 +38,8 @@ def responses_body(
     )
 
 
-def answered_with(*parts: Part, model: str = DEFAULT_MODEL) -> list[dict[str, Any]]:
-    """The input items that an earlier answer becomes."""
+def input_items_of(*parts: Part, model: str = DEFAULT_MODEL) -> list[dict[str, Any]]:
+    """The input items of an earlier response."""
     items = responses_body(history(*parts), model)["input"][1:-1]
     return [item for item in items if item["type"] != "function_call_output"]
 
@@ -61,10 +61,10 @@ def test_the_system_prompt_is_the_instructions() -> None:
     assert responses_body(HELLO)["instructions"] == "Be brief."
 
 
-def test_reasoning_goes_back_unchanged_right_before_the_item_that_follows_it() -> None:
+def test_reasoning_is_returned_unchanged_right_before_the_next_item() -> None:
     first = reasoning_item("rs_1", summary=[{"type": "summary_text", "text": "Hm."}])
     second = reasoning_item("rs_2")
-    assert answered_with(
+    assert input_items_of(
         ThinkingPart("Hm.", "openai", first),
         CALL,
         ThinkingPart("", "openai", second),
@@ -72,10 +72,10 @@ def test_reasoning_goes_back_unchanged_right_before_the_item_that_follows_it() -
     ) == [first, FUNCTION_CALL, second, output("Sunny.")]
 
 
-def test_reasoning_that_nothing_follows_stays_out() -> None:
+def test_reasoning_without_a_following_item_is_omitted() -> None:
     item = reasoning_item()
     parts: list[Part] = [TextPart("Hm"), ThinkingPart("", "openai", item), TextPart("")]
-    assert answered_with(*parts) == [output("Hm")]
+    assert input_items_of(*parts) == [output("Hm")]
 
 
 @pytest.mark.parametrize(
@@ -88,23 +88,23 @@ def test_reasoning_that_nothing_follows_stays_out() -> None:
         OpaquePart("anthropic", {"type": "redacted_thinking", "data": "d"}),
     ],
 )
-def test_what_openai_would_not_understand_stays_out(part: Part) -> None:
-    assert answered_with(part, TextPart("Hi")) == [output("Hi")]
+def test_parts_unknown_to_openai_are_omitted(part: Part) -> None:
+    assert input_items_of(part, TextPart("Hi")) == [output("Hi")]
 
 
-def test_encrypted_reasoning_goes_to_models_that_reason_only() -> None:
-    thought = ThinkingPart("", "openai", reasoning_item())
-    assert answered_with(thought, CALL, model="gpt-4.1") == [FUNCTION_CALL]
+def test_encrypted_reasoning_is_sent_to_reasoning_models_only() -> None:
+    thinking = ThinkingPart("", "openai", reasoning_item())
+    assert input_items_of(thinking, CALL, model="gpt-4.1") == [FUNCTION_CALL]
 
 
-def test_open_reasoning_goes_back_to_the_server_it_came_from() -> None:
+def test_plain_reasoning_is_returned_to_its_server() -> None:
     item = reasoning_item(encrypted="", content=[{"text": "Hm."}])
-    thought = ThinkingPart("Hm.", "openai", item)
-    assert answered_with(thought, CALL, model="qwen") == [item, FUNCTION_CALL]
+    thinking = ThinkingPart("Hm.", "openai", item)
+    assert input_items_of(thinking, CALL, model="qwen") == [item, FUNCTION_CALL]
 
 
-def test_the_phase_of_a_message_goes_back_with_it() -> None:
-    assert answered_with(
+def test_the_phase_of_a_message_is_returned_with_it() -> None:
+    assert input_items_of(
         OpaquePart("openai", {"phase": "commentary"}),
         TextPart("Looking."),
         CALL,
@@ -138,14 +138,14 @@ def test_each_tool_result_is_an_item_of_its_own() -> None:
         ("off", {"effort": "none"}),
     ],
 )
-def test_reasoning_is_asked_for_as_configured(
+def test_reasoning_is_requested_as_configured(
     thinking: str, reasoning: dict[str, str]
 ) -> None:
     body = responses_body(HELLO, "gpt-5.5", thinking)
     assert body["reasoning"] == reasoning
 
 
-def test_a_model_that_does_not_reason_is_not_asked_to() -> None:
+def test_a_model_that_does_not_reason_gets_no_reasoning_options() -> None:
     body = responses_body(HELLO, "gpt-4.1-mini", "high")
     assert not {"reasoning", "include"} & body.keys()
 
@@ -157,15 +157,15 @@ def test_an_effort_that_was_set_is_sent_to_other_servers() -> None:
     assert "reasoning" not in responses_body(HELLO, "qwen", at_openai=False)
 
 
-def test_a_call_that_was_never_answered_gets_an_error_for_an_answer() -> None:
+def test_a_call_without_a_result_gets_an_error_result() -> None:
     *_, item, _ = responses_body(history(CALL))["input"]
     assert (item["type"], item["call_id"]) == ("function_call_output", "call_1")
 
 
-def test_a_model_that_may_not_call_tools_is_still_told_of_them() -> None:
+def test_forbidden_tools_are_still_described() -> None:
     body = responses_body(NO_MORE_TOOLS)
     assert (body["tool_choice"], len(body["tools"])) == ("none", 1)
 
 
-def test_without_tools_nothing_is_said_of_them() -> None:
+def test_without_tools_their_fields_are_omitted() -> None:
     assert not {"tools", "tool_choice"} & responses_body(HELLO).keys()

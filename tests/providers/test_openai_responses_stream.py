@@ -1,4 +1,4 @@
-"""OpenAI's Responses API: what each of its events becomes."""
+"""OpenAI's Responses API: the deltas of each event."""
 
 import pytest
 
@@ -14,18 +14,18 @@ from streaming.providers.base import (
 from streaming.testing.provider import StandInProvider
 from tests.providers.openai_streams import (
     Payload,
-    answer,
     call_item,
+    deltas_of,
     ended,
     event,
     events,
     item_done,
     joined,
     reasoning_item,
-    said,
     text,
+    text_deltas,
     thinking,
-    thought,
+    thinking_deltas,
 )
 
 USAGE = {
@@ -38,16 +38,16 @@ USAGE = {
 
 
 async def responses(upstream: StandInProvider, *payloads: Payload) -> list[Delta]:
-    return await answer(upstream, "responses", events(*payloads))
+    return await deltas_of(upstream, "responses", events(*payloads))
 
 
-async def test_text_comes_as_it_is_written_and_usage_before_the_end(
+async def test_text_arrives_as_it_is_written_and_usage_before_the_end(
     upstream: StandInProvider,
 ) -> None:
     deltas = await responses(
         upstream,
         {"type": "response.created", "response": {"status": "in_progress"}},
-        *said("Hel", "", "lo 🌍"),
+        *text_deltas("Hel", "", "lo 🌍"),
         event("output_text.done", text="Hello 🌍"),
         item_done({"type": "message", "content": [{"text": "Hello 🌍"}]}),
         ended(usage=USAGE),
@@ -67,9 +67,9 @@ async def test_a_reasoning_item_is_kept_whole_behind_its_summary(
     deltas = await responses(
         upstream,
         event("output_item.added", item=reasoning_item(encrypted="not yet whole")),
-        *thought("Thi", "nk."),
+        *thinking_deltas("Thi", "nk."),
         item_done(item),
-        *said("Hi", index=1),
+        *text_deltas("Hi", index=1),
         ended(),
     )
     assert deltas[:3] == [
@@ -119,7 +119,7 @@ async def test_parallel_tool_calls_come_whole_and_in_order(
 
 
 @pytest.mark.parametrize(
-    "told",
+    "sent",
     [
         [
             event("function_call_arguments.delta", delta='{"city":'),
@@ -128,10 +128,10 @@ async def test_parallel_tool_calls_come_whole_and_in_order(
         [event("function_call_arguments.done", arguments='{"city":"Rome"}')],
     ],
 )
-async def test_arguments_that_the_finished_item_lacks_are_those_told_before(
-    upstream: StandInProvider, told: list[Payload]
+async def test_arguments_missing_in_the_finished_item_are_those_of_the_deltas(
+    upstream: StandInProvider, sent: list[Payload]
 ) -> None:
-    deltas = await responses(upstream, *told, item_done(call_item("")), ended())
+    deltas = await responses(upstream, *sent, item_done(call_item("")), ended())
     assert deltas[0] == ToolCallPart("call_1", "weather", '{"city":"Rome"}')
 
 
@@ -143,12 +143,12 @@ async def test_a_call_without_arguments_gets_an_empty_object(
 
 
 @pytest.mark.parametrize("status", ["incomplete", "in_progress", None])
-async def test_a_call_cut_by_the_token_limit_never_comes(
+async def test_a_call_cut_off_by_the_token_limit_is_omitted(
     upstream: StandInProvider, status: str | None
 ) -> None:
     deltas = await responses(
         upstream,
-        *said("Let me look."),
+        *text_deltas("Let me look."),
         event("function_call_arguments.delta", 1, delta='{"city": "Ro'),
         item_done(call_item('{"city": "Ro', status=status), 1),
         ended("incomplete", incomplete_details={"reason": "max_output_tokens"}),
@@ -156,7 +156,7 @@ async def test_a_call_cut_by_the_token_limit_never_comes(
     assert deltas == [TextDelta("Let me look."), ResponseEnd("max_tokens")]
 
 
-async def test_finished_items_are_told_where_a_server_sends_no_deltas(
+async def test_finished_items_are_emitted_if_a_server_sends_no_deltas(
     upstream: StandInProvider,
 ) -> None:
     deltas = await responses(
@@ -168,7 +168,7 @@ async def test_finished_items_are_told_where_a_server_sends_no_deltas(
     assert (thinking(deltas), text(deltas)) == ("Hmm.", "Hi")
 
 
-async def test_the_output_of_the_last_event_is_told_when_nothing_else_was(
+async def test_the_output_of_the_last_event_is_emitted_if_nothing_else_was(
     upstream: StandInProvider,
 ) -> None:
     message = {"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}
@@ -180,12 +180,12 @@ async def test_the_output_of_the_last_event_is_told_when_nothing_else_was(
     ]
 
 
-async def test_the_deltas_count_where_the_finished_item_says_more(
+async def test_the_deltas_count_if_the_finished_item_has_more(
     upstream: StandInProvider,
 ) -> None:
     message = {"type": "message", "content": [{"text": "Hello and more"}]}
     deltas = await responses(
-        upstream, *said("Hello"), item_done(message), ended(output=[message])
+        upstream, *text_deltas("Hello"), item_done(message), ended(output=[message])
     )
     assert text(deltas) == "Hello"
 
@@ -193,16 +193,16 @@ async def test_the_deltas_count_where_the_finished_item_says_more(
 async def test_messages_keep_the_label_of_their_phase(
     upstream: StandInProvider,
 ) -> None:
-    def begun(phase: str, index: int) -> Payload:
+    def added(phase: str, index: int) -> Payload:
         item = {"type": "message", "phase": phase, "content": []}
         return event("output_item.added", index, item=item)
 
     deltas = await responses(
         upstream,
-        begun("commentary", 0),
-        *said("Looking.", index=0),
-        begun("final_answer", 1),
-        *said("Found.", index=1),
+        added("commentary", 0),
+        *text_deltas("Looking.", index=0),
+        added("final_answer", 1),
+        *text_deltas("Found.", index=1),
         ended(),
     )
     assert deltas == [
@@ -214,7 +214,7 @@ async def test_messages_keep_the_label_of_their_phase(
     ]
 
 
-async def test_events_and_items_that_are_not_known_are_passed_over(
+async def test_unknown_events_and_items_are_ignored(
     upstream: StandInProvider,
 ) -> None:
     deltas = await responses(
@@ -223,7 +223,7 @@ async def test_events_and_items_that_are_not_known_are_passed_over(
         {"type": "keepalive", "sequence_number": 3},
         {},
         item_done({"type": "web_search_call", "status": "completed"}),
-        *said("Hi", index=1),
+        *text_deltas("Hi", index=1),
         ended(),
     )
     assert deltas == [TextDelta("Hi"), ResponseEnd("end_turn")]

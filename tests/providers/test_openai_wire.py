@@ -1,4 +1,4 @@
-"""Recorded answers of OpenAI, and of a server that speaks like it, come out whole."""
+"""Recorded responses of OpenAI, and of a compatible server."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from streaming.messages import ToolCallPart
 from streaming.providers.base import Delta, ResponseEnd, ThinkingEnd, TokenUsage
 from streaming.testing.provider import Reply, StandInProvider
 from tests.providers import wire_cases
-from tests.providers.openai_streams import Api, answer, joined, text, thinking
+from tests.providers.openai_streams import Api, deltas_of, joined, text, thinking
 from tests.providers.wire_cases import FORMS, Form, WireCase
 
 APIS: tuple[Api, ...] = ("responses", "chat")
@@ -36,16 +36,16 @@ def stop_reason(expected: Mapping[str, Any]) -> str:
     return STOP_REASONS[expected["stop_reason"]]
 
 
-def usage(told: Mapping[str, Any] | None) -> TokenUsage:
+def usage(sent: Mapping[str, Any] | None) -> TokenUsage:
     """The counts, by the names of either API."""
-    told = told or {}
-    read = told.get("input_tokens_details") or told.get("prompt_tokens_details") or {}
+    sent = sent or {}
+    read = sent.get("input_tokens_details") or sent.get("prompt_tokens_details") or {}
     written = (
-        told.get("output_tokens_details") or told.get("completion_tokens_details") or {}
+        sent.get("output_tokens_details") or sent.get("completion_tokens_details") or {}
     )
     return TokenUsage(
-        input_tokens=told.get("input_tokens") or told.get("prompt_tokens") or 0,
-        output_tokens=told.get("output_tokens") or told.get("completion_tokens") or 0,
+        input_tokens=sent.get("input_tokens") or sent.get("prompt_tokens") or 0,
+        output_tokens=sent.get("output_tokens") or sent.get("completion_tokens") or 0,
         reasoning_tokens=written.get("reasoning_tokens", 0),
         cache_read_tokens=read.get("cached_tokens", 0),
     )
@@ -55,7 +55,7 @@ async def recorded(
     upstream: StandInProvider, case: WireCase, reply: Reply
 ) -> list[Delta]:
     api: Api = "responses" if case.api == "responses" else "chat"
-    return await answer(upstream, api, reply)
+    return await deltas_of(upstream, api, reply)
 
 
 def check(deltas: Sequence[Delta], expected: Mapping[str, Any]) -> None:
@@ -72,13 +72,13 @@ def check(deltas: Sequence[Delta], expected: Mapping[str, Any]) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", ANSWERS, ids=str)
-async def test_a_recorded_answer_is_what_is_expected(
+async def test_a_recorded_response_yields_its_content(
     upstream: StandInProvider, case: WireCase, form: Form
 ) -> None:
     check(await recorded(upstream, case, case.reply(form)), case.expected)
 
 
-async def test_a_recorded_answer_may_come_byte_by_byte(
+async def test_a_recorded_response_may_arrive_byte_by_byte(
     upstream: StandInProvider,
 ) -> None:
     case = next(case for case in ANSWERS if "🌍" in case.expected["text"])
@@ -86,7 +86,7 @@ async def test_a_recorded_answer_may_come_byte_by_byte(
 
 
 @pytest.mark.parametrize("case", ENCRYPTED, ids=str)
-async def test_encrypted_reasoning_is_kept_as_it_was_when_whole(
+async def test_encrypted_reasoning_is_kept_as_it_ended(
     upstream: StandInProvider, case: WireCase
 ) -> None:
     deltas = await recorded(upstream, case, case.reply())
@@ -100,7 +100,7 @@ async def test_encrypted_reasoning_is_kept_as_it_was_when_whole(
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", FAILURES, ids=str)
-async def test_a_recorded_failure_in_a_stream_is_our_error(
+async def test_a_recorded_failure_in_a_stream_is_mapped(
     upstream: StandInProvider, case: WireCase, form: Form
 ) -> None:
     with pytest.raises(ProviderRateLimited) as caught:
@@ -109,7 +109,7 @@ async def test_a_recorded_failure_in_a_stream_is_our_error(
 
 
 @pytest.mark.parametrize("case", ERRORS, ids=str)
-async def test_a_recorded_error_answer_is_our_error_without_its_words(
+async def test_a_recorded_error_response_is_mapped_without_its_text(
     upstream: StandInProvider, case: WireCase
 ) -> None:
     with pytest.raises(ProviderError) as caught:

@@ -1,4 +1,4 @@
-"""Deadlines and retries, seen on the Anthropic provider as the agent gets it."""
+"""Deadlines and retries, with the Anthropic provider."""
 
 import asyncio
 import json
@@ -24,9 +24,10 @@ from tests.providers.anthropic_streams import (
     HELLO,
     PING,
     STOP,
-    answer,
     anthropic_at,
+    deltas_of,
     error,
+    joined,
     message,
     message_delta,
     read,
@@ -35,11 +36,10 @@ from tests.providers.anthropic_streams import (
     text,
     text_block,
     tool_block,
-    turn,
 )
 
 GOOD = Reply(message(text_block(0, "Hello")))
-BEGUN = sse(start(), *text_block(0, "Hel"))
+OPENING = sse(start(), *text_block(0, "Hel"))
 
 
 def failing(
@@ -67,20 +67,22 @@ OVERLOADED = failing(529, "overloaded_error")
         Reply(sse(start())),
     ],
 )
-async def test_a_passing_failure_before_the_first_word_is_not_seen(
+async def test_a_transient_failure_before_the_first_output_is_hidden(
     upstream: StandInProvider, failure: Reply
 ) -> None:
-    deltas = await answer(upstream, failure, GOOD, llm_max_retries=2)
+    deltas = await deltas_of(upstream, failure, GOOD, llm_max_retries=2)
     assert text(deltas) == "Hello"
     assert len(upstream.requests) == 2
     assert upstream.requests[0].body == upstream.requests[1].body
 
 
-async def test_it_is_told_once_the_retries_are_used_up(
+async def test_a_failure_is_raised_once_the_retries_are_used_up(
     upstream: StandInProvider,
 ) -> None:
     with pytest.raises(ProviderError, match="overloaded"):
-        await answer(upstream, OVERLOADED, failing(500), OVERLOADED, llm_max_retries=2)
+        await deltas_of(
+            upstream, OVERLOADED, failing(500), OVERLOADED, llm_max_retries=2
+        )
     assert len(upstream.requests) == 3
 
 
@@ -95,51 +97,51 @@ async def test_it_is_told_once_the_retries_are_used_up(
         (failing(529, headers={"x-should-retry": "false"}), ProviderError),
     ],
 )
-async def test_a_lasting_failure_is_told_at_once(
+async def test_a_permanent_failure_is_raised_at_once(
     upstream: StandInProvider, failure: Reply, expected: type[ProviderError]
 ) -> None:
     with pytest.raises(expected):
-        await answer(upstream, failure, GOOD, llm_max_retries=2)
+        await deltas_of(upstream, failure, GOOD, llm_max_retries=2)
     assert len(upstream.requests) == 1
 
 
-async def test_a_failure_after_the_first_word_is_told(
+async def test_a_failure_after_the_first_output_is_raised(
     upstream: StandInProvider,
 ) -> None:
-    broken = Reply(BEGUN + sse(error("overloaded_error")))
-    said: list[Delta] = []
+    broken = Reply(OPENING + sse(error("overloaded_error")))
+    deltas: list[Delta] = []
     with pytest.raises(ProviderError, match="overloaded"):
-        await answer(upstream, broken, GOOD, into=said, llm_max_retries=2)
-    assert text(said) == "Hel"
+        await deltas_of(upstream, broken, GOOD, into=deltas, llm_max_retries=2)
+    assert text(deltas) == "Hel"
     assert len(upstream.requests) == 1
 
 
-async def test_usage_is_that_of_the_attempt_that_answered(
+async def test_usage_is_that_of_the_successful_request(
     upstream: StandInProvider,
 ) -> None:
     failed = Reply(sse(start(input_tokens=999), error("overloaded_error")))
-    deltas = await answer(upstream, failed, GOOD, llm_max_retries=1)
-    assert turn(deltas).usage == TokenUsage(input_tokens=10, output_tokens=5)
+    deltas = await deltas_of(upstream, failed, GOOD, llm_max_retries=1)
+    assert joined(deltas).usage == TokenUsage(input_tokens=10, output_tokens=5)
 
 
-async def test_the_provider_says_how_long_to_wait(upstream: StandInProvider) -> None:
+async def test_the_provider_determines_the_wait(upstream: StandInProvider) -> None:
     limited = failing(429, "rate_limit_error", {"retry-after": "1"})
-    began = time.monotonic()
-    assert text(await answer(upstream, limited, GOOD, llm_max_retries=1)) == "Hello"
-    assert time.monotonic() - began >= 1.0
+    started = time.monotonic()
+    assert text(await deltas_of(upstream, limited, GOOD, llm_max_retries=1)) == "Hello"
+    assert time.monotonic() - started >= 1.0
 
 
-async def test_whom_it_asks_to_wait_for_long_is_told_so(
+async def test_a_long_wait_is_raised_instead(
     upstream: StandInProvider,
 ) -> None:
     limited = failing(429, "rate_limit_error", {"retry-after": "31"})
     with pytest.raises(ProviderRateLimited) as failure:
-        await answer(upstream, limited, GOOD, llm_max_retries=2)
+        await deltas_of(upstream, limited, GOOD, llm_max_retries=2)
     assert failure.value.retry_after == 31.0
     assert len(upstream.requests) == 1
 
 
-async def test_cancelling_between_two_attempts_ends_it(
+async def test_cancelling_between_two_requests_ends_the_call(
     upstream: StandInProvider,
 ) -> None:
     upstream.reply(failing(429, "rate_limit_error", {"retry-after": "20"}), GOOD)
@@ -153,97 +155,97 @@ async def test_cancelling_between_two_attempts_ends_it(
 # Deadlines
 
 
-@pytest.mark.parametrize("begun", [b"", sse(start(), PING)])
-async def test_a_first_word_that_never_comes_is_a_timeout(
-    upstream: StandInProvider, begun: bytes
+@pytest.mark.parametrize("opening", [b"", sse(start(), PING)])
+async def test_a_missing_first_output_is_a_timeout(
+    upstream: StandInProvider, opening: bytes
 ) -> None:
     with pytest.raises(ProviderTimeout):
-        await answer(
-            upstream, Reply(begun, end="hang"), llm_first_token_timeout_seconds=0.2
+        await deltas_of(
+            upstream, Reply(opening, end="hang"), llm_first_token_timeout_seconds=0.2
         )
     await asyncio.wait_for(upstream.gone.wait(), 1.0)
 
 
-async def test_signs_of_life_are_no_first_word(upstream: StandInProvider) -> None:
+async def test_pings_are_not_output(upstream: StandInProvider) -> None:
     pings = sse(start(), *[PING] * 100)
     reply = Reply(pings, chunk_size=len(sse(PING)), delay=0.02)
     with pytest.raises(ProviderTimeout):
-        await answer(upstream, reply, llm_first_token_timeout_seconds=0.3)
+        await deltas_of(upstream, reply, llm_first_token_timeout_seconds=0.3)
 
 
-async def test_a_timeout_before_the_first_word_is_tried_again(
+async def test_a_timeout_before_the_first_output_is_retried(
     upstream: StandInProvider,
 ) -> None:
     silent = Reply(b"", end="hang")
-    deltas = await answer(
+    deltas = await deltas_of(
         upstream, silent, GOOD, llm_first_token_timeout_seconds=1.0, llm_max_retries=1
     )
     assert text(deltas) == "Hello"
 
 
-async def test_silence_after_the_first_word_is_a_timeout(
+async def test_silence_after_the_first_output_is_a_timeout(
     upstream: StandInProvider,
 ) -> None:
-    said: list[Delta] = []
+    deltas: list[Delta] = []
     with pytest.raises(ProviderTimeout):
-        await answer(
+        await deltas_of(
             upstream,
-            Reply(BEGUN, end="hang"),
+            Reply(OPENING, end="hang"),
             GOOD,
-            into=said,
+            into=deltas,
             llm_silence_timeout_seconds=0.2,
         )
-    assert text(said) == "Hel"
+    assert text(deltas) == "Hel"
     assert len(upstream.requests) == 1
     await asyncio.wait_for(upstream.gone.wait(), 1.0)
 
 
-async def test_a_long_tool_call_is_no_silence(upstream: StandInProvider) -> None:
+async def test_a_long_tool_call_is_not_silence(upstream: StandInProvider) -> None:
     pieces = ['{"city": "', *["o"] * 20, '"}']
     call = tool_block(1, "toolu_1", "weather", *pieces)
     head = sse(start(), *text_block(0, "Hi"), *call[:1])
     rest = [sse(event) for event in [*call[1:], message_delta("tool_use"), STOP]]
     cuts = [len(head) + sum(map(len, rest[:i])) for i in range(len(rest))]
     slow = Reply(head + b"".join(rest), cuts=cuts, delay=0.06)
-    began = time.monotonic()
-    deltas = await answer(upstream, slow, llm_silence_timeout_seconds=0.7)
-    assert time.monotonic() - began > 1.0
-    assert [call.name for call in turn(deltas).message.tool_calls] == ["weather"]
+    started = time.monotonic()
+    deltas = await deltas_of(upstream, slow, llm_silence_timeout_seconds=0.7)
+    assert time.monotonic() - started > 1.0
+    assert [call.name for call in joined(deltas).message.tool_calls] == ["weather"]
 
 
-async def test_who_takes_long_over_a_batch_is_no_silence(
+async def test_a_slow_consumer_is_not_silence(
     upstream: StandInProvider,
 ) -> None:
     body = message(text_block(0, "Hel", "lo"))
     cut = body.index(b"\n\n", body.index(b"Hel")) + 2
     upstream.reply(Reply(body, cuts=[cut], delay=0.6))
-    said: list[Delta] = []
-    # Of the 0.6 s between the two parts 0.2 are silence; and over the second goes more
-    # time than the limit.
+    deltas: list[Delta] = []
+    # The second part comes 0.6 s after the first: 0.4 s of it the consumer takes and
+    # 0.2 s are silence. The consumer takes longer than the limit over the second.
     takes = iter([0.4, 0.7])
     async with anthropic_at(upstream, llm_silence_timeout_seconds=0.5) as provider:
         async for batch in provider.stream(HELLO):
-            said += batch
+            deltas += batch
             await asyncio.sleep(next(takes, 0))
-    assert text(said) == "Hello"
+    assert text(deltas) == "Hello"
 
 
-async def test_signs_of_life_are_not_passed_on(upstream: StandInProvider) -> None:
+async def test_pings_are_not_passed_on(upstream: StandInProvider) -> None:
     body = sse(PING) + message([PING, PING], text_block(0, "a", "b"), [PING])
     upstream.reply(Reply(body, chunk_size=50, delay=1e-6))
     async with anthropic_at(upstream) as provider:
         assert all([batch async for batch in provider.stream(HELLO)])
 
 
-async def test_a_broken_connection_after_the_first_word_is_incomplete(
+async def test_a_broken_connection_after_the_first_output_is_incomplete(
     upstream: StandInProvider,
 ) -> None:
     with pytest.raises(ProviderIncomplete):
-        await answer(upstream, Reply(BEGUN, end="cut"), GOOD, llm_max_retries=2)
+        await deltas_of(upstream, Reply(OPENING, end="cut"), GOOD, llm_max_retries=2)
     assert len(upstream.requests) == 1
 
 
-async def test_every_vendor_gets_patience() -> None:
+async def test_the_provider_of_each_vendor_is_retried() -> None:
     for options in (
         AnthropicOptions(
             llm_provider="anthropic", anthropic_api_key="key", llm_model="claude-opus-5"

@@ -122,7 +122,7 @@ both_sdks = pytest.mark.parametrize("sdk", ["anthropic", "openai"])
 
 
 @both_sdks
-async def test_what_one_read_brings_is_one_batch(
+async def test_the_events_of_one_read_are_one_batch(
     upstream: StandInProvider, sdk: str
 ) -> None:
     body = b"data: one\n\ndata: two\n\n: ping\n\ndata: three\n\ndata: end\n\n"
@@ -134,13 +134,13 @@ async def test_what_one_read_brings_is_one_batch(
     ]
 
 
-@pytest.mark.parametrize("events", [100, 20_000])
+@pytest.mark.parametrize(("events", "chunk_size"), [(100, 65), (20_000, 6_500)])
 async def test_reading_is_resumed_only_when_it_was_paused(
-    upstream: StandInProvider, events: int
+    upstream: StandInProvider, events: int, chunk_size: int
 ) -> None:
     sent = [f"{number:06} {'x' * 50}" for number in range(events)]
     body = "".join(f"data: {text}\n\n" for text in [*sent, "end"]).encode()
-    upstream.reply(Reply(body, chunk_size=65))
+    upstream.reply(Reply(body, chunk_size=chunk_size))
     provider = BareProvider(upstream.url, "openai")
     deltas: list[Delta] = []
     with count_calls(ResponseHandler.resume_reading) as resumed:
@@ -194,10 +194,10 @@ async def test_requests_go_through_the_proxy_of_the_environment(
 
 @both_sdks
 async def test_a_refused_connection_is_no_timeout(sdk: str) -> None:
-    async with StandInProvider() as gone:
+    async with StandInProvider() as server:
         pass
     with pytest.raises(ProviderError, match="cannot be reached") as failure:
-        await read(gone.url, sdk)
+        await read(server.url, sdk)
     assert type(failure.value) is ProviderError
     assert failure.value.retryable
 
@@ -223,7 +223,7 @@ async def test_a_server_that_speaks_no_http_cannot_be_reached(
 
 @both_sdks
 async def test_a_server_that_sends_nothing_is_a_timeout(sdk: str) -> None:
-    gone = asyncio.Event()
+    disconnected = asyncio.Event()
 
     async def listen(
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -231,13 +231,13 @@ async def test_a_server_that_sends_nothing_is_a_timeout(sdk: str) -> None:
         while await reader.read(1000):
             pass
         writer.close()
-        gone.set()
+        disconnected.set()
 
     async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(ProviderTimeout) as failure:
             await read(f"http://127.0.0.1:{port}", sdk, IMPATIENT)
-        await asyncio.wait_for(gone.wait(), 10)
+        await asyncio.wait_for(disconnected.wait(), 10)
     assert failure.value.retryable
 
 

@@ -1,4 +1,4 @@
-"""Recorded answers of real providers, for machines that have them.
+"""Recorded responses of real providers, for machines that have them.
 
 `WIRE_CASES` names their folder, else it is `shared/wire` beside the repository. Where
 there is none, the `test_*_wire.py` modules are not collected: the streams that the
@@ -19,17 +19,17 @@ _BESIDE = Path(__file__).resolve().parents[3] / "shared" / "wire"
 FOLDER = Path(os.environ.get("WIRE_CASES") or _BESIDE)
 IS_HERE = (FOLDER / "index.json").is_file()
 
-#: How a stream's bytes may come.
+#: Forms in which the bytes of a stream arrive.
 Form = Literal["whole", "cut", "cut with gzip", "cut with CRLF"]
 FORMS: tuple[Form, ...] = Form.__args__  # type: ignore[attr-defined]
 
-# So little that it only lets each piece leave on its own.
+# Just long enough that each piece is sent on its own.
 _DELAY = 1e-6
 
 
 @dataclass(frozen=True)
 class WireCase:
-    """One recorded answer, and what is to be made of it."""
+    """One recorded response, and the content expected of it."""
 
     name: str
     api: str
@@ -42,7 +42,7 @@ class WireCase:
         return self.name
 
     def reply(self, form: Form = "whole") -> Reply:
-        """The answer of a stream, in pieces that depend on the case only."""
+        """The reply of a stream, in pieces that depend on the case only."""
         body = self.body
         if form == "whole":
             return Reply(body)
@@ -55,11 +55,11 @@ class WireCase:
         return Reply(body, cuts=cuts, delay=_DELAY)
 
     def bytewise(self) -> Reply:
-        """The answer of a stream, one byte at a time."""
+        """The reply of a stream, one byte at a time."""
         return Reply(self.body, chunk_size=1, delay=_DELAY)
 
     def error_reply(self) -> Reply:
-        """The answer that is an error's body."""
+        """The reply with an error's body."""
         return Reply(self.body, self.status, "application/json", self.headers)
 
 

@@ -1,4 +1,4 @@
-"""How a function becomes a tool, and how it is called."""
+"""A function made into a tool, and its calls."""
 
 import asyncio
 import dataclasses
@@ -32,7 +32,7 @@ async def where_async() -> str:
     return threading.current_thread().name
 
 
-def test_a_tool_is_told_by_name_description_and_parameters() -> None:
+def test_a_tool_is_described_by_name_description_and_parameters() -> None:
     empty = {"type": "object", "properties": {}, "additionalProperties": False}
     assert where.spec == ToolSpec("where", "Tell the thread.", empty)
 
@@ -69,9 +69,7 @@ async def test_a_sync_function_sees_the_callers_context_variables() -> None:
         ([Point(1, 0.5)], '[{"x":1,"y":0.5}]'),
     ],
 )
-async def test_a_result_is_text_as_it_stands_or_else_json(
-    result: object, text: str
-) -> None:
+async def test_a_result_is_unchanged_text_or_json(result: object, text: str) -> None:
     @tool
     def give() -> object:
         """Give it."""
@@ -104,7 +102,7 @@ def test_a_tool_without_docstring_is_refused_at_once() -> None:
         def walk() -> None: ...
 
 
-async def test_calls_that_hang_cost_their_own_tool_only_and_not_for_ever() -> None:
+async def test_calls_that_hang_block_their_own_tool_only_and_not_for_ever() -> None:
     may_end = threading.Event()
 
     @tool
@@ -123,7 +121,7 @@ async def test_calls_that_hang_cost_their_own_tool_only_and_not_for_ever() -> No
     assert await hang.call("", CONTEXT) == "ended"
 
 
-async def test_a_thread_that_cannot_start_does_not_count_as_one_that_hangs() -> None:
+async def test_a_thread_that_cannot_start_is_not_counted() -> None:
     usual = threading.stack_size(1 << 60)
     try:
         for _ in range(70):

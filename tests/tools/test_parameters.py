@@ -1,4 +1,4 @@
-"""What a function takes, as JSON Schema and from a model's JSON."""
+"""The parameters of a function, as JSON Schema and from a model's JSON."""
 
 from typing import Annotated, Any, Literal, Optional
 
@@ -83,19 +83,19 @@ def test_the_description_is_the_docstring_without_its_sections() -> None:
     )
 
 
-async def test_what_is_left_out_is_the_functions_default() -> None:
+async def test_an_omitted_argument_has_the_functions_default() -> None:
     assert await call('{"query": "tea"}') == (
         '{"query":"tea","limit":10,"order":"best","author":null,"schema":null,'
         '"org":"acme"}'
     )
 
 
-async def test_a_number_may_come_as_text() -> None:
+async def test_a_number_may_be_sent_as_text() -> None:
     assert '"limit":5' in await call('{"query": "tea", "limit": "5"}')
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         ("", "query: Field required"),
         ("{}", "query: Field required"),
@@ -114,16 +114,16 @@ async def test_a_number_may_come_as_text() -> None:
         ("null", "Input should be an object"),
     ],
 )
-async def test_arguments_that_do_not_fit_are_told_in_a_sentence(
-    arguments: str, told: str
+async def test_invalid_arguments_are_described_in_a_sentence(
+    arguments: str, expected: str
 ) -> None:
     with pytest.raises(ToolError, match="^The arguments do not fit: ") as caught:
         await call(arguments)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     assert "pydantic" not in str(caught.value)
 
 
-async def test_a_thousand_errors_are_told_by_the_first_few() -> None:
+async def test_of_a_thousand_errors_the_first_few_are_described() -> None:
     wrong = ", ".join(['"x"'] * 1000)
     with pytest.raises(ToolError) as caught:
         await call(f'{{"query": "tea", "schema": [{wrong}]}}')
@@ -140,7 +140,9 @@ def test_a_parameter_without_annotation_is_refused_at_once() -> None:
 
 
 @pytest.mark.parametrize("kind", ["*numbers: int", "**names: int", "number: int, /"])
-def test_a_parameter_that_has_no_name_to_give_is_refused_at_once(kind: str) -> None:
+def test_a_parameter_that_cannot_be_passed_by_name_is_refused_at_once(
+    kind: str,
+) -> None:
     scope: dict[str, Any] = {}
     exec(f"def add({kind}) -> int:\n    'Add.'\n    return 0", scope)
     with pytest.raises(TypeError, match="cannot be given by name"):

@@ -1,4 +1,4 @@
-"""Whatever the model asks of the tools, it gets a result."""
+"""Every call of the model gets a result."""
 
 import asyncio
 import logging
@@ -38,7 +38,7 @@ def leave() -> str:
 
 @tool
 def exhaust() -> str:
-    """Raise what no coroutine may."""
+    """Raise an exception that a coroutine must not raise."""
     return next(iter(()))
 
 
@@ -61,7 +61,7 @@ async def cancel_itself() -> str:
 
 @tool
 def secret() -> object:
-    """Give what has no JSON."""
+    """Return a value without a JSON form."""
     return object()
 
 
@@ -74,7 +74,7 @@ async def dawdle() -> str:
 
 @tool(timeout=0.05)
 def dawdle_in_a_thread() -> str:
-    """Take too long, where nobody can interrupt."""
+    """Take too long, without a way to interrupt it."""
     time.sleep(0.3)
     return ""
 
@@ -106,7 +106,7 @@ def test_the_specs_are_in_the_order_given() -> None:
     assert [spec.name for spec in TOOLBOX.specs][:2] == ["echo", "divide"]
 
 
-def test_two_tools_of_one_name_are_refused_and_both_are_told() -> None:
+def test_two_tools_with_one_name_are_refused_and_both_are_named() -> None:
     @tool(name="echo")
     def other(text: str) -> str:
         """Say something else."""
@@ -116,14 +116,14 @@ def test_two_tools_of_one_name_are_refused_and_both_are_told() -> None:
         Toolbox([echo, other])
 
 
-async def test_a_result_goes_with_its_calls_id_and_name() -> None:
+async def test_a_result_has_the_id_and_name_of_its_call() -> None:
     assert await call("divide", '{"number": 2}') == ToolResultPart(
         "call_1", "divide", "0.5"
     )
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "told"),
+    ("name", "arguments", "expected"),
     [
         ("nonsense", "", "There is no such tool. The tools are: echo, divide,"),
         ("echo", '{"text": 1}', "The arguments do not fit: text: "),
@@ -139,15 +139,15 @@ async def test_a_result_goes_with_its_calls_id_and_name() -> None:
         ("dawdle_in_a_thread", "", "The tool did not answer in 0.05 s."),
     ],
 )
-async def test_whatever_goes_wrong_is_an_error_result(
-    name: str, arguments: str, told: str
+async def test_every_failure_is_an_error_result(
+    name: str, arguments: str, expected: str
 ) -> None:
     result = await call(name, arguments)
     assert result.is_error
-    assert result.result.startswith(told)
+    assert result.result.startswith(expected)
 
 
-async def test_a_failure_is_logged_with_its_traceback_and_told_without(
+async def test_a_failure_is_logged_with_its_traceback_and_reported_without(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.ERROR, "streaming.tools"):
@@ -207,16 +207,16 @@ async def test_a_call_of_a_thread_that_is_cancelled_does_not_wait_for_it() -> No
     may_end.set()
 
 
-async def test_a_result_that_is_too_long_is_cut_and_says_so() -> None:
+async def test_a_result_that_is_too_long_is_truncated_and_says_so() -> None:
     result = await call("echo", f'{{"text": "{"x" * 5000}"}}', max_chars=1000)
     assert result.result == "x" * 1000 + "\n[Cut: the first 1,000 of 5,000 characters.]"
     assert not result.is_error
 
 
-async def test_what_cannot_be_stored_is_replaced() -> None:
+async def test_characters_that_cannot_be_stored_are_replaced() -> None:
     @tool
     def garble() -> str:
-        """Give what a database refuses."""
+        """Return characters that a database rejects."""
         return "a\0b\ud800c"
 
     part = ToolCallPart("1", "garble", "")

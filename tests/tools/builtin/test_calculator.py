@@ -1,4 +1,4 @@
-"""The calculator: right, exact where it can be, safe with anything."""
+"""The calculator: correct, exact where possible, safe with any input."""
 
 import re
 import time
@@ -12,7 +12,7 @@ from streaming.tools import ToolError
 from streaming.tools.builtin.calculator import calculator, evaluate
 from streaming.tools.builtin.exact import MAX_DIGITS
 
-#: Not a measure of speed: what is not bounded takes minutes, or all memory.
+#: Not a measure of speed: an unbounded operation takes minutes, or all memory.
 HANGS_AFTER_SECONDS = 10
 
 
@@ -102,7 +102,7 @@ def test_it_is_right(expression: str, result: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expression", "told"),
+    ("expression", "expected"),
     [
         ("1/0", "Division by zero"),
         ("1 % 0", "Division by zero"),
@@ -138,10 +138,12 @@ def test_it_is_right(expression: str, result: str) -> None:
         ("5!!", "'!' follows another"),
     ],
 )
-def test_what_has_no_result_is_told_in_a_sentence(expression: str, told: str) -> None:
+def test_an_expression_without_a_result_is_explained_in_a_sentence(
+    expression: str, expected: str
+) -> None:
     with pytest.raises(ToolError) as caught:
         calculator(expression)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
 
 
 ATTACKS = {
@@ -214,7 +216,7 @@ def test_an_attack_is_an_error_at_once(attack: str) -> None:
         "+".join(["1/1000!"] * 120),
     ],
 )
-def test_the_costliest_of_what_is_allowed_is_quick(expression: str) -> None:
+def test_the_costliest_allowed_expressions_are_quick(expression: str) -> None:
     started = time.perf_counter()
     calculator(expression)
     assert time.perf_counter() - started < HANGS_AFTER_SECONDS
@@ -253,7 +255,7 @@ def test_it_agrees_with_python(expression: str) -> None:
 
 
 @given(st.text(alphabet="0123456789.,+-*/%^!()eπx ofsqrtlogmax", max_size=40))
-def test_anything_has_a_result_or_a_sentence(expression: str) -> None:
+def test_every_input_has_a_result_or_a_sentence(expression: str) -> None:
     try:
         result = calculator(expression)
     except ToolError as error:

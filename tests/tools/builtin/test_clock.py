@@ -1,4 +1,4 @@
-"""The current time, anywhere."""
+"""The current time in any time zone."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -19,12 +19,12 @@ from streaming.tools.builtin.clock import current_time
         ("New York", "America/New_York"),
     ],
 )
-def test_it_is_now_in_the_zone_that_was_named(given: str, name: str) -> None:
+def test_the_time_is_that_of_the_named_zone(given: str, name: str) -> None:
     text, _, rest = current_time(given).partition(" ")
-    told = datetime.fromisoformat(text)
-    assert abs(told - datetime.now(UTC)) < timedelta(seconds=5)
-    assert told.utcoffset() == told.replace(tzinfo=ZoneInfo(name)).utcoffset()
-    assert rest == f"({told:%A}, {name})"
+    shown = datetime.fromisoformat(text)
+    assert abs(shown - datetime.now(UTC)) < timedelta(seconds=5)
+    assert shown.utcoffset() == shown.replace(tzinfo=ZoneInfo(name)).utcoffset()
+    assert rest == f"({shown:%A}, {name})"
 
 
 def test_without_a_zone_it_is_utc() -> None:
@@ -34,7 +34,7 @@ def test_without_a_zone_it_is_utc() -> None:
 @pytest.mark.parametrize(
     "given", ["", "Atlantis", "../../etc/passwd", "GMT+1", "a\0b", "x" * 10_000]
 )
-def test_a_zone_that_is_none_is_an_error_with_an_example(given: str) -> None:
+def test_an_unknown_zone_is_an_error_with_an_example(given: str) -> None:
     with pytest.raises(ToolError, match="Europe/Berlin") as caught:
         current_time(given)
     assert len(str(caught.value)) < 250
