@@ -68,7 +68,8 @@ def _template(postgres_url: str) -> str:
     name = _new_name()
     _execute(postgres_url, f"CREATE DATABASE {name}")
     atexit.register(_drop, postgres_url, name)
-    _migrate(_sqlite_template().parent, _url_of(postgres_url, name))
+    with tempfile.TemporaryDirectory() as directory:
+        _migrate(Path(directory), _url_of(postgres_url, name))
     return name
 
 
