@@ -1,4 +1,4 @@
-# What developers and operators run. PYTHON names the interpreter, VENV the environment:
+# The commands of developers and operators. PYTHON names the interpreter, VENV the environment:
 #   make test PYTHON=python3.13 VENV=/tmp/venv-3.13
 
 PYTHON ?= python3
@@ -12,25 +12,26 @@ compile := $(py) -m uv pip compile --quiet \
   --generate-hashes --no-strip-extras --custom-compile-command "make lock"
 ours := pyproject.toml --extra postgres
 
-# What is measured against ours stands on the same SDKs and server, in an environment of
-# its own: it wants other versions of other packages.
+# The servers that are compared with ours use the same SDKs and server, in an environment
+# of their own: they need other versions of other packages.
 bench_venv := $(VENV)-bench
 bench_same := $(bench_venv)-same.txt
 bench_stamp := $(bench_venv)/.bench
 
-# Tests wait for much of their time: two workers for each core are the fastest.
-WORKERS ?= $(shell expr 2 '*' `getconf _NPROCESSORS_ONLN`)
+# Tests wait for much of their time: four workers are the fastest on two cores. On
+# PostgreSQL each needs up to 25 connections.
+WORKERS ?= 4
 pytest := $(py) -m pytest --numprocesses $(WORKERS) --dist loadgroup
 measured := $(pytest) --cov --cov-report=
 # These do not reach the database of the tests.
 not_on_postgres := --ignore=tests/browser --ignore=tests/providers --ignore=tests/tools \
   --ignore=tests/selftest
 
-# Stamps: the environment holds what these lock files say.
+# Stamps: the environment matches these lock files.
 run_stamp := $(VENV)/.run
 dev_stamp := $(VENV)/.dev
 
-# The same for the page's libraries. They are a matter of looks: nothing fails without.
+# The same for the page's libraries, which only affect its appearance.
 page_stamp := node_modules/.page
 page_dev_stamp := node_modules/.page-dev
 tsc := node_modules/.bin/tsc
@@ -77,10 +78,10 @@ check: $(dev_stamp) $(page_dev_stamp) ## formatting, lint, types, migrations, de
 bench: $(bench_stamp) ## ours beside ceilings and other frameworks: 19 minutes
 	@$(py) -m bench.run --peers $(bench_venv)/bin/python
 
-bench-quick: $(run_stamp) ## whether ours became slower, against floors: a minute
+bench-quick: $(run_stamp) ## compare the speed with its floors: a minute
 	@$(py) -m bench.quick
 
-faults: $(dev_stamp) ## do faults to real servers at length: ten minutes on each database
+faults: $(dev_stamp) ## inject faults into real servers at length: ten minutes on each database
 	@$(py) -m bench.faults
 	@url=`$(py) -m tests.available postgres` || exit 0; $(py) -m bench.faults --postgres $$url
 
@@ -90,7 +91,7 @@ docs: $(run_stamp) ## write docs/configuration.md from the declarations of the s
 screenshot: $(dev_stamp) $(page_dev_stamp) ## take the screenshot of the demo page for README.md
 	@$(py) -m tests.browser.screenshot
 
-format: $(dev_stamp) ## format the code, and mend what ruff can mend
+format: $(dev_stamp) ## format the code, and fix what ruff can fix
 	$(py) -m ruff check --fix .
 	$(py) -m ruff format .
 
@@ -141,7 +142,7 @@ $(dev_stamp): $(py) requirements/dev.txt
 	@touch $(run_stamp) $@
 
 $(bench_stamp): $(run_stamp) requirements/bench.txt
-	@echo "Installing what is measured against ours: a minute."
+	@echo "Installing the servers to compare with: a minute."
 	@$(py) -m venv --clear $(bench_venv)
 	@$(bench_venv)/bin/python $(install) --requirement requirements/bench.txt
 	@touch $@

@@ -28,7 +28,7 @@ from bench.wire import MOST_DELTAS
 TOKEN = re.compile(rb"#(\d{3})(?:@(\d{16}))? ")
 TOKEN_BYTES = 22
 FLAT_OUT = [(b"%03d" % number, b"") for number in range(MOST_DELTAS)]
-#: What HTTP puts between two chunks, and in the midst of a token perhaps.
+#: The framing of HTTP between two chunks, which may split a token.
 FRAMING = re.compile(rb"\r\n[0-9a-f]+\r\n")
 FRAMING_BYTES = 12
 END_BYTES = 4096
@@ -37,7 +37,7 @@ GRACE_SECONDS = 30
 
 @dataclass(frozen=True)
 class Load:
-    """What to ask, how often. Times are in seconds but for the pace."""
+    """Prompts and their number. Times are in seconds, except for the pace."""
 
     port: int
     pid: int
@@ -47,7 +47,7 @@ class Load:
     pace_ms: float = 0
     #: Flat out, each delta is a write of the provider's, else the whole answer is.
     one_by_one: bool = False
-    #: How long each client goes on asking; it asks once at least.
+    #: The time for which each client repeats its prompt, which it sends at least once.
     seconds: float = 0
     #: Within which the clients begin, one after another.
     spread: float = 0
@@ -55,7 +55,7 @@ class Load:
     conversation: str = ""
 
     def request(self, client: int) -> bytes:
-        """What a client sends."""
+        """Return the request of a client."""
         name = f"{self.conversation}{client}" if self.conversation else uuid.uuid4().hex
         dialect = DIALECTS[self.dialect]
         asked = question(self.deltas, self.pace_ms, self.one_by_one)
@@ -64,7 +64,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a server did with a load. Times are in ms where the name says so."""
+    """The measurement of a server under a load. Times are in ms if the name says so."""
 
     streams: int
     deltas: int
@@ -91,7 +91,7 @@ class Measurement:
 
 @dataclass
 class Samples:
-    """Of all streams together, in µs, within a window of time."""
+    """Delays and gaps of all streams, in µs, within a window of time."""
 
     start: int
     end: int

@@ -36,6 +36,15 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("sample")
 
 
+#: Their tests start servers, and are the longest.
+LONGEST = ("faults", "processes", "selftest")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the longest tests to the front: none of them then runs alone at the end."""
+    items.sort(key=lambda item: item.path.parent.name not in LONGEST)
+
+
 class ChangeSettings(Protocol):
     """The type of the fixture `agent_settings`."""
 

@@ -1,4 +1,4 @@
-"""The container's own command, behind the project's own nginx, as they are deployed."""
+"""The container's command behind the project's nginx, as they are deployed."""
 
 import re
 import signal
@@ -17,13 +17,13 @@ pytestmark = pytest.mark.xdist_group("deploy")  # one server serves them
 
 STREAM = "/api/v1/agent/stream"
 STATIC = re.compile(r'(?:src|href)="(/static/[^"]+)"')
-#: What the page may weigh on its way, with all that it needs before it can be used.
+#: The limit of the transferred page with all that it needs before it can be used.
 PAGE_BYTES = 100_000
 QUESTION = {"input": "What is 12 * 12?"}
 
 
 def deployed_conf(port: int, app_port: int) -> str:
-    """Ours, with what this machine has in place of the containers'."""
+    """Return deploy/nginx.conf with ports of this machine."""
     conf = (ROOT / "deploy" / "nginx.conf").read_text()
     for old, new in {
         "app:8080": f"127.0.0.1:{app_port}",

@@ -77,7 +77,7 @@ class Stream:
 
     @property
     def ended(self) -> bool:
-        """Whether the last event has arrived."""
+        """True once the last event has arrived."""
         return bool(self.events) and self.events[-1].event == "done"
 
     @property

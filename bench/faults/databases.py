@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @contextmanager
 def database(directory: Path, postgres_url: str = "") -> Iterator[str]:
-    """A database of one's own: SQLite in a data directory, or on a PostgreSQL.
+    """Make a new database: SQLite in a data directory, or on a PostgreSQL.
 
-    Its URL is empty for SQLite, as the settings find it.
+    Yields its URL, which is empty for SQLite: the settings find it in the directory.
     """
     if not postgres_url:
         shutil.copy(_sqlite_template(), directory / "db.sqlite3")
@@ -38,7 +38,7 @@ def database(directory: Path, postgres_url: str = "") -> Iterator[str]:
 
 
 def is_locked(directory: Path, url: str) -> bool:
-    """Whether somebody stands in the midst of a transaction that writes."""
+    """Return whether a connection holds the lock of a writing transaction."""
     if url:
         runs = "SELECT FROM streaming_run FOR UPDATE NOWAIT"
         try:
@@ -68,7 +68,8 @@ def _template(postgres_url: str) -> str:
     name = _new_name()
     _execute(postgres_url, f"CREATE DATABASE {name}")
     atexit.register(_drop, postgres_url, name)
-    _migrate(_sqlite_template().parent, _url_of(postgres_url, name))
+    with tempfile.TemporaryDirectory() as directory:
+        _migrate(Path(directory), _url_of(postgres_url, name))
     return name
 
 

@@ -115,7 +115,7 @@ class Server:
 
     @property
     def is_running(self) -> bool:
-        """Whether the first process was started and has not ended."""
+        """True from the start of the first process to its end."""
         return self._process is not None and self._process.poll() is None
 
     @property

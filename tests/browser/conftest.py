@@ -4,6 +4,7 @@ Tests that need a missing Chromium or Node.js are not collected; `make test` rep
 first. TEST_REQUIRE names those that must not be missing.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -38,11 +39,16 @@ PAUSE_MS = 10
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the modules over two workers, each with a Chromium and its servers."""
-    ours = [item for item in items if item.path.parent == Path(__file__).parent]
-    modules = sorted({item.path for item in ours})
-    for item in ours:
-        group = f"browser-{modules.index(item.path) % 2}"
+    """Give two workers half of the browser tests each: both start a Chromium."""
+    driven = [item for item in items if item.get_closest_marker("browser")]
+    tests_in = Counter(item.path for item in driven)
+    group_of: dict[Path, int] = {}
+    sizes = [0, 0]
+    for path in sorted(tests_in, key=lambda path: (-tests_in[path], path)):
+        group_of[path] = sizes.index(min(sizes))
+        sizes[group_of[path]] += tests_in[path]
+    for item in driven:
+        group = f"browser-{group_of[item.path]}"
         item.add_marker(pytest.mark.xdist_group(group))
 
 

@@ -1,4 +1,4 @@
-"""What others wrote to read event streams outside of browsers, against our server."""
+"""Clients of other authors, outside of browsers, against a real server."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def server(make: Make) -> Server:
 
 
 def unbroken(server: Server, run_id: str) -> list[Frame]:
-    """The run's events as one stream."""
+    """Return the run's events as one stream."""
     url = f"{server.url}{API}/runs/{run_id}/events"
     whole = parse(httpx.get(url, timeout=SECONDS).content)
     frames = [frame for frame in whole if frame.id]
@@ -40,7 +40,7 @@ def unbroken(server: Server, run_id: str) -> list[Frame]:
 def read(
     server: Server, last_event_id: str = "", stop_after: int = COUNT * 10
 ) -> Iterator[ServerSentEvent]:
-    """The logged events that httpx-sse gives of a POST that is sent (again)."""
+    """Send a POST (again) and yield the logged events as httpx-sse reads them."""
     headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
     url = f"{server.url}{API}/stream"
     with (

@@ -1,4 +1,4 @@
-"""Servers are told to end: runs get their time, readers are told, and all ends."""
+"""Servers that receive a signal drain: runs get their time, and readers an end."""
 
 import signal
 import socket
@@ -30,7 +30,7 @@ DEVELOPMENT = {
     "runserver": RUNSERVER,
     "runserver --noreload": (*RUNSERVER, "--noreload"),
 }
-#: Beyond DRAIN_SECONDS, for a machine that has much else to do.
+#: After DRAIN_SECONDS, on a busy machine.
 PATIENCE = 20
 
 
@@ -52,7 +52,7 @@ def test_sigterm_gives_runs_their_time_takes_no_new_ones_and_keeps_what_was_said
         long.until("content")
         server.send_signal(signal.SIGTERM)
         while (status := answer("GET", f"{server.url}/ready")) == 200:
-            time.sleep(0.05)  # polled: only its answers tell that it drains
+            time.sleep(0.05)  # polled: the server reports draining nowhere else
         body = {"input": "2 + 2", "conversation_id": "late"}
         answers = [
             answer("POST", f"{server.url}{API}/{path}", body)
@@ -73,7 +73,7 @@ def test_sigterm_gives_runs_their_time_takes_no_new_ones_and_keeps_what_was_said
 
 
 def answer(method: str, url: str, body: object = None) -> int | None:
-    """The status; None where nobody listens any more, or nobody answers."""
+    """Return the status; None if no process listens or responds."""
     try:
         return httpx.request(method, url, json=body, timeout=0.5).status_code
     except httpx.TransportError:
@@ -98,7 +98,7 @@ def test_a_reader_that_does_not_read_cannot_prevent_the_end(
         assert server.ends_within(PATIENCE)
 
 
-#: The log of an ended run, of 25 MB: more than what the system holds for a reader.
+#: The log of an ended run, of 25 MB: more than the system buffers for a reader.
 A_LONG_LOG = """
 from django.utils import timezone
 from streaming.models import Conversation, EventSegment, Organization, Run
@@ -129,7 +129,7 @@ def test_runserver_ends_at_once_and_tells_its_readers(
     with stream(server, LONG) as reader:
         reader.until("content")
         if number == signal.SIGINT:
-            server.send_signal_to_all(number)  # a terminal tells all of them
+            server.send_signal_to_all(number)  # a terminal signals all of them
         else:
             server.send_signal(signal.SIGTERM)
         assert [frame.event for frame in reader][-2:] == ["error", "done"]

@@ -1,4 +1,4 @@
-"""Servers are started, and stop at once when they cannot be."""
+"""Servers start, or stop at once with a sentence if they cannot."""
 
 import json
 import os
