@@ -18,7 +18,30 @@ MIN_DOCUMENTED_SHARE = 0.9
 #: A private helper of so few lines that is used once belongs inline.
 SHORT_LINES = 4
 #: Exceptions to that, as "path function", with the reason that the name is needed.
-EXPLAINING_HELPERS: dict[str, str] = {}
+EXPLAINING_HELPERS: dict[str, str] = {
+    # Passed to another function, which calls it.
+    "streaming/api/agent.py _load_ended": "runs in a database thread",
+    "streaming/api/schemas.py _printable": "a validator",
+    "streaming/api/schemas.py _without_nul": "a validator",
+    "streaming/management/commands/runserver.py _forward_signal": "a signal handler",
+    "streaming/options.py _items": "a parser, beside `_flag`",
+    "streaming/runs/service.py _lose_ownership": "called by the log, made before",
+    "streaming/runs/service.py _start_ended": "a task's callback",
+    "streaming/server/asgi.py _begin_draining": "called in the event loop's thread",
+    "streaming/storage/batches.py _resolve_all": "called in the event loop's thread",
+    "streaming/storage/database.py _call_each": "groups writes by its identity",
+    "streaming/testing/provider.py _next_reply": "the default of a parameter",
+    "streaming/testing/provider.py _send_held": "a task's callback",
+    "streaming/testing/server.py _restore_ctrl_c": "runs in the child process",
+    # Cached.
+    "streaming/api/access.py _authenticator": "caches an import",
+    "streaming/storage/sql.py _moment": "caches a conversion",
+    # Names a step that is not plain from its expression.
+    "streaming/api/conversations.py _cursor": "the inverse of `_read_cursor`",
+    "streaming/runs/start.py _title": "shortens a question to a title",
+    "streaming/server/body.py _announced_size": "tells it from the received size",
+    "streaming/server/signals.py _receivers": "leaves out Django's own",
+}
 #: Places that a failure lists.
 WORST = 30
 

@@ -150,7 +150,7 @@ class Server:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_heed_ctrl_c if ignored else None,
+                preexec_fn=_restore_ctrl_c if ignored else None,
             )
 
     def wait_until_ready(self) -> None:
@@ -234,5 +234,5 @@ class Server:
             self._process.wait()
 
 
-def _heed_ctrl_c() -> None:
+def _restore_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -52,7 +52,7 @@ CHAT = Case(
 )
 RESPONSES = Case(
     "openai",
-    openai.events(*openai.said("Hello")),
+    openai.events(*openai.text_deltas("Hello")),
     openai.events(openai.ended()),
     {"OPENAI_API": "responses"},
 )

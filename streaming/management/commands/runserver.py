@@ -126,11 +126,13 @@ def _supervise() -> int:
     while True:
         command = [*autoreload.get_child_arguments(), CHILD]
         child = subprocess.Popen(command, env=environment, close_fds=False)
-        signal.signal(signal.SIGTERM, partial(_pass_on, child))
+        signal.signal(signal.SIGTERM, partial(_forward_signal, child))
         signal.signal(signal.SIGINT, lambda *_: None)
         if (code := child.wait()) != RELOAD:
             return code
 
 
-def _pass_on(child: subprocess.Popen[bytes], number: int, _: FrameType | None) -> None:
+def _forward_signal(
+    child: subprocess.Popen[bytes], number: int, _: FrameType | None
+) -> None:
     child.send_signal(number)

@@ -109,7 +109,8 @@ def _blocks(parts: Sequence[Part], *, thinking: bool) -> list[Block]:
                     blocks.append({"type": "text", "text": part.text})
             case ThinkingPart(text, "anthropic", {"signature": str(signature)}):
                 if thinking and signature:
-                    blocks.append(_thinking(text, signature))
+                    block = {"type": "thinking", "thinking": text}
+                    blocks.append(block | {"signature": signature})
             case OpaquePart("anthropic", data):
                 if thinking or data.get("type") not in _THINKING:
                     blocks.append(dict(data))
@@ -118,10 +119,6 @@ def _blocks(parts: Sequence[Part], *, thinking: bool) -> list[Block]:
             case ToolResultPart():
                 blocks.append(_tool_result(part))
     return blocks
-
-
-def _thinking(text: str, signature: str) -> Block:
-    return {"type": "thinking", "thinking": text, "signature": signature}
 
 
 def _tool_use(call: ToolCallPart) -> Block:
