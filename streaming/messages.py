@@ -120,19 +120,19 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 UNFINISHED = "The tool did not finish: the run was stopped."
 
 
-def answer_open_calls(messages: Iterable[Message]) -> list[Message]:
+def add_missing_results(messages: Iterable[Message]) -> list[Message]:
     """Return the messages with an error result for each tool call that has none.
 
     Providers reject a history with such a call; a run that was cancelled or killed
     leaves one behind.
     """
-    answered: list[Message] = []
+    completed: list[Message] = []
     open_calls: list[ToolCallPart] = []
     for message in messages:
         if open_calls and message.role != "tool":
-            _append_results(open_calls, answered)
+            _append_results(open_calls, completed)
             open_calls = []
-        answered.append(message)
+        completed.append(message)
         # Runs over hundreds of messages: `isinstance` takes three times as long.
         for part in message.parts:
             if type(part) is ToolCallPart:
@@ -140,8 +140,8 @@ def answer_open_calls(messages: Iterable[Message]) -> list[Message]:
             elif type(part) is ToolResultPart:
                 open_calls = [call for call in open_calls if call.id != part.id]
     if open_calls:
-        _append_results(open_calls, answered)
-    return answered
+        _append_results(open_calls, completed)
+    return completed
 
 
 def _append_results(calls: Iterable[ToolCallPart], messages: list[Message]) -> None:

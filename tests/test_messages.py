@@ -11,7 +11,7 @@ from streaming.messages import (
     TextPart,
     ToolCallPart,
     ToolResultPart,
-    answer_open_calls,
+    add_missing_results,
     json_size,
     newest_exchanges,
     parts_from_json,
@@ -41,15 +41,15 @@ HISTORIES = st.lists(exchanges(), max_size=5).map(lambda found: sum(found, []))
 
 @given(HISTORIES)
 def test_every_call_is_followed_by_its_result(history: list[Message]) -> None:
-    answered = answer_open_calls(history)
-    for message, following in zip(answered, [*answered, None][1:], strict=True):
+    completed = add_missing_results(history)
+    for message, following in zip(completed, [*completed, None][1:], strict=True):
         if call_ids := [call.id for call in message.tool_calls]:
             assert following is not None
             assert following.role == "tool"
             results = [p.id for p in following.parts if isinstance(p, ToolResultPart)]
             assert sorted(results) == sorted(call_ids)
-    assert answer_open_calls(answered) == answered
-    kept = [message for message in answered if message.role != "tool"]
+    assert add_missing_results(completed) == completed
+    kept = [message for message in completed if message.role != "tool"]
     assert kept == [message for message in history if message.role != "tool"]
 
 

@@ -30,13 +30,13 @@ class Case(NamedTuple):
     """A provider, and a response of its server: the beginning, and the rest."""
 
     provider: str
-    begun: bytes = b""
+    opening: bytes = b""
     rest: bytes = b""
     settings: dict[str, Any] = {}
 
     @property
     def whole(self) -> Reply:
-        return Reply(self.begun + self.rest)
+        return Reply(self.opening + self.rest)
 
 
 ANTHROPIC = Case(
@@ -130,7 +130,7 @@ async def test_a_provider_has_the_name_of_its_registration_and_a_model(
 async def test_closing_the_generator_closes_the_connection(
     upstream: StandInProvider, case: Case
 ) -> None:
-    upstream.reply(Reply(case.begun, end="hang"))
+    upstream.reply(Reply(case.opening, end="hang"))
     async with provider_of(case, upstream) as provider:
         batches = provider.stream(REQUEST)
         await anext(batches)
@@ -143,17 +143,17 @@ async def test_closing_the_generator_closes_the_connection(
 async def test_cancelling_the_reading_task_closes_the_connection(
     upstream: StandInProvider, case: Case
 ) -> None:
-    upstream.reply(Reply(case.begun, end="hang"))
-    begun = asyncio.Event()
+    upstream.reply(Reply(case.opening, end="hang"))
+    opened = asyncio.Event()
 
     async def consume(provider: Provider) -> None:
         async with aclosing(provider.stream(REQUEST)) as batches:
             async for _ in batches:
-                begun.set()
+                opened.set()
 
     async with provider_of(case, upstream) as provider:
         task = asyncio.create_task(consume(provider))
-        await asyncio.wait_for(begun.wait(), 5.0)
+        await asyncio.wait_for(opened.wait(), 5.0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(task, 1.0)
@@ -166,7 +166,7 @@ async def test_cancelling_the_reading_task_closes_the_connection(
 async def test_a_response_without_its_terminal_event_is_incomplete(
     upstream: StandInProvider, case: Case, end: Literal["close", "cut", "reset"]
 ) -> None:
-    upstream.reply(Reply(case.begun, end=end))
+    upstream.reply(Reply(case.opening, end=end))
     async with provider_of(case, upstream) as provider:
         with pytest.raises(ProviderIncomplete):
             await read(provider)

@@ -18,7 +18,7 @@ from streaming.messages import (
     ToolCallPart,
     ToolResultPart,
     ToolSpec,
-    answer_open_calls,
+    add_missing_results,
 )
 from streaming.providers.anthropic.models import thinking_fields
 from streaming.providers.base import ModelRequest, ProviderOptions
@@ -75,10 +75,10 @@ def _messages(messages: Sequence[Message], *, all_thinking: bool) -> list[Block]
     """
     built: list[Block] = []
     from_question = dropwhile(lambda message: message.role != "user", messages)
-    answered = answer_open_calls(from_question)
-    backwards = reversed(range(len(answered)))
-    newest = next((n for n in backwards if answered[n].role == "user"), 0)
-    for index, message in enumerate(answered):
+    completed = add_missing_results(from_question)
+    backwards = reversed(range(len(completed)))
+    newest = next((n for n in backwards if completed[n].role == "user"), 0)
+    for index, message in enumerate(completed):
         role = "assistant" if message.role == "assistant" else "user"
         blocks = _blocks(message.parts, thinking=all_thinking or index > newest)
         while blocks and blocks[-1]["type"] in _THINKING:
@@ -110,7 +110,7 @@ def _blocks(parts: Sequence[Part], *, thinking: bool) -> list[Block]:
             case ThinkingPart(text, "anthropic", {"signature": str(signature)}):
                 if thinking and signature:
                     block = {"type": "thinking", "thinking": text}
-                    blocks.append(block | {"signature": signature})
+                    blocks.append({**block, "signature": signature})
             case OpaquePart("anthropic", data):
                 if thinking or data.get("type") not in _THINKING:
                     blocks.append(dict(data))

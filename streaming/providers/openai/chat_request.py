@@ -10,7 +10,7 @@ from streaming.messages import (
     ToolCallPart,
     ToolResultPart,
     ToolSpec,
-    answer_open_calls,
+    add_missing_results,
 )
 from streaming.providers.base import ModelRequest
 from streaming.providers.openai import models
@@ -55,7 +55,7 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
 def _messages(request: ModelRequest) -> Iterator[ChatMessage]:
     if request.system.strip():
         yield {"role": "system", "content": request.system}
-    for message in answer_open_calls(request.messages):
+    for message in add_missing_results(request.messages):
         match message.role:
             case "user":
                 yield {"role": "user", "content": message.text}

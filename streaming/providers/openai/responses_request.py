@@ -12,7 +12,7 @@ from streaming.messages import (
     ToolCallPart,
     ToolResultPart,
     ToolSpec,
-    answer_open_calls,
+    add_missing_results,
 )
 from streaming.providers.base import ModelRequest
 from streaming.providers.openai import models
@@ -62,7 +62,7 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
 
 
 def _input(messages: Iterable[Message], reasons: bool) -> Iterator[Item]:
-    for message in answer_open_calls(messages):
+    for message in add_missing_results(messages):
         match message.role:
             case "user":
                 content = [{"type": "input_text", "text": message.text}]
