@@ -32,8 +32,6 @@ _PORTS = range(20_000, 32_000)
 #: Variables that a clean environment keeps; the last two measure coverage.
 _KEPT = ("PATH", "HOME", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 
-_reservations: list[socket.socket] = []
-
 
 def free_port() -> int:
     """Return a port that no process listens on, reserved until this process ends.
@@ -49,15 +47,9 @@ def free_port() -> int:
         except OSError:
             reservation.close()
             continue
-        _reservations.append(reservation)
+        atexit.register(reservation.close)
         return port
     raise RuntimeError(f"no free port in {_PORTS}")
-
-
-@atexit.register
-def _release_ports() -> None:
-    while _reservations:
-        _reservations.pop().close()
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
