@@ -1,6 +1,7 @@
 """Contract tests of the private parts that `streaming/server` and `runserver` use."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -326,7 +327,9 @@ def test_runserver_calls_inner_run() -> None:
         assert called == [False]
 
 
-def test_autoreload() -> None:
+def test_autoreload(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A worker process of the test run has no command that could be repeated.
+    monkeypatch.setattr(sys, "argv", [autoreload.__file__, "runserver"])
     with relies_on(
         "django",
         "autoreload: raise_last_exception, get_child_arguments, DJANGO_AUTORELOAD_ENV,"
