@@ -18,14 +18,20 @@ bench_venv := $(VENV)-bench
 bench_same := $(bench_venv)-same.txt
 bench_stamp := $(bench_venv)/.bench
 
-# Tests wait for much of their time: four workers are the fastest on two cores. On
-# PostgreSQL each needs up to 25 connections.
-WORKERS ?= 4
-pytest := $(py) -m pytest --numprocesses $(WORKERS) --dist loadgroup
-measured := $(pytest) --cov --cov-report=
+# Tests wait for much of their time, so there are more workers than cores. The suite runs
+# on both databases at once; on PostgreSQL each worker needs up to 25 connections.
+WORKERS ?= 5
+POSTGRES_WORKERS ?= 3
+pytest := $(py) -m pytest --dist loadgroup
+# COVERAGE=yes measures the SQLite run, which then takes a third more time.
+COVERAGE ?=
+cov := $(if $(COVERAGE),--cov --cov-report=)
+pure := architecture bench conf docs glossary language messages options pages \
+  private_parts project side_effects versions
 # These do not reach the database of the tests.
-not_on_postgres := --ignore=tests/browser --ignore=tests/providers --ignore=tests/tools \
-  --ignore=tests/selftest
+not_on_postgres := $(foreach name,agent aio browser providers selftest testing tools wire \
+  $(pure:%=test_%.py),--ignore=tests/$(name))
+postgres_log := $(VENV)/.postgres-tests.log
 
 # Stamps: the environment matches these lock files.
 run_stamp := $(VENV)/.run
@@ -49,15 +55,20 @@ run: $(run_stamp) $(page_stamp) ## serve on http://localhost:8080 (or PORT=9000 
 
 test: $(dev_stamp) $(page_dev_stamp) ## run the tests: on SQLite, and on PostgreSQL where one answers
 	@$(py) -m tests.available
-	@TEST_DATABASE_URL= $(measured)
-	@url=`$(py) -m tests.available postgres` || exit 0; \
-	  echo "Again, on PostgreSQL:"; \
-	  TEST_DATABASE_URL=$$url $(measured) --cov-append $(not_on_postgres)
+	@url=`$(py) -m tests.available postgres` && { \
+	  TEST_DATABASE_URL=$$url $(pytest) --numprocesses $(POSTGRES_WORKERS) \
+	    $(not_on_postgres) > $(postgres_log) 2>&1 & postgres=$$!; }; \
+	TEST_DATABASE_URL= $(pytest) --numprocesses $(WORKERS) $(cov); status=$$?; \
+	[ -z "$$postgres" ] || { wait $$postgres || status=1; \
+	  echo "On PostgreSQL:"; cat $(postgres_log); }; \
+	exit $$status
+ifneq ($(COVERAGE),)
 	@printf "Coverage in %%, branches included: "
 	@$(py) -m coverage report --format=total --fail-under=90
+endif
 
 test-long: $(dev_stamp) ## try 1,000 new examples of each property, then the faults at length: an hour
-	@TEST_DATABASE_URL= $(pytest) --hypothesis-profile long --ignore=tests/browser
+	@TEST_DATABASE_URL= $(pytest) --numprocesses $(WORKERS) --hypothesis-profile long --ignore=tests/browser
 	@$(MAKE) --no-print-directory faults
 
 check: $(dev_stamp) $(page_dev_stamp) ## formatting, lint, types, migrations, deployment, imports, JavaScript

@@ -21,6 +21,7 @@ POSTGRES_URLS = (
     "postgresql://postgres:postgres@localhost/postgres",
 )
 CHROMIUM_NAMES = (
+    "chromium-headless-shell",  # the same pages at two thirds of the CPU time
     "chromium",
     "chromium-browser",
     "google-chrome",

@@ -92,8 +92,8 @@ def model(upstream: StandInProvider, agent_settings: ChangeSettings) -> None:
         openai_base_url=upstream.url,
         openai_api_key="sk-test",
         llm_max_retries=0,
-        llm_first_token_timeout_seconds=2.0,
-        llm_silence_timeout_seconds=2.0,
+        llm_first_token_timeout_seconds=20.0,
+        llm_silence_timeout_seconds=20.0,
         drain_seconds=0.2,
         event_flush_ms=20,
     )

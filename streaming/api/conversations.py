@@ -43,10 +43,14 @@ async def detail(
         return json_response(
             await database.execute_read(_read, org_id, conversation_id)
         )
+    service = runs.get_service()
+    # Stopped before: an execution that finds its run deleted ends as interrupted.
+    for run_id in await database.execute_read(_active_runs, org_id, conversation_id):
+        service.executor.stop(run_id)
     delete = partial(database.execute_write, _delete, org_id, conversation_id)
     # Retried also because a run that starts in the meantime makes it fail.
     for run_id in await database.retry_while_unavailable(delete):
-        runs.get_service().executor.stop(run_id)
+        service.executor.stop(run_id)
     return HttpResponse(status=204)
 
 
@@ -100,6 +104,11 @@ def _summaries(rows: Sequence[Conversation]) -> list[dict[str, Any]]:
     active = Run.objects.filter(IS_ACTIVE, conversation__in=rows)
     run_of = dict(active.values_list("conversation_id", "id"))
     return [payloads.conversation_summary(row, run_of.get(row.pk)) for row in rows]
+
+
+def _active_runs(org_id: str, conversation_id: str) -> list[str]:
+    active = _get(org_id, conversation_id).runs.filter(IS_ACTIVE)
+    return list(active.values_list("id", flat=True))
 
 
 def _delete(org_id: str, conversation_id: str) -> list[str]:

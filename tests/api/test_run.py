@@ -6,6 +6,7 @@ from streaming.models import Run
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.client import Api
+from tests.conftest import ChangeSettings
 
 pytestmark = pytest.mark.usefixtures("model")
 
@@ -50,8 +51,9 @@ async def test_a_failing_provider_is_an_http_error(
 
 
 async def test_a_provider_that_hangs_is_a_timeout(
-    api: Api, upstream: StandInProvider
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
 ) -> None:
+    agent_settings(llm_first_token_timeout_seconds=0.3)
     upstream.reply(Reply(end="hang"))
     response = await api.run("Hi")
     assert (response.status, response.json["code"]) == (504, "provider_timeout")

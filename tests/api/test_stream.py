@@ -10,6 +10,7 @@ from streaming.models import Conversation, Message, Run
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.client import API, Api, all_runs_end
+from tests.conftest import ChangeSettings
 
 pytestmark = pytest.mark.usefixtures("model")
 
@@ -131,8 +132,14 @@ async def test_the_last_iteration_must_answer(
     ids=["key", "limit", "down", "short", "reset", "hang"],
 )
 async def test_a_failing_provider_is_an_error_event_and_partial_output_is_saved(
-    api: Api, upstream: StandInProvider, reply: Reply, code: str, retryable: bool
+    api: Api,
+    upstream: StandInProvider,
+    agent_settings: ChangeSettings,
+    reply: Reply,
+    code: str,
+    retryable: bool,
 ) -> None:
+    agent_settings(llm_silence_timeout_seconds=0.5)
     upstream.reply(reply)
     response = await api.stream("Hi")
     assert response.events[-2:] == ["error", "done"]

@@ -29,6 +29,7 @@ CHROMIUM_ARGUMENTS = (
     "--no-sandbox",
     "--headless",
     "--disable-gpu",
+    "--in-process-gpu",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",

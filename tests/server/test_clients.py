@@ -158,11 +158,11 @@ async def test_a_client_that_does_not_read_is_disconnected(
 async def test_a_client_that_reads_slowly_is_not(
     agent_settings: ChangeSettings,
 ) -> None:
-    agent_settings(stream_send_timeout_seconds=0.5)
+    agent_settings(stream_send_timeout_seconds=1.5)
     flood = Flood()
     async with served(ClientConnections(flood)) as port:
         reader, writer = await ask(port)
-        for _ in range(40):
+        for _ in range(60):
             await reader.read(1_000_000)
             await asyncio.sleep(0.05)
         assert not flood.gone.is_set()
