@@ -150,6 +150,15 @@ class AgentConf(Options, frozen=True):
             minimum=0,
         ),
     ] = 60.0
+    run_max_chars: Annotated[
+        int,
+        Setting(
+            "Length of all that one run adds to its conversation, at which the run ends "
+            "with `max_tokens`.",
+            "characters",
+            minimum=1,
+        ),
+    ] = 16_000_000
     run_lease_seconds: Annotated[
         float,
         Setting(

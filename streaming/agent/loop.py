@@ -12,8 +12,9 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import structs
 
-from streaming.agent.response import ResponseBuilder
+from streaming.agent.response import DEFAULT_LIMITS, ResponseBuilder
 from streaming.events import (
     Event,
     ExecutionSummary,
@@ -34,6 +35,7 @@ from streaming.providers.base import (
     Provider,
     TokenUsage,
 )
+from streaming.providers.limits import MAX_COUNT, ResponseLimits
 from streaming.tools.base import ToolContext
 from streaming.tools.toolbox import Toolbox
 
@@ -56,6 +58,8 @@ class Progress:
     tool_calls: int = 0
     used_tools: list[str] = field(default_factory=list)
     stop_reason: StopReason = "end_turn"
+    #: The length of the responses and tool results, in characters.
+    added_chars: int = 0
 
     @property
     def output(self) -> str:
@@ -66,7 +70,7 @@ class Progress:
     def wire_usage(self) -> Usage:
         """Return the usage in the form that clients receive."""
         used = self.usage
-        total = used.input_tokens + used.output_tokens
+        total = min(used.input_tokens + used.output_tokens, MAX_COUNT)
         return Usage(
             used.input_tokens, used.output_tokens, total, used.reasoning_tokens
         )
@@ -91,6 +95,9 @@ class Agent:
     system_prompt: str = ""
     tool_timeout: float = 30.0
     max_tool_result_chars: int = 100_000
+    limits: ResponseLimits = DEFAULT_LIMITS
+    #: The length of all that one run adds to its conversation.
+    max_run_chars: int = 16_000_000
 
     async def run(
         self,
@@ -109,7 +116,9 @@ class Agent:
         """
         for iteration in range(1, max_iterations + 1):
             is_last = iteration == max_iterations
-            response = ResponseBuilder()
+            left = self.max_run_chars - progress.added_chars
+            limits = structs.replace(self.limits, chars=min(self.limits.chars, left))
+            response = ResponseBuilder(limits=limits)
             request = ModelRequest(
                 system=self.system_prompt,
                 messages=[*history, *progress.messages],
@@ -121,6 +130,9 @@ class Agent:
                     async for batch in batches:
                         if events := response.add(batch):
                             yield events
+                        if response.is_full:
+                            break
+                response.check()
             if is_last or not response.needs_another_call:
                 progress.stop_reason = _stop_reason(response, is_last)
                 return
@@ -132,6 +144,10 @@ class Agent:
                     async for events in results:
                         yield events
                 await checkpoint()
+            if progress.added_chars >= self.max_run_chars:
+                logger.warning("run stopped: %d characters", progress.added_chars)
+                progress.stop_reason = "max_tokens"
+                return
 
     @contextmanager
     def _model_call(
@@ -158,10 +174,8 @@ class Agent:
                 ]
             if message.parts:
                 progress.messages.append(message)
-            if response.stop_reason:
-                usage = response.usage
-            else:
-                usage = _estimate(request, response)
+            progress.added_chars += response.size
+            usage = _complete_usage(request, response)
             progress.usage = _sum(progress.usage, usage)
             logger.debug(
                 "model call ended: %s in %.0f ms, %s",
@@ -184,8 +198,11 @@ class Agent:
             )
             for call in calls
         ]
+        left = max(self.max_run_chars - progress.added_chars, 0)
+        max_chars = min(self.max_tool_result_chars, left // len(calls))
         running = {
-            asyncio.create_task(self._call_tool(call, context)): call for call in calls
+            asyncio.create_task(self._call_tool(call, context, max_chars)): call
+            for call in calls
         }
         try:
             pending = set(running)
@@ -198,22 +215,20 @@ class Agent:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-            results: list[Part] = [
+            results = [
                 task.result()
                 for task in running
                 if not task.cancelled() and not task.exception()
             ]
+            progress.added_chars += sum(len(result.result) for result in results)
             if results:
-                progress.messages.append(Message("tool", results))
+                progress.messages.append(Message("tool", [*results]))
 
     async def _call_tool(
-        self, call: ToolCallPart, context: ToolContext
+        self, call: ToolCallPart, context: ToolContext, max_chars: int
     ) -> ToolResultPart:
         return await self.toolbox.call(
-            call,
-            context,
-            timeout=self.tool_timeout,
-            max_chars=self.max_tool_result_chars,
+            call, context, timeout=self.tool_timeout, max_chars=max_chars
         )
 
 
@@ -240,19 +255,24 @@ def _result_event(call: ToolCallPart, result: ToolResultPart) -> ToolResultEvent
 
 
 def _sum(one: TokenUsage, other: TokenUsage) -> TokenUsage:
-    pairs = zip(
-        msgspec.structs.astuple(one), msgspec.structs.astuple(other), strict=True
-    )
-    return TokenUsage(*(a + b for a, b in pairs))
+    pairs = zip(structs.astuple(one), structs.astuple(other), strict=True)
+    return TokenUsage(*(min(a + b, MAX_COUNT) for a, b in pairs))
 
 
-def _estimate(request: ModelRequest, response: ResponseBuilder) -> TokenUsage:
-    """Estimate the usage of a call that ended before the provider counted it."""
-    received = len(msgspec.json.encode(response.message.parts)) // CHARS_PER_TOKEN
-    sent = len(msgspec.json.encode(request.messages)) // CHARS_PER_TOKEN
+def _complete_usage(request: ModelRequest, response: ResponseBuilder) -> TokenUsage:
+    """Return the usage of a call, with estimates of what the provider did not count.
+
+    The output of a response that was cut short is at least what has arrived of it.
+    """
     counted = response.usage
-    return msgspec.structs.replace(
-        counted,
-        input_tokens=counted.input_tokens or sent,
-        output_tokens=max(counted.output_tokens, received),
-    )
+    is_whole = bool(response.stop_reason) and not response.is_full
+    sent, received = counted.input_tokens, counted.output_tokens
+    if not sent:
+        sent = _tokens(request.messages)
+    if not is_whole or not received:
+        received = max(received, _tokens(response.message.parts))
+    return structs.replace(counted, input_tokens=sent, output_tokens=received)
+
+
+def _tokens(content: Sequence[Message] | Sequence[Part]) -> int:
+    return len(msgspec.json.encode(content)) // CHARS_PER_TOKEN

@@ -1,8 +1,12 @@
-"""The assembly of one response of the model from its deltas."""
+"""The assembly of one response of the model from its deltas, up to its limits."""
 
+import logging
 from collections.abc import Sequence
 
+import msgspec
+
 from streaming.events import Content, Event, Thinking, now_ms
+from streaming.exceptions import ProviderError
 from streaming.messages import (
     Message,
     OpaquePart,
@@ -13,6 +17,7 @@ from streaming.messages import (
 )
 from streaming.providers.base import (
     Delta,
+    OutputBegun,
     ResponseEnd,
     ResponseStopReason,
     TextDelta,
@@ -20,17 +25,48 @@ from streaming.providers.base import (
     ThinkingEnd,
     TokenUsage,
 )
+from streaming.providers.limits import ResponseLimits
+
+logger = logging.getLogger(__name__)
+
+EMPTY = "The model sent no answer."
+ONLY_REASONING = (
+    "The model used its whole token limit before it wrote an answer, for reasoning: "
+    "raise LLM_MAX_TOKENS, or lower LLM_THINKING."
+)
+
+DEFAULT_LIMITS = ResponseLimits()
+
+#: Pieces of text beyond this number are joined: each takes 50 bytes more than its text.
+_MAX_PIECES = 4096
 
 
 class ResponseBuilder:
-    """A response of the model, built from its deltas."""
+    """A response of the model, built from its deltas.
 
-    def __init__(self) -> None:
+    At the limit of its length the response ends as if its token limit had cut it off.
+    """
+
+    def __init__(self, *, limits: ResponseLimits = DEFAULT_LIMITS) -> None:
         self.stop_reason: ResponseStopReason | None = None
         self.usage = TokenUsage()
+        self._limits = limits
+        #: The length that may still be added; negative once the limit was exceeded.
+        self._left = limits.chars
+        self._calls = 0
         self._parts: list[Part] = []
         self._pieces: list[str] = []
         self._open: type[TextPart | ThinkingPart] = TextPart
+
+    @property
+    def size(self) -> int:
+        """The length of the response in characters."""
+        return self._limits.chars - max(self._left, 0)
+
+    @property
+    def is_full(self) -> bool:
+        """True if the response was stopped at its limit: later deltas are ignored."""
+        return self._left < 0
 
     def add(self, batch: Sequence[Delta]) -> list[Event]:
         """Add a batch of deltas; return the events that clients receive for it."""
@@ -39,14 +75,44 @@ class ResponseBuilder:
         for delta in batch:
             # `match` patterns cost five times as much for each delta.
             if isinstance(delta, TextDelta):
-                self._extend(TextPart, delta.text)
-                events.append(Content(content=delta.text, timestamp=now))
+                text = delta.text
+                self._left = left = self._left - len(text)
+                if left < 0 and not (text := text[:left]):
+                    break
+                self._extend(TextPart, text)
+                events.append(Content(content=text, timestamp=now))
             elif isinstance(delta, ThinkingDelta):
-                self._extend(ThinkingPart, delta.text)
-                events.append(Thinking(thinking_step=delta.text, timestamp=now))
+                text = delta.text
+                self._left = left = self._left - len(text)
+                if left < 0 and not (text := text[:left]):
+                    break
+                self._extend(ThinkingPart, text)
+                events.append(Thinking(thinking_step=text, timestamp=now))
             else:
                 self._add_other(delta)
+        if self._left < 0:
+            self.stop_reason = "max_tokens"
+        if len(self._pieces) > _MAX_PIECES:
+            self._pieces[:] = ["".join(self._pieces)]
         return events
+
+    def check(self) -> None:
+        """Raise `ProviderError` if the response has ended without an answer.
+
+        An answer is text, a tool call or a refusal, and also a tool call that was
+        dropped because the token limit cut it off.
+        """
+        message, reason = self.message, self.stop_reason
+        if message.tool_calls or message.text.strip():
+            return
+        if reason == "refusal" or self.is_full:
+            return
+        if reason == "max_tokens":
+            reasoned = any(isinstance(part, ThinkingPart) for part in message.parts)
+            if reasoned or self.usage.reasoning_tokens:
+                raise ProviderError(ONLY_REASONING)
+        elif reason != "pause_turn" or not message.parts:
+            raise ProviderError(EMPTY, retryable=True)
 
     @property
     def needs_another_call(self) -> bool:
@@ -64,19 +130,48 @@ class ResponseBuilder:
         return Message("assistant", parts)
 
     def _add_other(
-        self, delta: ThinkingEnd | ToolCallPart | OpaquePart | TokenUsage | ResponseEnd
+        self,
+        delta: OutputBegun
+        | ThinkingEnd
+        | ToolCallPart
+        | OpaquePart
+        | TokenUsage
+        | ResponseEnd,
     ) -> None:
         """Add a delta that has no event of its own."""
         match delta:
             case ThinkingEnd(provider, opaque):
-                self._end_thinking(provider, opaque)
-            case ToolCallPart() | OpaquePart():
-                self._close()
-                self._parts.append(delta)
+                if self._fits(len(msgspec.json.encode(opaque))):
+                    self._end_thinking(provider, opaque)
+            case OpaquePart(data=data):
+                if self._fits(len(msgspec.json.encode(data))):
+                    self._append(delta)
+            case ToolCallPart():
+                self._add_call(delta)
             case TokenUsage():
                 self.usage = delta
             case ResponseEnd(stop_reason):
                 self.stop_reason = stop_reason
+
+    def _add_call(self, call: ToolCallPart) -> None:
+        if len(call.arguments) > self._limits.arguments_chars:
+            self._left = -1
+        if not self._fits(len(call.id) + len(call.name) + len(call.arguments)):
+            return
+        self._calls += 1
+        if self._calls <= self._limits.tool_calls:
+            self._append(call)
+        elif self._calls == self._limits.tool_calls + 1:
+            logger.warning("tool calls ignored: more than %d", self._calls - 1)
+
+    def _fits(self, length: int) -> bool:
+        """Count a part; return False if it exceeds the limit, which drops it."""
+        self._left -= length
+        return self._left >= 0
+
+    def _append(self, part: Part) -> None:
+        self._close()
+        self._parts.append(part)
 
     def _extend(self, kind: type[TextPart | ThinkingPart], text: str) -> None:
         if kind is not self._open:

@@ -12,6 +12,7 @@ import msgspec
 
 from streaming.messages import Message, OpaquePart, ToolCallPart, ToolSpec
 from streaming.options import Options, Setting
+from streaming.providers.limits import ResponseLimits
 
 #: The reason for which the model stopped. `pause_turn`: it continues in another call.
 ResponseStopReason = Literal[
@@ -50,7 +51,8 @@ class ProviderOptions(Options, frozen=True):
     llm_first_token_timeout_seconds: Annotated[
         float,
         Setting(
-            "Timeout from the request to the first delta of the response.",
+            "Timeout from the request to the first output of the model: text, "
+            "reasoning or a part of a tool call.",
             "seconds",
             minimum=0,
         ),
@@ -63,14 +65,65 @@ class ProviderOptions(Options, frozen=True):
             minimum=0,
         ),
     ] = 120.0
+    llm_response_timeout_seconds: Annotated[
+        float,
+        Setting(
+            "Maximum duration of one response, however lively it is.",
+            "seconds",
+            minimum=0,
+        ),
+    ] = 3600.0
     llm_max_retries: Annotated[
         int,
         Setting(
             "Maximum number of retries of a model call. "
-            "A call is retried only before its first delta.",
+            "A call is retried only before its first output.",
             minimum=0,
         ),
     ] = 2
+    llm_max_response_chars: Annotated[
+        int,
+        Setting(
+            "Length of a response, with its reasoning and tool calls, at which the "
+            "model is stopped as by its token limit (`max_tokens`).",
+            "characters",
+            minimum=1,
+        ),
+    ] = ResponseLimits().chars
+    llm_max_arguments_chars: Annotated[
+        int,
+        Setting(
+            "Length of the arguments of one tool call at which the model is stopped; "
+            "the call is dropped.",
+            "characters",
+            minimum=1,
+        ),
+    ] = ResponseLimits().arguments_chars
+    llm_max_tool_calls: Annotated[
+        int,
+        Setting(
+            "Number of tool calls of one response that are executed; further ones are "
+            "ignored.",
+            minimum=1,
+        ),
+    ] = ResponseLimits().tool_calls
+
+    @property
+    def limits(self) -> ResponseLimits:
+        """Return the bounds of one response."""
+        return ResponseLimits(
+            self.llm_max_response_chars,
+            self.llm_max_arguments_chars,
+            self.llm_max_tool_calls,
+        )
+
+
+class OutputBegun(msgspec.Struct, frozen=True):
+    """The model has begun to produce output that has no other delta yet.
+
+    The first bytes of a tool call, or reasoning that is not shown. From here on the
+    response has cost something, so it is not requested again.
+    """
 
 
 class TextDelta(msgspec.Struct, frozen=True, gc=False):
@@ -118,7 +171,8 @@ class ResponseEnd(msgspec.Struct, frozen=True):
 #: A `ToolCallPart` is complete, with the arguments as the model wrote them (`{}` for
 #: none). A call that the token limit cut off is omitted.
 Delta = (
-    TextDelta
+    OutputBegun
+    | TextDelta
     | ThinkingDelta
     | ThinkingEnd
     | ToolCallPart

@@ -6,6 +6,7 @@ quote a key or a prompt. The vendor's text goes to the log, at debug level.
 
 import logging
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,6 +26,10 @@ from streaming.providers.http_transport import BodyEncodingError
 logger = logging.getLogger(__name__)
 
 UNREADABLE = "The model provider sent an answer that cannot be read."
+NOT_A_STREAM = (
+    "The model provider sent a page or a document in place of a stream: check its URL."
+)
+EMPTY = "The model provider sent an empty response."
 _UNREACHABLE = "The model provider cannot be reached."
 _NO_QUOTA = "The quota or credit at the model provider is used up."
 _REFUSED = "The model provider refused the request."
@@ -38,21 +43,37 @@ _MESSAGES = {
     529: _OVERLOADED,
 }
 
-#: The status for the `type` or `code` of an error that has no status of its own.
+#: The status for the `type`, `code` or `status` of an error that has no HTTP status.
 _STATUS_BY_CODE = {
+    "badrequesterror": 400,
+    "invalid_argument": 400,
     "invalid_request_error": 400,
     "invalid_prompt": 400,
     "authentication_error": 401,
     "invalid_api_key": 401,
+    "unauthenticated": 401,
+    "permission_denied": 403,
     "permission_error": 403,
-    "not_found_error": 404,
     "model_not_found": 404,
+    "not_found": 404,
+    "not_found_error": 404,
     "conflict_error": 409,
     "context_length_exceeded": 413,
     "request_too_large": 413,
     "rate_limit_error": 429,
     "rate_limit_exceeded": 429,
+    "resource_exhausted": 429,
+    "too_many_requests": 429,
+    "api_error": 500,
+    "internal": 500,
+    "internal_server_error": 500,
+    "server_error": 500,
+    "service_unavailable": 503,
+    "unavailable": 503,
+    "deadline_exceeded": 504,
+    "timeout": 504,
     "timeout_error": 504,
+    "overloaded": 529,
     "overloaded_error": 529,
 }
 
@@ -64,10 +85,21 @@ _QUOTA_CODES = frozenset(
         "billing_not_active",
         "contract_spend_limit_reached",
         "enforced_spend_limit_reached",
+        "insufficient_balance",
+        "insufficient_credits",
         "insufficient_quota",
         "linked_organization_spend_limit_reached",
+        "payment_required",
     }
 )
+_QUOTA_TEXT = re.compile(
+    r"insufficient (account )?(balance|credit|fund)|payment required|out of credit",
+    re.IGNORECASE,
+)
+_PAYMENT_REQUIRED = 402
+
+#: The longest wait in seconds that is passed on to a client.
+_MAX_RETRY_AFTER = 86_400.0
 
 
 def map_request_error(error: BaseException) -> ProviderError:
@@ -94,23 +126,57 @@ def map_stream_error(error: BaseException) -> ProviderError:
     return ProviderIncomplete()
 
 
+def find_error(body: object) -> Mapping[str, Any] | None:
+    """Return the fields of an error in place of a response; None if it is none.
+
+    Servers and proxies send errors with status 200, or in the middle of a stream.
+    """
+    first = next(iter(body), None) if isinstance(body, list) else body
+    if not isinstance(first, Mapping):
+        return None
+    fields = error_fields(first)
+    is_error = (
+        first.get("error")
+        or "error" in (first.get("type"), first.get("object"))
+        or first.get("detail")
+        or (_number(first) and isinstance(first.get("message"), str))
+    )
+    return fields if is_error else None
+
+
 def error_fields(body: object) -> Mapping[str, Any]:
-    """Return the fields of an error body: those of its `error` if it has one."""
-    inner = body.get("error", body) if isinstance(body, Mapping) else None
-    return inner if isinstance(inner, Mapping) else {}
+    """Return the fields of an error body, and before them those of its `error`.
+
+    Google's servers send a list of one error, others a text in place of the fields or
+    in the field `detail`.
+    """
+    if isinstance(body, list):
+        body = next(iter(body), None)
+    if isinstance(body, str):
+        return {"message": body}
+    if not isinstance(body, Mapping):
+        return {}
+    inner = body.get("error")
+    if isinstance(inner, Mapping):
+        return {**body, **inner}
+    text = body.get("message") or inner or body.get("detail")
+    return {**body, "message": text if isinstance(text, str) else None}
 
 
 def status_error(
     status: int | None,
     fields: Mapping[str, Any],
     headers: Mapping[str, str] | None = None,
+    *,
+    default: int = 500,
 ) -> ProviderError:
     """Return the error for an HTTP status, or for an error event if that is None.
 
     `fields` are the vendor's `type`, `code` and `message`, as far as it sent them.
+    Without any that tells the status it is `default`.
     """
     codes = _error_codes(fields)
-    status = status or _infer_status(fields, codes)
+    status = status or _infer_status(fields, codes) or default
     headers = headers or {}
     request_id = headers.get("request-id") or headers.get("x-request-id") or "unknown"
     logger.warning(
@@ -121,7 +187,11 @@ def status_error(
     )
     if status not in (401, 403):
         logger.debug("provider error text: %.500s", fields.get("message"))
-    if _QUOTA_CODES.intersection(codes):
+    if (
+        status == _PAYMENT_REQUIRED
+        or _QUOTA_CODES.intersection(codes)
+        or _QUOTA_TEXT.search(str(fields.get("message")))
+    ):
         return ProviderRateLimited(_NO_QUOTA, retryable=False)
     if status == 400 and (
         "context_length_exceeded" in codes
@@ -151,16 +221,26 @@ def _error_for_status(status: int, headers: Mapping[str, str]) -> ProviderError:
 def _error_codes(fields: Mapping[str, Any]) -> list[str]:
     details = fields.get("details")
     reason = details.get("error_code") if isinstance(details, Mapping) else None
-    candidates = (fields.get("type"), fields.get("code"), reason)
-    return [code for code in candidates if isinstance(code, str) and len(code) < 100]
+    names = (fields.get("type"), fields.get("code"), fields.get("status"), reason)
+    return [
+        name.lower() for name in names if isinstance(name, str) and len(name) < 100
+    ]
 
 
-def _infer_status(fields: Mapping[str, Any], codes: list[str]) -> int:
-    number = fields.get("code")
-    if isinstance(number, int) and 400 <= number < 600:
-        return number
+def _infer_status(fields: Mapping[str, Any], codes: list[str]) -> int | None:
     known = (_STATUS_BY_CODE[code] for code in codes if code in _STATUS_BY_CODE)
-    return next(known, 500)
+    return _number(fields) or next(known, None)
+
+
+def _number(fields: Mapping[str, Any]) -> int | None:
+    """Return the HTTP status that an error names as its code, also as text."""
+    for name in ("code", "status", "status_code"):
+        number = fields.get(name)
+        if isinstance(number, str) and number.isdecimal():
+            number = int(number[:9])
+        if isinstance(number, int) and 400 <= number < 600:
+            return number
+    return None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -170,9 +250,11 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
             seconds = float(milliseconds) / 1000
         else:
             seconds = _seconds_until(headers.get("retry-after", ""))
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for dates of the year 1
         return None
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
+    if not math.isfinite(seconds):
+        return None
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER)
 
 
 def _seconds_until(value: str) -> float:

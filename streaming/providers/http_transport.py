@@ -19,6 +19,9 @@ from multidict import istr
 #: Seconds that an idle connection is kept for the next iteration of a tool loop.
 KEEP_ALIVE_SECONDS = 30.0
 
+#: Bytes of an error response's body that are read.
+MAX_ERROR_BYTES = 256 * 1024
+
 #: The root cause when a body is not in the content encoding that its head names.
 BodyEncodingError = ContentEncodingError
 
@@ -138,8 +141,10 @@ class _ErrorBody(httpx2.AsyncByteStream):
         self._response = response
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
-        while data := await self._response.content.readany():
-            yield data
+        left = MAX_ERROR_BYTES
+        while left > 0 and (data := await self._response.content.readany()):
+            yield data[:left]
+            left -= len(data)
 
     async def aclose(self) -> None:
         """Return the connection to the pool if the body has ended, else close it."""

@@ -11,10 +11,13 @@ from streaming.exceptions import ProviderError, ProviderTimeout
 from streaming.providers.base import (
     Delta,
     ModelRequest,
+    OutputBegun,
     Provider,
     ProviderOptions,
+    ResponseEnd,
     TokenUsage,
 )
+from streaming.providers.errors import EMPTY
 
 logger = logging.getLogger(__name__)
 
@@ -35,21 +38,26 @@ class RetryingProvider:
         self._provider = provider
         self._first_token_timeout = options.llm_first_token_timeout_seconds
         self._silence_timeout = options.llm_silence_timeout_seconds
+        self._response_timeout = options.llm_response_timeout_seconds
         self._max_retries = options.llm_max_retries
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
         """Stream from the provider; retry if it fails before its first output."""
         with closing(Deadline(ProviderTimeout)) as deadline:
             for retries in range(self._max_retries + 1):
-                call = _ModelCall(self.model, self._first_token_timeout)
+                call = _ModelCall(
+                    self.model, self._first_token_timeout, self._response_timeout
+                )
                 try:
                     async with aclosing(self._provider.stream(request)) as batches:
                         with deadline.at(call.due):
                             async for batch in batches:
+                                if not call.has_output:
+                                    batch = call.begin(batch)
                                 if batch:
                                     deadline.suspend()
                                     yield batch
-                                call.record(batch, self._silence_timeout)
+                                call.extend(self._silence_timeout)
                                 deadline.at(call.due)
                     return
                 except ProviderError as error:
@@ -70,30 +78,47 @@ class _ModelCall:
     """The time limit of one model call, which times out after a long silence.
 
     Before the first output only output extends the limit. After it each batch does,
-    also an empty one, such as the fragments of an incomplete tool call.
+    also an empty one, such as the fragments of an incomplete tool call, up to the
+    maximum duration of a response.
     """
 
-    __slots__ = ("_clock", "_model", "_started", "due", "has_output")
+    __slots__ = ("_clock", "_ends", "_model", "_started", "due", "has_output")
 
-    def __init__(self, model: str, first_token_timeout: float) -> None:
+    def __init__(
+        self, model: str, first_token_timeout: float, response_timeout: float
+    ) -> None:
         self._model = model
         self._clock = asyncio.get_running_loop().time
         self._started = self._clock()
+        self._ends = self._started + response_timeout
         #: The time of the timeout, by the event loop's clock.
-        self.due = self._started + first_token_timeout
+        self.due = min(self._started + first_token_timeout, self._ends)
         self.has_output = False
 
-    def record(self, batch: list[Delta], silence_timeout: float) -> None:
-        """Extend the limit for a batch that has arrived."""
-        # A token count alone is not output: a later count replaces it.
-        if not self.has_output and any(
-            not isinstance(delta, TokenUsage) for delta in batch
-        ):
-            self.has_output = True
+    def begin(self, batch: list[Delta]) -> list[Delta]:
+        """Look for the first output in a batch; return the batch without its mark.
+
+        Raises `ProviderError` if the response ends without any output.
+        """
+        for delta in batch:
+            match delta:
+                case TokenUsage():
+                    # Other counts are not output: a later count replaces them.
+                    self.has_output |= delta.reasoning_tokens > 0
+                case ResponseEnd(reason):
+                    if not self.has_output and reason != "refusal":
+                        raise ProviderError(EMPTY, retryable=True)
+                case _:
+                    self.has_output = True
+        if self.has_output:
             waited = (self._clock() - self._started) * 1000
             logger.debug("first output received: %s, %.0f ms", self._model, waited)
+        return [delta for delta in batch if not isinstance(delta, OutputBegun)]
+
+    def extend(self, silence_timeout: float) -> None:
+        """Extend the limit for a batch that has arrived."""
         if self.has_output:
-            self.due = self._clock() + silence_timeout
+            self.due = min(self._clock() + silence_timeout, self._ends)
 
 
 def _retry_delay(error: ProviderError, retries: int) -> float | None:

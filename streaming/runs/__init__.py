@@ -75,12 +75,14 @@ def cancel_from_thread(run_ids: Collection[str]) -> set[str]:
 
 def make_agent() -> Agent:
     """Return the agent of the settings, with the tools of all installed apps."""
-    options = conf.get()
+    options, model = conf.get(), conf.provider()
     app = cast(StreamingConfig, apps.get_app_config(StreamingConfig.name))
     return Agent(
-        provider=make_provider(conf.provider()),
+        provider=make_provider(model),
         toolbox=app.toolbox,
         system_prompt=options.agent_system_prompt,
         tool_timeout=options.agent_tool_timeout_seconds,
         max_tool_result_chars=options.agent_max_tool_result_chars,
+        limits=model.limits,
+        max_run_chars=options.run_max_chars,
     )

@@ -37,6 +37,7 @@ from streaming.providers.base import (
     ThinkingDelta,
     TokenUsage,
 )
+from streaming.providers.limits import MAX_COUNT
 from streaming.tools import Tool, Toolbox, ToolContext, ToolError, tool
 
 #: One step of a response: a batch of deltas, an error, or a wait without an end.
@@ -89,6 +90,7 @@ class Scene:
     tools: Sequence[Tool[..., Any]] = ()
     history: Sequence[Message] = (QUESTION,)
     max_iterations: int = 5
+    max_run_chars: int = 1_000_000
     #: The checkpoint, by its number from 1, that sets this event and never ends.
     hang_at_checkpoint: int = 0
     reached: asyncio.Event = field(default_factory=asyncio.Event)
@@ -113,6 +115,7 @@ class Scene:
             provider=self.provider,
             toolbox=Toolbox(self.tools),
             system_prompt="Be brief.",
+            max_run_chars=self.max_run_chars,
         )
         return agent.run(
             self.history,
@@ -391,11 +394,13 @@ async def test_an_answer_in_the_last_iteration_ends_regularly() -> None:
 # A paused response
 
 
+SEARCH = OpaquePart("anthropic", {"type": "server_tool_use"})
+
+
 async def test_a_paused_response_is_continued() -> None:
-    search = OpaquePart("anthropic", {"type": "server_tool_use"})
-    paused: Response = [[search, ResponseEnd("pause_turn")]]
+    paused: Response = [[SEARCH, ResponseEnd("pause_turn")]]
     scene = await Scene([paused, says("Done.")]).run()
-    message = Message("assistant", [search])
+    message = Message("assistant", [SEARCH])
     assert scene.provider.requests[1].messages == [QUESTION, message]
     assert scene.progress.stop_reason == "end_turn"
     assert scene.trace == [
@@ -408,7 +413,7 @@ async def test_a_paused_response_is_continued() -> None:
 
 @pytest.mark.parametrize(
     ("content", "max_iterations", "expected"),
-    [([], 5, "end_turn"), ([TextDelta("Hm")], 1, "max_iterations")],
+    [([TextDelta("Hm")], 1, "max_iterations"), ([SEARCH], 1, "max_iterations")],
 )
 async def test_a_pause_can_end_the_run(
     content: list[Delta], max_iterations: int, expected: StopReason
@@ -558,7 +563,7 @@ async def test_the_usage_of_all_calls_is_summed() -> None:
     scene = Scene(
         [
             [[replaced], [one, call("1"), ResponseEnd("tool_use")]],
-            [[two, ResponseEnd("end_turn")]],
+            [[two, TextDelta("Done."), ResponseEnd("end_turn")]],
         ],
         [echo],
     )
@@ -597,6 +602,35 @@ async def test_the_usage_of_an_interrupted_call_is_estimated(
     assert scene.progress.usage == expected(sent, received)
 
 
-async def test_the_usage_of_a_complete_call_is_not_estimated() -> None:
-    scene = await Scene([says("No count.")]).run()
-    assert scene.progress.usage == TokenUsage()
+@pytest.mark.parametrize(
+    ("counted", "expected"),
+    [
+        ([], lambda sent, received: TokenUsage(sent, received)),
+        ([TokenUsage(5)], lambda _, received: TokenUsage(5, received)),
+        ([TokenUsage(0, 3)], lambda sent, _: TokenUsage(sent, 3)),
+        ([TokenUsage(5, 3)], lambda *_: TokenUsage(5, 3)),
+    ],
+)
+async def test_missing_usage_of_a_complete_call_is_estimated(
+    counted: list[Delta], expected: Counted
+) -> None:
+    text = "x" * 1000
+    response: Response = [[*counted, TextDelta(text), ResponseEnd("end_turn")]]
+    scene = await Scene([response], history=[user_message("y" * 2000)]).run()
+    sent = len(msgspec.json.encode(scene.history)) // CHARS_PER_TOKEN
+    received = len(msgspec.json.encode([TextPart(text)])) // CHARS_PER_TOKEN
+    assert scene.progress.usage == expected(sent, received)
+
+
+async def test_the_sum_of_all_usage_can_be_stored() -> None:
+    most = TokenUsage(*[MAX_COUNT] * 5)
+    scene = Scene(
+        [
+            [[most, call("1"), ResponseEnd("tool_use")]],
+            [[most, TextDelta("Done."), ResponseEnd("end_turn")]],
+        ],
+        [echo],
+    )
+    await scene.run()
+    assert scene.progress.usage == most
+    assert scene.progress.wire_usage() == Usage(*[MAX_COUNT] * 4)

@@ -59,6 +59,9 @@ class Echo:
         if not self.done:
             out.append(TextDelta(data.decode()))
 
+    def truncate(self) -> None:
+        self.done = True
+
     def finish(self) -> list[Delta]:
         if not self.done:
             raise ProviderIncomplete

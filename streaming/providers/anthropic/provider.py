@@ -34,7 +34,8 @@ class AnthropicProvider:
         body = build(request, model=self.model, options=self._options)
         headers = body.pop("extra_headers", None)
         send = partial(send_request, self._client, "/v1/messages", body, headers)
-        return read_deltas(send, MessageParser(), AnthropicError)
+        parser = MessageParser(self._options.limits)
+        return read_deltas(send, parser, AnthropicError)
 
     async def aclose(self) -> None:
         """Close the pooled connections."""

@@ -10,6 +10,7 @@ from streaming.exceptions import ProviderIncomplete
 from streaming.messages import OpaquePart, ToolCallPart
 from streaming.providers.base import (
     Delta,
+    OutputBegun,
     ResponseEnd,
     ResponseStopReason,
     TextDelta,
@@ -17,30 +18,22 @@ from streaming.providers.base import (
     ThinkingEnd,
     TokenUsage,
 )
-from streaming.providers.errors import error_fields, status_error
-from streaming.providers.streaming_response import decode, json_object
+from streaming.providers.errors import find_error, status_error
+from streaming.providers.limits import (
+    MAX_NAME_CHARS,
+    HeldArguments,
+    HeldChars,
+    ResponseLimits,
+    count,
+)
+from streaming.providers.streaming_response import (
+    decode,
+    json_object,
+    json_text,
+    storable,
+)
 
 Index = int | None
-
-
-class _TokenDetails(msgspec.Struct, gc=False):
-    thinking_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct, gc=False):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    output_tokens_details: _TokenDetails | None = None
-
-
-class _Message(msgspec.Struct, gc=False):
-    usage: _Usage | None = None
-
-
-class _StopDetails(msgspec.Struct, gc=False):
-    explanation: str | None = None
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -49,8 +42,8 @@ class _Delta(msgspec.Struct, gc=False):
     thinking: str | None = None
     signature: str | None = None
     partial_json: str | None = None
-    stop_reason: str | None = None
-    stop_details: _StopDetails | None = None
+    stop_reason: Any = None
+    stop_details: Any = None
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -58,20 +51,30 @@ class _Event(msgspec.Struct, gc=False):
     index: Index = None
     delta: _Delta | None = None
     content_block: dict[str, Any] | None = None
-    message: _Message | None = None
-    usage: _Usage | None = None
+    message: Any = None
+    usage: Any = None
     error: Any = None
+    code: Any = None
+    detail: Any = None
 
 
 class _Block(msgspec.Struct):
     """A content block that is not complete yet."""
 
     data: dict[str, Any]
+    arguments: HeldArguments
     signature: str = ""
-    json: list[str] = msgspec.field(default_factory=list)
 
 
 _EVENT = msgspec.json.Decoder(_Event)
+
+_COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "output_tokens_details",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+)
 
 _STOP_REASONS: dict[str, ResponseStopReason] = {
     "tool_use": "tool_use",
@@ -90,15 +93,18 @@ class MessageParser:
     of unknown types are ignored.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: ResponseLimits) -> None:
         self.done = False
+        self._limits = limits
+        self._held = HeldChars(limits)
         self._blocks: dict[Index, _Block] = {}
         self._calls: list[ToolCallPart] = []
         self._stop_reason: ResponseStopReason | None = None
         self._explanation = ""
         self._has_text = False
         self._has_called = False
-        self._usage = _Usage()
+        self._has_begun = False
+        self._counts: dict[str, object] = {}
 
     def feed(self, data: bytes, out: list[Delta]) -> None:
         """Append the deltas of one event to `out`."""
@@ -107,19 +113,30 @@ class MessageParser:
             case "content_block_delta" if event.delta:
                 self._extend_block(event.index, event.delta, out)
             case "content_block_start" if event.content_block:
+                if not self._has_begun:
+                    self._has_begun = True
+                    out.append(OutputBegun())
+                self._held.add(len(data))
                 out.extend(self._release_calls())
                 out.extend(self._start_block(event.index, event.content_block))
             case "content_block_stop":
                 out.extend(self._end_block(event.index))
-            case "message_start" if event.message:
-                out.extend(self._update_usage(event.message.usage))
+            case "message_start" if isinstance(event.message, dict):
+                out.extend(self._update_usage(event.message.get("usage")))
             case "message_delta":
                 out.extend(self._update_usage(event.usage))
                 self._record_stop(event.delta or _Delta())
             case "message_stop":
                 self.done = True
-            case "error":
-                raise status_error(None, error_fields(event.error))
+            case "" | "error":
+                fields = find_error(msgspec.structs.asdict(event))
+                if fields is not None:
+                    raise status_error(None, fields)
+
+    def truncate(self) -> None:
+        """End the response here, as one that the token limit cut off."""
+        self.done = True
+        self._stop_reason = "max_tokens"
 
     def finish(self) -> list[Delta]:
         """Return the deltas that remain once the stream has ended."""
@@ -135,14 +152,17 @@ class MessageParser:
         return remaining
 
     def _start_block(self, index: Index, block: dict[str, Any]) -> Iterator[Delta]:
-        kind = str(block.get("type"))
-        if kind == "text" and block.get("text"):
+        kind = _text(block.get("type"))
+        if kind == "text" and (text := _text(block.get("text"))):
             self._has_text = True
-            yield TextDelta(str(block["text"]))
-        elif kind == "thinking" and block.get("thinking"):
-            yield ThinkingDelta(str(block["thinking"]))
+            yield TextDelta(text)
+        elif kind == "thinking" and (thinking := _text(block.get("thinking"))):
+            yield ThinkingDelta(thinking)
         if kind.endswith(("thinking", "tool_use", "tool_result")):
-            self._blocks[index] = _Block(block, str(block.get("signature") or ""))
+            self._held.open()
+            arguments = HeldArguments(self._limits, self._held)
+            signature = _text(block.get("signature"))
+            self._blocks[index] = _Block(storable(block), arguments, signature)
 
     def _extend_block(self, index: Index, delta: _Delta, out: list[Delta]) -> None:
         match delta.type:
@@ -154,7 +174,7 @@ class MessageParser:
             case "signature_delta" if index in self._blocks:
                 self._blocks[index].signature = delta.signature or ""
             case "input_json_delta" if index in self._blocks:
-                self._blocks[index].json.append(delta.partial_json or "")
+                self._blocks[index].arguments.add(delta.partial_json or "")
 
     def _end_block(self, index: Index) -> Iterator[Delta]:
         block = self._blocks.pop(index, None)
@@ -165,10 +185,10 @@ class MessageParser:
             case "thinking":
                 yield ThinkingEnd("anthropic", {"signature": block.signature})
             case "tool_use":
-                self._calls.append(_tool_call(block))
+                self._calls.extend(_tool_calls(block))
             case _:
-                if block.json:
-                    data["input"] = json_object(_arguments(block))
+                if block.arguments:
+                    data["input"] = storable(json_object(_arguments(block)))
                 yield OpaquePart("anthropic", data)
 
     def _release_calls(self) -> Iterator[Delta]:
@@ -177,36 +197,43 @@ class MessageParser:
         self._calls.clear()
 
     def _record_stop(self, delta: _Delta) -> None:
-        if delta.stop_reason:
-            self._stop_reason = _STOP_REASONS.get(delta.stop_reason)
-        if delta.stop_details:
-            self._explanation = delta.stop_details.explanation or ""
+        if reason := _text(delta.stop_reason):
+            self._stop_reason = _STOP_REASONS.get(reason)
+        if isinstance(delta.stop_details, dict):
+            self._explanation = _text(delta.stop_details.get("explanation"))
 
-    def _update_usage(self, sent: _Usage | None) -> Iterator[Delta]:
+    def _update_usage(self, sent: object) -> Iterator[Delta]:
         """Merge cumulative counts; a count that was not sent keeps its value."""
-        if sent is None:
+        if not isinstance(sent, dict):
             return
-        fields = msgspec.structs.asdict(sent)
-        known = {name: count for name, count in fields.items() if count is not None}
-        self._usage = usage = msgspec.structs.replace(self._usage, **known)
-        details = usage.output_tokens_details or _TokenDetails()
-        read = usage.cache_read_input_tokens or 0
-        written = usage.cache_creation_input_tokens or 0
+        counts = self._counts
+        counts |= {name: sent[name] for name in _COUNTS if sent.get(name) is not None}
+        details = counts.get("output_tokens_details")
+        reasoning = details.get("thinking_tokens") if isinstance(details, dict) else 0
+        read = count(counts.get("cache_read_input_tokens"))
+        written = count(counts.get("cache_creation_input_tokens"))
         yield TokenUsage(
-            input_tokens=(usage.input_tokens or 0) + read + written,
-            output_tokens=usage.output_tokens or 0,
-            reasoning_tokens=details.thinking_tokens or 0,
+            input_tokens=count(count(counts.get("input_tokens")) + read + written),
+            output_tokens=count(counts.get("output_tokens")),
+            reasoning_tokens=count(reasoning),
             cache_read_tokens=read,
             cache_write_tokens=written,
         )
 
 
-def _tool_call(block: _Block) -> ToolCallPart:
-    id = block.data.get("id") or f"toolu_{uuid.uuid4().hex}"
-    return ToolCallPart(str(id), str(block.data.get("name")), _arguments(block))
+def _tool_calls(block: _Block) -> Iterator[ToolCallPart]:
+    """Yield the call of a block; a call without a name is none."""
+    name, id = _text(block.data.get("name")), _text(block.data.get("id"))
+    if not id or len(id) > MAX_NAME_CHARS:
+        id = f"toolu_{uuid.uuid4().hex}"
+    if name:
+        yield ToolCallPart(id, name[:MAX_NAME_CHARS], _arguments(block))
 
 
 def _arguments(block: _Block) -> str:
     """Return the JSON text; some servers send all of it in the block's `input`."""
-    text = "".join(block.json).strip()
-    return text or msgspec.json.encode(block.data.get("input") or {}).decode()
+    return str(block.arguments).strip() or json_text(block.data.get("input") or {})
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

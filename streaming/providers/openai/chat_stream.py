@@ -12,15 +12,17 @@ import msgspec
 from streaming.exceptions import ProviderIncomplete
 from streaming.providers.base import (
     Delta,
+    OutputBegun,
     ResponseEnd,
     ResponseStopReason,
     TextDelta,
     ThinkingDelta,
     ThinkingEnd,
 )
-from streaming.providers.errors import error_fields, status_error
+from streaming.providers.errors import error_fields, find_error, status_error
+from streaming.providers.limits import ResponseLimits
 from streaming.providers.openai.tool_calls import OpenCalls
-from streaming.providers.openai.usage import Count, TokenDetails, token_usage
+from streaming.providers.openai.usage import token_usage
 from streaming.providers.streaming_response import decode
 
 
@@ -30,7 +32,7 @@ class _Function(msgspec.Struct, gc=False):
 
 
 class _CallFragment(msgspec.Struct, gc=False):
-    index: int | None = None
+    index: Any = None
     id: Any = None
     function: _Function | None = None
 
@@ -45,40 +47,50 @@ class _Delta(msgspec.Struct, gc=False):
 
 
 class _Choice(msgspec.Struct, gc=False):
-    index: int | None = None
+    index: Any = None
     delta: _Delta | None = None
-    finish_reason: str | None = None
-
-
-class _Usage(msgspec.Struct, gc=False):
-    prompt_tokens: Count = None
-    completion_tokens: Count = None
-    prompt_tokens_details: TokenDetails | None = None
-    completion_tokens_details: TokenDetails | None = None
+    message: _Delta | None = None
+    finish_reason: Any = None
+    error: Any = None
 
 
 class _Chunk(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     error: Any = None
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
+_ANY = msgspec.json.Decoder(Any)
 
-_TRUNCATED = frozenset({"length", "max_tokens", "model_length"})
-_FILTERED = frozenset({"content_filter", "sensitive"})
+# In lower case. Google's servers send their own reasons.
+_TRUNCATED = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
+_FILTERED = frozenset(
+    {
+        "blocklist",
+        "content_filter",
+        "prohibited_content",
+        "recitation",
+        "refusal",
+        "safety",
+        "sensitive",
+        "spii",
+    }
+)
 _FAILED = frozenset({"abort", "error", "insufficient_system_resource"})
 
 
 class ChatParser:
     """A parser of the chunks of one completion. Tool calls are emitted at its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: ResponseLimits) -> None:
         self.done = False
         self._finish_reason = ""
         self._refused = False
         self._thinking_field = ""
-        self._calls = OpenCalls()
+        self._has_streamed = False
+        self._has_begun = False
+        self._calls = OpenCalls(limits)
 
     def feed(self, data: bytes, out: list[Delta]) -> None:
         """Append the deltas of one chunk to `out`."""
@@ -86,20 +98,22 @@ class ChatParser:
             self.done = True
             return
         chunk = decode(_CHUNK, data)
-        if chunk.error:
-            raise status_error(None, error_fields(chunk.error))
+        if chunk.error or chunk.choices is None:
+            error = find_error(decode(_ANY, data))
+            if error is not None:
+                raise status_error(None, error)
         for choice in chunk.choices or ():
             if not choice.index:
                 self._add_choice(choice, out)
-        if usage := chunk.usage:
-            self.done = bool(self._finish_reason)
-            count = token_usage(
-                usage.prompt_tokens,
-                usage.completion_tokens,
-                usage.prompt_tokens_details,
-                usage.completion_tokens_details,
-            )
-            out.append(count)
+        if isinstance(usage := chunk.usage, dict):
+            # Some servers send the usage so far, and a reason, with every chunk.
+            self.done = bool(self._finish_reason) and not chunk.choices
+            out.append(token_usage(usage, "prompt_tokens", "completion_tokens"))
+
+    def truncate(self) -> None:
+        """End the response here, as one that the token limit cut off."""
+        self.done = True
+        self._finish_reason = "length"
 
     def finish(self) -> list[Delta]:
         """Return the deltas that remain once the stream has ended."""
@@ -115,21 +129,32 @@ class ChatParser:
         return [*remaining, *calls, end]
 
     def _add_choice(self, choice: _Choice, out: list[Delta]) -> None:
-        if delta := choice.delta:
+        delta = choice.delta
+        # In place of deltas. A message after deltas would repeat them.
+        is_message = choice.message is not None and not self._has_streamed
+        if is_message:
+            delta = choice.message
+        if delta:
             if delta.reasoning_content or delta.reasoning:
                 self._add_thinking(delta, out)
             if delta.content or delta.refusal:
                 self._add_text(delta, out)
             for fragment in delta.tool_calls or ():
-                self._add_call(fragment.index, fragment.id, fragment.function)
+                self._add_call(fragment.index, fragment.id, fragment.function, out)
             if delta.function_call:
-                self._add_call(None, None, delta.function_call)
-        self._finish_reason = choice.finish_reason or self._finish_reason
+                self._add_call(None, None, delta.function_call, out)
+        if is_message:
+            self._has_streamed = False
+        if reason := choice.finish_reason:
+            self._finish_reason = str(reason).lower()
+        if choice.error:
+            raise status_error(None, error_fields(choice.error))
 
     def _add_thinking(self, delta: _Delta, out: list[Delta]) -> None:
         for field in ("reasoning_content", "reasoning"):
             text = getattr(delta, field)
             if text and isinstance(text, str):
+                self._has_streamed = True
                 self._thinking_field = field
                 out.append(ThinkingDelta(text))
                 return  # servers that send both send the same in both
@@ -140,6 +165,7 @@ class ChatParser:
             self._refused |= bool(delta.refusal)
             text = _plain_text(text) + _plain_text(delta.refusal)
         if text:
+            self._has_streamed = True
             self._end_thinking(out)
             out.append(TextDelta(text))
 
@@ -149,8 +175,11 @@ class ChatParser:
             self._thinking_field = ""
 
     def _add_call(
-        self, index: int | None, id: object, function: _Function | None
+        self, index: object, id: object, function: _Function | None, out: list[Delta]
     ) -> None:
+        if not self._has_begun and not self._has_streamed:
+            out.append(OutputBegun())
+        self._has_begun = self._has_streamed = True
         function = function or _Function()
         self._calls.add(index, id, function.name, function.arguments)
 

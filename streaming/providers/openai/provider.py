@@ -49,7 +49,8 @@ class OpenAIProvider:
             at_openai=self._at_openai,
         )
         path = "/responses" if is_responses else "/chat/completions"
-        parser = ResponseParser() if is_responses else ChatParser()
+        limits = self._options.limits
+        parser = ResponseParser(limits) if is_responses else ChatParser(limits)
         send = partial(send_request, self._client, path, body)
         return read_deltas(send, parser, OpenAIError)
 

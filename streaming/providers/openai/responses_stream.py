@@ -1,7 +1,6 @@
 """The Responses API, the response: its events as deltas."""
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -10,6 +9,7 @@ from streaming.exceptions import ProviderIncomplete
 from streaming.messages import OpaquePart
 from streaming.providers.base import (
     Delta,
+    OutputBegun,
     ResponseEnd,
     ResponseStopReason,
     TextDelta,
@@ -17,31 +17,21 @@ from streaming.providers.base import (
     ThinkingEnd,
     TokenUsage,
 )
-from streaming.providers.errors import error_fields, status_error
+from streaming.providers.errors import error_fields, find_error, status_error
+from streaming.providers.limits import HeldArguments, HeldChars, ResponseLimits
 from streaming.providers.openai.tool_calls import OpenCall
-from streaming.providers.openai.usage import Count, TokenDetails, token_usage
-from streaming.providers.streaming_response import decode
+from streaming.providers.openai.usage import token_usage
+from streaming.providers.streaming_response import decode, storable
 
 Item = dict[str, Any]
 Index = int | None
 
 
-class _Usage(msgspec.Struct, gc=False):
-    input_tokens: Count = None
-    output_tokens: Count = None
-    input_tokens_details: TokenDetails | None = None
-    output_tokens_details: TokenDetails | None = None
-
-
-class _IncompleteDetails(msgspec.Struct, gc=False):
-    reason: str | None = None
-
-
 class _Response(msgspec.Struct, gc=False):
-    output: list[Item] | None = None
-    usage: _Usage | None = None
+    output: Any = None
+    usage: Any = None
     error: Any = None
-    incomplete_details: _IncompleteDetails | None = None
+    incomplete_details: Any = None
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -51,6 +41,7 @@ class _Event(msgspec.Struct, gc=False):
     arguments: Any = None
     item: Item | None = None
     response: _Response | None = None
+    detail: Any = None
     error: Any = None
     code: Any = None
     message: Any = None
@@ -65,13 +56,16 @@ class ResponseParser:
     Deltas are emitted as they arrive. An item without deltas is emitted when it ends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: ResponseLimits) -> None:
+        self._limits = limits
+        self._held = HeldChars(limits)
         self._stop_reason: ResponseStopReason | None = None
         self._refused = False
         self._has_called = False
+        self._has_begun = False
         self._items_ended = False
         self._streamed: set[Index] = set()
-        self._arguments: defaultdict[Index, list[str]] = defaultdict(list)
+        self._arguments: dict[Index, HeldArguments] = {}
 
     @property
     def done(self) -> bool:
@@ -96,21 +90,23 @@ class ResponseParser:
                 self._refused = True
                 self._emit(index, TextDelta, event.delta, out)
             case "response.function_call_arguments.delta":
-                self._arguments[index].append(str(event.delta))
+                self._hold(index, event.delta, out)
             case "response.function_call_arguments.done" if event.arguments:
-                self._arguments[index] = [str(event.arguments)]
+                self._arguments.pop(index, None)
+                self._hold(index, event.arguments, out)
             case "response.output_item.added" if event.item:
-                # Models that label their messages respond worse without the label.
-                if phase := event.item.get("phase"):
-                    out.append(OpaquePart("openai", {"phase": phase}))
+                self._begin_item(event.item, out)
             case "response.output_item.done" if event.item:
                 self._items_ended = True
                 self._end_item(index, event.item, out)
             case "response.completed" | "response.incomplete" | "response.failed":
                 self._end(event.type, event.response or _Response(), out)
-            case _ if event.type == "error" or event.error:
-                fields = {"code": event.code, "message": event.message}
-                raise status_error(None, error_fields(event.error) or fields)
+            case _:
+                self._raise_error(event)
+
+    def truncate(self) -> None:
+        """End the response here, as one that the token limit cut off."""
+        self._stop_reason = "max_tokens"
 
     def finish(self) -> list[Delta]:
         """Return the deltas that remain once the stream has ended."""
@@ -126,8 +122,38 @@ class ResponseParser:
         out: list[Delta],
     ) -> None:
         if isinstance(text, str) and text:
-            self._streamed.add(index)
+            if index not in self._streamed:
+                self._held.open()
+                self._streamed.add(index)
             out.append(kind(text))
+
+    def _hold(self, index: Index, arguments: object, out: list[Delta]) -> None:
+        """Add a fragment to the arguments of an incomplete call."""
+        if index not in self._arguments:
+            self._held.open()
+            self._arguments[index] = HeldArguments(self._limits, self._held)
+            self._begin(out)
+        if isinstance(arguments, str):
+            self._arguments[index].add(arguments)
+
+    def _begin(self, out: list[Delta]) -> None:
+        if not self._has_begun and not self._streamed:
+            out.append(OutputBegun())
+        self._has_begun = True
+
+    def _begin_item(self, item: Item, out: list[Delta]) -> None:
+        self._begin(out)
+        # Models that label their messages respond worse without the label.
+        phase = item.get("phase")
+        if isinstance(phase, str) and phase:
+            out.append(OpaquePart("openai", {"phase": phase}))
+
+    def _raise_error(self, event: _Event) -> None:
+        """Raise the error of an event that is one, with or without a type."""
+        if event.type and event.type != "error" and not event.error:
+            return  # an event of another kind, such as `keepalive`
+        if (fields := find_error(msgspec.structs.asdict(event))) is not None:
+            raise status_error(None, fields)
 
     def _end_item(self, index: Index, item: Item, out: list[Delta]) -> None:
         not_streamed = index not in self._streamed
@@ -141,13 +167,14 @@ class ResponseParser:
                 thoughts = _parts(item, "summary", "content") if not_streamed else ()
                 for part in thoughts:
                     self._emit(index, ThinkingDelta, part.get("text"), out)
-                out.append(ThinkingEnd("openai", item))
+                out.append(ThinkingEnd("openai", storable(item)))
             case "function_call":
                 out.extend(self._call(index, item))
 
     def _call(self, index: Index, item: Item) -> Iterator[Delta]:
-        call = OpenCall()
-        arguments = item.get("arguments") or "".join(self._arguments[index])
+        call = OpenCall(self._limits, HeldChars(self._limits))
+        held = self._arguments.pop(index, "")
+        arguments = item.get("arguments") or str(held)
         call.add(item.get("call_id") or item.get("id"), item.get("name"), arguments)
         status = item.get("status")
         truncated = status == "incomplete" or (
@@ -158,11 +185,12 @@ class ResponseParser:
             yield call.part()
 
     def _end(self, kind: str, response: _Response, out: list[Delta]) -> None:
-        if not self._items_ended:
-            for index, item in enumerate(response.output or ()):
-                self._end_item(index, item, out)
-        if response.usage:
-            out.append(_usage(response.usage))
+        if not self._items_ended and isinstance(response.output, list):
+            for index, item in enumerate(response.output):
+                if isinstance(item, dict):
+                    self._end_item(index, item, out)
+        if isinstance(response.usage, dict):
+            out.append(token_usage(response.usage, "input_tokens", "output_tokens"))
         fields = error_fields(response.error)
         if "policy" in str(fields.get("code")):
             self._stop_reason = "refusal"
@@ -171,26 +199,16 @@ class ResponseParser:
         else:
             self._stop_reason = self._final_reason(response.incomplete_details)
 
-    def _final_reason(
-        self, incomplete: _IncompleteDetails | None
-    ) -> ResponseStopReason:
-        if incomplete:
-            filtered = incomplete.reason == "content_filter"
+    def _final_reason(self, incomplete: object) -> ResponseStopReason:
+        if isinstance(incomplete, dict) and incomplete:
+            filtered = incomplete.get("reason") == "content_filter"
             return "refusal" if filtered else "max_tokens"
         if self._refused:
             return "refusal"
         return "tool_use" if self._has_called else "end_turn"
 
 
-def _parts(item: Item, *names: str) -> list[Item]:
-    parts = [part for name in names for part in item.get(name) or ()]
+def _parts(item: Mapping[str, Any], *names: str) -> list[Item]:
+    lists = [item.get(name) for name in names]
+    parts = [part for parts in lists if isinstance(parts, list) for part in parts]
     return [part for part in parts if isinstance(part, dict)]
-
-
-def _usage(usage: _Usage) -> TokenUsage:
-    return token_usage(
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.input_tokens_details,
-        usage.output_tokens_details,
-    )

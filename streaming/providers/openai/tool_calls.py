@@ -7,6 +7,13 @@ from typing import Any
 import msgspec
 
 from streaming.messages import ToolCallPart
+from streaming.providers.limits import (
+    MAX_NAME_CHARS,
+    HeldArguments,
+    HeldChars,
+    ResponseLimits,
+)
+from streaming.providers.streaming_response import json_text
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
@@ -17,7 +24,7 @@ def is_object(text: str) -> bool:
         return False
     try:
         _OBJECT.decode(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -25,31 +32,46 @@ def is_object(text: str) -> bool:
 class OpenCall:
     """An incomplete tool call. The first id and name count: servers repeat them."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: ResponseLimits, held: HeldChars) -> None:
+        held.open()
         self.id = ""
         self.name = ""
-        self._pieces: list[str] = []
+        self._limits = limits
+        self._held = held
+        self._arguments = HeldArguments(limits, held)
+        self._may_be_complete = False
 
     @property
     def arguments(self) -> str:
         """The arguments received so far."""
-        return "".join(self._pieces)
+        return str(self._arguments)
 
     def add(self, id: object, name: object, arguments: object) -> None:
-        """Add a fragment. Some servers send complete arguments as an object."""
-        if isinstance(id, str):
+        """Add a fragment. Some servers send complete arguments as an object.
+
+        Raises `LimitReached`.
+        """
+        if isinstance(id, str) and len(id) <= MAX_NAME_CHARS:
             self.id = self.id or id
         if isinstance(name, str):
-            self.name = self.name or name
+            self.name = self.name or name[:MAX_NAME_CHARS]
+        if isinstance(arguments, dict):
+            self._arguments = HeldArguments(self._limits, self._held)
+            arguments = json_text(arguments)
         if isinstance(arguments, str):
-            self._pieces.append(arguments)
-        elif isinstance(arguments, dict):
-            self._pieces = [msgspec.json.encode(arguments).decode()]
+            self._arguments.add(arguments)
+            if written := arguments.rstrip():
+                self._may_be_complete = written.endswith("}")
+
+    @property
+    def is_complete(self) -> bool:
+        """True if nothing can be added to the arguments."""
+        return self._may_be_complete and is_object(self.arguments)
 
     @property
     def is_truncated(self) -> bool:
         """True if the arguments were begun and not completed."""
-        return bool(self.arguments) and not is_object(self.arguments)
+        return bool(self._arguments) and not is_object(self.arguments)
 
     def is_followed_by(self, id: object, name: object, arguments: object) -> bool:
         """Return True if a fragment with the same index begins another call."""
@@ -57,7 +79,7 @@ class OpenCall:
             return False
         if id and self.id:
             return id != self.id
-        return name != self.name or (bool(arguments) and is_object(self.arguments))
+        return name != self.name or (bool(arguments) and self.is_complete)
 
     def part(self) -> ToolCallPart:
         """Return the call, with a generated id if the server sent none."""
@@ -68,20 +90,25 @@ class OpenCall:
 class OpenCalls:
     """The tool calls of one response, distinguished by index, id or name."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: ResponseLimits) -> None:
+        self._limits = limits
+        self._held = HeldChars(limits)
         self._calls: list[OpenCall] = []
         self._by_index: dict[int, OpenCall] = {}
 
-    def add(
-        self, index: int | None, id: object, name: object, arguments: object
-    ) -> None:
-        """Add a fragment of a call, or the beginning of another call."""
-        call = self._find(index, begins=bool(id or name))
+    def add(self, index: object, id: object, name: object, arguments: object) -> None:
+        """Add a fragment of a call, or the beginning of another call.
+
+        Raises `LimitReached`.
+        """
+        number = index if isinstance(index, int) else None
+        call = self._find(number, begins=bool(id or name))
         if call is None or call.is_followed_by(id, name, arguments):
-            call = OpenCall()
+            call = OpenCall(self._limits, self._held)
             self._calls.append(call)
-        if index is not None:
-            self._by_index[index] = call
+        if number is not None and self._by_index.get(number) is not call:
+            self._held.open()
+            self._by_index[number] = call
         call.add(id, name, arguments)
 
     def parts(self, *, complete_only: bool) -> Iterator[ToolCallPart]:

@@ -1,33 +1,29 @@
 """The token counts of OpenAI and compatible servers."""
 
-import msgspec
+from collections.abc import Mapping
 
 from streaming.providers.base import TokenUsage
-
-Count = int | float | None
-
-
-class TokenDetails(msgspec.Struct, gc=False):
-    """The parts of the token count of one direction."""
-
-    cached_tokens: Count = None
-    cache_write_tokens: Count = None
-    reasoning_tokens: Count = None
+from streaming.providers.limits import count
 
 
-def token_usage(
-    read: Count,
-    written: Count,
-    read_details: TokenDetails | None,
-    written_details: TokenDetails | None,
-) -> TokenUsage:
-    """Convert the counts of either API; only their field names differ."""
-    of_read = read_details or TokenDetails()
-    of_written = written_details or TokenDetails()
+def token_usage(usage: Mapping[str, object], sent: str, received: str) -> TokenUsage:
+    """Convert the counts of either API, which name the two directions differently.
+
+    A count that is missing or no number is 0. Some servers leave the reasoning out of
+    the output, which shows if it is the larger of the two.
+    """
+    of_sent = _details(usage, sent)
+    output = count(usage.get(received))
+    reasoning = count(_details(usage, received).get("reasoning_tokens"))
     return TokenUsage(
-        input_tokens=int(read or 0),
-        output_tokens=int(written or 0),
-        reasoning_tokens=int(of_written.reasoning_tokens or 0),
-        cache_read_tokens=int(of_read.cached_tokens or 0),
-        cache_write_tokens=int(of_read.cache_write_tokens or 0),
+        input_tokens=count(usage.get(sent)),
+        output_tokens=output if output >= reasoning else count(output + reasoning),
+        reasoning_tokens=reasoning,
+        cache_read_tokens=count(of_sent.get("cached_tokens")),
+        cache_write_tokens=count(of_sent.get("cache_write_tokens")),
     )
+
+
+def _details(usage: Mapping[str, object], direction: str) -> Mapping[str, object]:
+    details = usage.get(f"{direction}_details")
+    return details if isinstance(details, dict) else {}
