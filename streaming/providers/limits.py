@@ -69,6 +69,11 @@ class HeldArguments:
         self._held.add(len(fragment))
         self._text.write(fragment)
 
+    def release(self) -> str:
+        """Return the text, which no longer counts as held."""
+        self._held.add(-self._text.tell())
+        return str(self)
+
     def __str__(self) -> str:
         return self._text.getvalue()
 

@@ -47,7 +47,7 @@ _BODY_END_SECONDS = 0.5
 _MAX_DOCUMENT = 8 * 1024 * 1024
 
 # The beginnings of an event stream.
-_FIELDS = (b"data", b"event", b"id", b"retry", b"error", b":")
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
 
 # JSON of this depth or below can be encoded at any depth of the call stack.
 _MAX_DEPTH = 100

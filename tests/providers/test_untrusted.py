@@ -240,6 +240,16 @@ async def test_names_and_ids_of_any_length_are_shortened(
     assert 0 < len(call.id) < 300
 
 
+async def test_a_call_that_is_sent_twice_is_one(upstream: StandInProvider) -> None:
+    item = openai.item_done(openai.call_item('{"city":"Rome"}'))
+    body = openai.events(item, item, openai.ended())
+    deltas = await deltas_of(upstream, "responses", body)
+    assert deltas == [
+        ToolCallPart("call_1", "weather", '{"city":"Rome"}'),
+        ResponseEnd("tool_use"),
+    ]
+
+
 # Messages in place of deltas, and the end of a stream
 
 

@@ -42,6 +42,23 @@ def test_an_event_without_its_blank_line_comes_with_flush() -> None:
     assert decoder.flush() == []
 
 
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        (b'error: {"code": 400}', b'{"error":{"code": 400}}'),
+        (b'error:"no"', b'{"error":"no"}'),
+        (b"error: it's \"broken\"", b'{"error":"it\'s \\"broken\\""}'),
+        (b"error:", b'{"error":""}'),
+    ],
+)
+def test_an_error_field_in_place_of_data_is_data(field: bytes, expected: bytes) -> None:
+    assert decode(b"data: a\n\n" + field + b"\n\n") == [b"a", expected]
+
+
+def test_an_error_field_beside_data_is_ignored() -> None:
+    assert decode(b"error: no\ndata: a\n\n: error: no\n\n") == [b"a"]
+
+
 def test_an_endless_event_is_refused() -> None:
     decoder = sse.Decoder(max_event_bytes=100)
     decoder.feed(b"data: " + b"x" * 90)

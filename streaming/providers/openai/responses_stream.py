@@ -66,6 +66,7 @@ class ResponseParser:
         self._items_ended = False
         self._streamed: set[Index] = set()
         self._arguments: dict[Index, HeldArguments] = {}
+        self._ended_calls: set[tuple[Index, str]] = set()
 
     @property
     def done(self) -> bool:
@@ -92,7 +93,7 @@ class ResponseParser:
             case "response.function_call_arguments.delta":
                 self._hold(index, event.delta, out)
             case "response.function_call_arguments.done" if event.arguments:
-                self._arguments.pop(index, None)
+                self._take_arguments(index)
                 self._hold(index, event.arguments, out)
             case "response.output_item.added" if event.item:
                 self._begin_item(event.item, out)
@@ -136,6 +137,10 @@ class ResponseParser:
         if isinstance(arguments, str):
             self._arguments[index].add(arguments)
 
+    def _take_arguments(self, index: Index) -> str:
+        held = self._arguments.pop(index, None)
+        return held.release() if held else ""
+
     def _begin(self, out: list[Delta]) -> None:
         if not self._has_begun and not self._streamed:
             out.append(OutputBegun())
@@ -173,9 +178,12 @@ class ResponseParser:
 
     def _call(self, index: Index, item: Item) -> Iterator[Delta]:
         call = OpenCall(self._limits, HeldChars(self._limits))
-        held = self._arguments.pop(index, "")
-        arguments = item.get("arguments") or str(held)
+        arguments = item.get("arguments") or self._take_arguments(index)
         call.add(item.get("call_id") or item.get("id"), item.get("name"), arguments)
+        if index is not None and call.id:
+            if (index, call.id) in self._ended_calls:
+                return  # the same event again
+            self._ended_calls.add((index, call.id))
         status = item.get("status")
         truncated = status == "incomplete" or (
             status != "completed" and call.is_truncated

@@ -56,6 +56,7 @@ class OpenCall:
         if isinstance(name, str):
             self.name = self.name or name[:MAX_NAME_CHARS]
         if isinstance(arguments, dict):
+            self._arguments.release()
             self._arguments = HeldArguments(self._limits, self._held)
             arguments = json_text(arguments)
         if isinstance(arguments, str):
