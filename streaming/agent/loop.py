@@ -132,7 +132,7 @@ class Agent:
                             yield events
                         if response.is_full:
                             break
-                response.check()
+                response.check(request)
             if is_last or not response.needs_another_call:
                 progress.stop_reason = _stop_reason(response, is_last)
                 return

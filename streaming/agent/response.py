@@ -17,6 +17,7 @@ from streaming.messages import (
 )
 from streaming.providers.base import (
     Delta,
+    ModelRequest,
     OutputBegun,
     ResponseEnd,
     ResponseStopReason,
@@ -96,7 +97,7 @@ class ResponseBuilder:
             self._pieces[:] = ["".join(self._pieces)]
         return events
 
-    def check(self) -> None:
+    def check(self, request: ModelRequest) -> None:
         """Raise `ProviderError` if the response has ended without an answer.
 
         An answer is text, a tool call or a refusal, and also a tool call that was
@@ -106,6 +107,8 @@ class ResponseBuilder:
         if message.tool_calls or message.text.strip():
             return
         if reason == "refusal" or self.is_full:
+            return
+        if reason == "end_turn" and request.may_end_empty:
             return
         if reason == "max_tokens":
             reasoned = any(isinstance(part, ThinkingPart) for part in message.parts)

@@ -194,6 +194,22 @@ class ModelRequest(msgspec.Struct, frozen=True):
     tools: Sequence[ToolSpec] = ()
     allow_tools: bool = True
 
+    @property
+    def may_end_empty(self) -> bool:
+        """True if the model may have nothing to add to the results of its tools.
+
+        It has written text beside the calls. Anthropic documents an empty response
+        as the regular end of such an exchange.
+        """
+        if not self.messages or self.messages[-1].role != "tool":
+            return False
+        for message in reversed(self.messages):
+            if message.role == "user":
+                break
+            if message.role == "assistant" and message.text.strip():
+                return True
+        return False
+
 
 class Provider(Protocol):
     """A way to a model, created once per event loop and used by many runs at once.

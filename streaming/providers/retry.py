@@ -53,7 +53,7 @@ class RetryingProvider:
                         with deadline.at(call.due):
                             async for batch in batches:
                                 if not call.has_output:
-                                    batch = call.begin(batch)
+                                    batch = call.begin(batch, request)
                                 if batch:
                                     deadline.suspend()
                                     yield batch
@@ -95,10 +95,10 @@ class _ModelCall:
         self.due = min(self._started + first_token_timeout, self._ends)
         self.has_output = False
 
-    def begin(self, batch: list[Delta]) -> list[Delta]:
+    def begin(self, batch: list[Delta], request: ModelRequest) -> list[Delta]:
         """Look for the first output in a batch; return the batch without its mark.
 
-        Raises `ProviderError` if the response ends without any output.
+        Raises `ProviderError` if the response ends without the output that it needs.
         """
         for delta in batch:
             match delta:
@@ -106,7 +106,10 @@ class _ModelCall:
                     # Other counts are not output: a later count replaces them.
                     self.has_output |= delta.reasoning_tokens > 0
                 case ResponseEnd(reason):
-                    if not self.has_output and reason != "refusal":
+                    is_regular = reason == "refusal" or (
+                        reason == "end_turn" and request.may_end_empty
+                    )
+                    if not self.has_output and not is_regular:
                         raise ProviderError(EMPTY, retryable=True)
                 case _:
                     self.has_output = True

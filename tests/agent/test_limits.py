@@ -17,6 +17,7 @@ from streaming.messages import (
 )
 from streaming.providers.base import (
     Delta,
+    ModelRequest,
     OutputBegun,
     ResponseEnd,
     ResponseStopReason,
@@ -27,8 +28,9 @@ from streaming.providers.base import (
 )
 from streaming.providers.limits import ResponseLimits
 from streaming.tools import tool
-from tests.agent.test_loop import Response, Scene
+from tests.agent.test_loop import QUESTION, Response, Scene
 
+FIRST = ModelRequest("", [QUESTION])
 SMALL = ResponseLimits(chars=10, arguments_chars=5, tool_calls=2)
 
 
@@ -108,6 +110,18 @@ def test_pieces_are_joined_in_between() -> None:
 # An answer is missing
 
 
+@tool
+async def echo(text: str) -> str:
+    """Return the text a hundred times."""
+    return text * 100
+
+
+def calls(*ids: str) -> Response:
+    """A response with calls of `echo`."""
+    made = [ToolCallPart(id, "echo", '{"text": "0123456789"}') for id in ids]
+    return [[*made, ResponseEnd("tool_use")]]
+
+
 @pytest.mark.parametrize(
     ("deltas", "retryable"),
     [
@@ -127,7 +141,7 @@ def test_a_response_without_an_answer_is_an_error(
 ) -> None:
     response, _ = built(deltas)
     with pytest.raises(ProviderError) as failure:
-        response.check()
+        response.check(FIRST)
     assert failure.value.retryable is retryable
 
 
@@ -142,7 +156,24 @@ def test_a_response_without_an_answer_is_an_error(
     ],
 )
 def test_other_responses_are_none(deltas: Sequence[Delta]) -> None:
-    built(deltas)[0].check()
+    built(deltas)[0].check(FIRST)
+
+
+@pytest.mark.parametrize("text", ["Look: ", ""])
+async def test_a_model_that_has_written_may_add_nothing_to_results(text: str) -> None:
+    [[call, end]] = calls("1")
+    responses: list[Response] = [
+        [[TextDelta(text), call, end]],
+        [[ResponseEnd("end_turn")]],
+    ]
+    scene = Scene(responses, [echo])
+    if text:
+        await scene.run()
+        assert scene.progress.output == text
+        assert scene.progress.stop_reason == "end_turn"
+    else:
+        with pytest.raises(ProviderError):
+            await scene.run()
 
 
 async def test_a_limit_used_up_by_reasoning_names_the_settings() -> None:
@@ -154,18 +185,6 @@ async def test_a_limit_used_up_by_reasoning_names_the_settings() -> None:
 
 
 # A run
-
-
-@tool
-async def echo(text: str) -> str:
-    """Return the text a hundred times."""
-    return text * 100
-
-
-def calls(*ids: str) -> Response:
-    """A response with calls of `echo`."""
-    made = [ToolCallPart(id, "echo", '{"text": "0123456789"}') for id in ids]
-    return [[*made, ResponseEnd("tool_use")]]
 
 
 async def test_a_run_ends_once_it_has_added_too_much() -> None:

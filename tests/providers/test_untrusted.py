@@ -14,8 +14,14 @@ from streaming.exceptions import (
     ProviderRefusedKey,
     ProviderTimeout,
 )
-from streaming.messages import ToolCallPart
-from streaming.providers.base import Delta, ResponseEnd, TextDelta, TokenUsage
+from streaming.messages import Message, TextPart, ToolCallPart, ToolResultPart
+from streaming.providers.base import (
+    Delta,
+    ModelRequest,
+    ResponseEnd,
+    TextDelta,
+    TokenUsage,
+)
 from streaming.providers.limits import MAX_COUNT, count
 from streaming.testing.provider import Reply, StandInProvider
 from tests.fuzz.streams import APIS, Api, good_stream
@@ -360,6 +366,21 @@ async def test_an_empty_response_is_an_error_with_any_reason(
 ) -> None:
     with pytest.raises(ProviderError, match="empty response"):
         await deltas_of(upstream, "chat", chunks(chunk(finish)) + DONE)
+
+
+async def test_a_model_that_has_written_may_add_nothing_to_results(
+    upstream: StandInProvider,
+) -> None:
+    call = ToolCallPart("toolu_1", "weather", "{}")
+    exchange = [
+        *anthropic.HELLO.messages,
+        Message("assistant", [TextPart("Rome is warm."), call]),
+        Message("tool", [ToolResultPart("toolu_1", "weather", "noted")]),
+    ]
+    request = ModelRequest("", exchange)
+    empty = Reply(EMPTY["messages"])
+    deltas = await anthropic.deltas_of(upstream, empty, request=request)
+    assert deltas[-1] == ResponseEnd("end_turn")
 
 
 async def test_hidden_reasoning_is_not_requested_again(
