@@ -153,8 +153,8 @@ class AgentConf(Options, frozen=True):
     run_max_chars: Annotated[
         int,
         Setting(
-            "Length of all that one run adds to its conversation, at which the run ends "
-            "with `max_tokens`.",
+            "Length of all that one run adds to its conversation, at which the run "
+            "ends with `max_tokens`.",
             "characters",
             minimum=1,
         ),

@@ -222,9 +222,7 @@ def _error_codes(fields: Mapping[str, Any]) -> list[str]:
     details = fields.get("details")
     reason = details.get("error_code") if isinstance(details, Mapping) else None
     names = (fields.get("type"), fields.get("code"), fields.get("status"), reason)
-    return [
-        name.lower() for name in names if isinstance(name, str) and len(name) < 100
-    ]
+    return [name.lower() for name in names if isinstance(name, str) and len(name) < 100]
 
 
 def _infer_status(fields: Mapping[str, Any], codes: list[str]) -> int | None:

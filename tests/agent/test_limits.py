@@ -161,7 +161,8 @@ def test_other_responses_are_none(deltas: Sequence[Delta]) -> None:
 
 @pytest.mark.parametrize("text", ["Look: ", ""])
 async def test_a_model_that_has_written_may_add_nothing_to_results(text: str) -> None:
-    [[call, end]] = calls("1")
+    call = ToolCallPart("1", "echo", '{"text": "a"}')
+    end = ResponseEnd("tool_use")
     responses: list[Response] = [
         [[TextDelta(text), call, end]],
         [[ResponseEnd("end_turn")]],

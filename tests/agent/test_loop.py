@@ -527,12 +527,12 @@ async def test_an_error_in_mid_stream_keeps_text_and_usage() -> None:
         [TextDelta(" no")],
         ProviderIncomplete(),
     ]
-    scene = Scene([calls(call("1")), failing], [echo])
+    scene = Scene([calls(TokenUsage(1, 1), call("1")), failing], [echo])
     with pytest.raises(ProviderIncomplete):
         await scene.run()
     assert scene.progress.output == "It is no"
     assert scene.progress.llm_calls == 2
-    assert scene.progress.usage.input_tokens == 9
+    assert scene.progress.usage.input_tokens == 1 + 9
     assert scene.trace[-1] == "content"
     assert scene.provider.open_streams == 0
 

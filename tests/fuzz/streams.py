@@ -18,7 +18,15 @@ Payload = dict[str, Any]
 Mutation = Callable[[random.Random, list[Payload]], None]
 
 WORDS = ("Hello", " wörld", " 👋🏽", "\n\n", "{", "data: x", " ", "\u2028", "0")
-ARGUMENTS = ('{"text": "hi"}', '{"text"', "{}", "", "[1]", '"{}"', '{"text": "\\u0000"}')
+ARGUMENTS = (
+    '{"text": "hi"}',
+    '{"text"',
+    "{}",
+    "",
+    "[1]",
+    '"{}"',
+    '{"text": "\\u0000"}',
+)
 TOOLS = ("echo", "fail", "functions.echo", "missing", "")
 USAGE = ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens")
 #: Values in place of others: of every type, and at or beyond every bound.

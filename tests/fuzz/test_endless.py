@@ -55,7 +55,7 @@ async def run(
             pass
 
 
-def chat(**delta: object) -> bytes:
+def chat(**delta: str) -> bytes:
     return openai.chunks(openai.chunk(**delta))
 
 
@@ -144,7 +144,8 @@ async def test_a_model_that_does_not_stop_is_stopped(
     api: Api, made: Callable[[Api, int], bytes]
 ) -> None:
     def pieces() -> Iterator[bytes]:
-        yield opening(api)
+        if opened := opening(api):
+            yield opened
         for number in count():
             yield made(api, number)
 

@@ -1,6 +1,6 @@
 """Damaged provider streams, from the parsers to the end of the agent's run.
 
-10,000 of them in `make test`, each with its seed; 100 times as many in `make test-long`.
+10,000 of them in `make test`, each with its seed, and many more in `make test-long`.
 """
 
 import asyncio

@@ -139,7 +139,7 @@ def test_an_unknown_setting_is_refused_by_its_name(thinking: str) -> None:
 
 
 async def test_the_fields_reach_the_server(upstream: StandInProvider) -> None:
-    upstream.reply(Reply(message()))
+    upstream.reply(Reply(message(text_block(0, "Hi"))))
     async with anthropic_at(
         upstream, llm_thinking="high", llm_model="claude-opus-5-5", llm_max_tokens=999
     ) as provider:

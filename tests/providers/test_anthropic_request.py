@@ -40,7 +40,7 @@ async def sent(
     upstream: StandInProvider, request: ModelRequest, **options: str | float
 ) -> Request:
     """The HTTP request that a model request becomes."""
-    upstream.reply(Reply(message()))
+    upstream.reply(Reply(message(text_block(0, "Hi"))))
     async with anthropic_at(upstream, **options) as provider:
         await read(provider, request)
     return upstream.requests[-1]

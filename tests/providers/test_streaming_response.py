@@ -184,10 +184,10 @@ async def test_requests_go_through_the_proxy_of_the_environment(
 ) -> None:
     monkeypatch.setenv("http_proxy", upstream.url)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    upstream.reply(Reply(b"data: end\n\n"))
+    upstream.reply(Reply(b"data: one\n\ndata: end\n\n"))
     await read("http://model.invalid", sdk)
     assert upstream.requests[0].path == "http://model.invalid/"
-    upstream.reply(Reply(b"data: end\n\n"))
+    upstream.reply(Reply(b"data: one\n\ndata: end\n\n"))
     await read(upstream.url, sdk)
     assert upstream.requests[1].path == "/"
 

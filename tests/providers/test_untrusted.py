@@ -38,7 +38,8 @@ async def deltas_of(
     """The deltas of one call that is answered with the replies."""
     upstream.reply(*(Reply(r) if isinstance(r, bytes) else r for r in replies))
     if api == "messages":
-        return await anthropic.deltas_of(upstream, **options)
+        async with anthropic.anthropic_at(upstream, **options) as provider:
+            return await anthropic.read(provider)
     async with openai.openai_at(upstream, api, **options) as provider:
         return await openai.read(provider)
 
@@ -413,15 +414,19 @@ FORMS: Mapping[str, Callable[[str, int], bytes]] = {
     "an object": lambda message, code: json.dumps(
         {"object": "error", "message": message, "code": code}
     ).encode(),
-    "an event without a type": lambda message, code: b"data: "
-    + json.dumps({"error": {"message": message, "code": code}}).encode()
-    + b"\n\n",
-    "an event of that type": lambda message, code: b"event: error\ndata: "
-    + json.dumps({"type": "error", "message": message, "code": code}).encode()
-    + b"\n\n",
-    "a field of that name": lambda message, code: b"error: "
-    + json.dumps({"message": message, "code": code}).encode()
-    + b"\n\n",
+    "an event without a type": lambda message, code: (
+        b"data: "
+        + json.dumps({"error": {"message": message, "code": code}}).encode()
+        + b"\n\n"
+    ),
+    "an event of that type": lambda message, code: (
+        b"event: error\ndata: "
+        + json.dumps({"type": "error", "message": message, "code": code}).encode()
+        + b"\n\n"
+    ),
+    "a field of that name": lambda message, code: (
+        b"error: " + json.dumps({"message": message, "code": code}).encode() + b"\n\n"
+    ),
 }
 
 

@@ -47,7 +47,7 @@ def test_an_event_without_its_blank_line_comes_with_flush() -> None:
     [
         (b'error: {"code": 400}', b'{"error":{"code": 400}}'),
         (b'error:"no"', b'{"error":"no"}'),
-        (b"error: it's \"broken\"", b'{"error":"it\'s \\"broken\\""}'),
+        (b'error: it\'s "broken"', b'{"error":"it\'s \\"broken\\""}'),
         (b"error:", b'{"error":""}'),
     ],
 )

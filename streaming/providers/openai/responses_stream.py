@@ -15,7 +15,6 @@ from streaming.providers.base import (
     TextDelta,
     ThinkingDelta,
     ThinkingEnd,
-    TokenUsage,
 )
 from streaming.providers.errors import error_fields, find_error, status_error
 from streaming.providers.limits import HeldArguments, HeldChars, ResponseLimits
