@@ -255,6 +255,7 @@ def _result_event(call: ToolCallPart, result: ToolResultPart) -> ToolResultEvent
 
 
 def _sum(one: TokenUsage, other: TokenUsage) -> TokenUsage:
+    """Add two usages, each count up to the highest that can be stored."""
     pairs = zip(structs.astuple(one), structs.astuple(other), strict=True)
     return TokenUsage(*(min(a + b, MAX_COUNT) for a, b in pairs))
 

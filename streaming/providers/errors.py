@@ -176,7 +176,8 @@ def status_error(
     Without any that tells the status it is `default`.
     """
     codes = _error_codes(fields)
-    status = status or _infer_status(fields, codes) or default
+    known = (_STATUS_BY_CODE[code] for code in codes if code in _STATUS_BY_CODE)
+    status = status or _number(fields) or next(known, default)
     headers = headers or {}
     request_id = headers.get("request-id") or headers.get("x-request-id") or "unknown"
     logger.warning(
@@ -223,11 +224,6 @@ def _error_codes(fields: Mapping[str, Any]) -> list[str]:
     reason = details.get("error_code") if isinstance(details, Mapping) else None
     names = (fields.get("type"), fields.get("code"), fields.get("status"), reason)
     return [name.lower() for name in names if isinstance(name, str) and len(name) < 100]
-
-
-def _infer_status(fields: Mapping[str, Any], codes: list[str]) -> int | None:
-    known = (_STATUS_BY_CODE[code] for code in codes if code in _STATUS_BY_CODE)
-    return _number(fields) or next(known, None)
 
 
 def _number(fields: Mapping[str, Any]) -> int | None:

@@ -7,7 +7,13 @@ import pytest
 from streaming.providers.anthropic.models import MIN_BUDGET, thinking_fields
 from streaming.providers.base import ProviderOptions
 from streaming.testing.provider import Reply, StandInProvider
-from tests.providers.anthropic_streams import HELLO, anthropic_at, message, read
+from tests.providers.anthropic_streams import (
+    HELLO,
+    anthropic_at,
+    message,
+    read,
+    text_block,
+)
 
 ADAPTIVE = {"type": "adaptive", "display": "summarized"}
 BOUND = ADAPTIVE | {"block_binding": {"prefix_mismatch_behavior": "drop_block"}}
