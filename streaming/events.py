@@ -89,6 +89,8 @@ class CompleteInfo(msgspec.Struct):
     stop_reason: StopReason
     usage: Usage
     execution_summary: ExecutionSummary
+    #: The number of oldest exchanges that did not fit into the context window.
+    dropped_exchanges: int | UnsetType = UNSET
 
 
 class BaseEvent(msgspec.Struct, tag_field="type", kw_only=True):

@@ -19,6 +19,7 @@
     x ProviderRefusedKey       502  provider_refused_key
     x ProviderIncomplete       502  provider_incomplete
     x ProviderTimeout          504  provider_timeout
+    x ContextTooLong           400  context_too_long
 
 The docstring of a class is its default message. An error is `retryable` if the same
 request may succeed later; `retry_after` is in seconds.
@@ -169,6 +170,8 @@ class ProviderError(AgentError):
 
     code = "provider_error"
     status = 502
+    #: The provider's text if it refused the request; it is never shown to a client.
+    refusal: str = ""
 
 
 class ProviderRateLimited(ProviderError):
@@ -197,6 +200,13 @@ class ProviderTimeout(ProviderError):
     code = "provider_timeout"
     status = 504
     retryable = True
+
+
+class ContextTooLong(ProviderError):
+    """The conversation is too long for the model."""
+
+    code = "context_too_long"
+    status = 400
 
 
 def database_unavailable() -> InternalError:

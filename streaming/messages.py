@@ -4,6 +4,7 @@ The database stores the JSON form of a part: its `type` tag and its fields.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import msgspec
@@ -22,21 +23,28 @@ class TextPart(msgspec.Struct, tag="text", gc=False):
 class ThinkingPart(msgspec.Struct, tag="thinking", omit_defaults=True, gc=False):
     """Reasoning of the model.
 
-    `opaque` (a signature, encrypted content) must be returned unchanged to `provider`,
-    and is never sent to another provider.
+    `opaque` (a signature, encrypted content) must be returned unchanged to its origin,
+    and is never sent to another server, API or model.
     """
 
     text: str
     provider: str = ""
     opaque: dict[str, Any] | None = None
+    #: Empty: any server of `provider`.
+    origin: str = ""
 
 
-class ToolCallPart(msgspec.Struct, tag="tool_call", gc=False):
-    """A tool call of the model; `arguments` is a JSON object as text."""
+class ToolCallPart(msgspec.Struct, tag="tool_call", omit_defaults=True, gc=False):
+    """A tool call of the model; `arguments` is a JSON object as text.
+
+    `extra` holds the fields that only its origin understands, to be returned to it.
+    """
 
     id: str
     name: str
     arguments: str
+    extra: dict[str, Any] | None = None
+    origin: str = ""
 
 
 class ToolResultPart(msgspec.Struct, tag="tool_result", omit_defaults=True, gc=False):
@@ -48,11 +56,13 @@ class ToolResultPart(msgspec.Struct, tag="tool_result", omit_defaults=True, gc=F
     is_error: bool = False
 
 
-class OpaquePart(msgspec.Struct, tag="opaque", gc=False):
-    """A block that only `provider` understands, to be returned to it unchanged."""
+class OpaquePart(msgspec.Struct, tag="opaque", omit_defaults=True, gc=False):
+    """A block that only its origin understands, to be returned to it unchanged."""
 
     provider: str
     data: dict[str, Any]
+    #: Empty: any server of `provider`.
+    origin: str = ""
 
 
 Part = TextPart | ThinkingPart | ToolCallPart | ToolResultPart | OpaquePart
@@ -116,44 +126,6 @@ def json_size(messages: Iterable[Message]) -> int:
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
-#: The result of a tool call that has none.
-UNFINISHED = "The tool did not finish: the run was stopped."
-
-
-def add_missing_results(messages: Iterable[Message]) -> list[Message]:
-    """Return the messages with an error result for each tool call that has none.
-
-    Providers reject a history with such a call; a run that was cancelled or killed
-    leaves one behind.
-    """
-    completed: list[Message] = []
-    open_calls: list[ToolCallPart] = []
-    for message in messages:
-        if open_calls and message.role != "tool":
-            _append_results(open_calls, completed)
-            open_calls = []
-        completed.append(message)
-        # Runs over hundreds of messages: `isinstance` takes three times as long.
-        for part in message.parts:
-            if type(part) is ToolCallPart:
-                open_calls.append(part)
-            elif type(part) is ToolResultPart:
-                open_calls = [call for call in open_calls if call.id != part.id]
-    if open_calls:
-        _append_results(open_calls, completed)
-    return completed
-
-
-def _append_results(calls: Iterable[ToolCallPart], messages: list[Message]) -> None:
-    """Append error results for tool calls without a result."""
-    results: list[Part] = [
-        ToolResultPart(c.id, c.name, UNFINISHED, is_error=True) for c in calls
-    ]
-    if messages[-1].role == "tool":
-        results = messages.pop().parts + results
-    messages.append(Message("tool", results))
-
-
 def newest_exchanges(messages: Sequence[Message], excess: int) -> list[Message]:
     """Return the newest exchanges, without the oldest of `excess` characters or more.
 
@@ -168,3 +140,13 @@ def newest_exchanges(messages: Sequence[Message], excess: int) -> list[Message]:
                 break
         excess -= json_size([message])
     return list(messages[start:])
+
+
+def split_exchanges(messages: Sequence[Message]) -> list[Sequence[Message]]:
+    """Return the exchanges of a history, the oldest first.
+
+    The first one may lack its user message.
+    """
+    starts = [n for n, message in enumerate(messages) if n and message.role == "user"]
+    bounds = [0, *starts, len(messages)]
+    return [messages[start:end] for start, end in pairwise(bounds)]

@@ -29,6 +29,7 @@ from streaming.messages import (
     Part,
     ToolCallPart,
     ToolResultPart,
+    split_exchanges,
 )
 from streaming.providers.base import (
     ModelRequest,
@@ -60,6 +61,8 @@ class Progress:
     stop_reason: StopReason = "end_turn"
     #: The length of the responses and tool results, in characters.
     added_chars: int = 0
+    #: The number of oldest exchanges that did not fit into the context window.
+    dropped_exchanges: int = 0
 
     @property
     def output(self) -> str:
@@ -114,11 +117,14 @@ class Agent:
         and before the model receives a result. The last response has no checkpoint.
         Raises `ProviderError`.
         """
+        origin = getattr(self.provider, "origin", "")
+        names = [spec.name for spec in self.toolbox.specs]
+        call_ids: set[str] = set()
         for iteration in range(1, max_iterations + 1):
             is_last = iteration == max_iterations
             left = self.max_run_chars - progress.added_chars
             limits = structs.replace(self.limits, chars=min(self.limits.chars, left))
-            response = ResponseBuilder(limits=limits)
+            response = ResponseBuilder(origin, names, call_ids, limits=limits)
             request = ModelRequest(
                 system=self.system_prompt,
                 messages=[*history, *progress.messages],
@@ -133,6 +139,9 @@ class Agent:
                         if response.is_full:
                             break
                 response.check(request)
+            if response.dropped_exchanges:
+                progress.dropped_exchanges += response.dropped_exchanges
+                history = _without_oldest(history, response.dropped_exchanges)
             if is_last or not response.needs_another_call:
                 progress.stop_reason = _stop_reason(response, is_last)
                 return
@@ -230,6 +239,12 @@ class Agent:
         return await self.toolbox.call(
             call, context, timeout=self.tool_timeout, max_chars=max_chars
         )
+
+
+def _without_oldest(history: Sequence[Message], exchanges: int) -> list[Message]:
+    """Return a history without its oldest exchanges, but with its question."""
+    rest = split_exchanges(history)[exchanges:] or [history[-1:]]
+    return [message for exchange in rest for message in exchange]
 
 
 def _stop_reason(response: ResponseBuilder, is_last: bool) -> StopReason:

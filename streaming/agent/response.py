@@ -1,6 +1,7 @@
 """The assembly of one response of the model from its deltas, up to its limits."""
 
 import logging
+import uuid
 from collections.abc import Sequence
 
 import msgspec
@@ -17,6 +18,7 @@ from streaming.messages import (
 )
 from streaming.providers.base import (
     Delta,
+    ExchangesDropped,
     ModelRequest,
     OutputBegun,
     ResponseEnd,
@@ -27,6 +29,7 @@ from streaming.providers.base import (
     TokenUsage,
 )
 from streaming.providers.limits import ResponseLimits
+from streaming.tool_calls import find_name, object_text
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +49,26 @@ class ResponseBuilder:
     """A response of the model, built from its deltas.
 
     At the limit of its length the response ends as if its token limit had cut it off.
+    Opaque parts receive the `origin` to which they must return. The name of a tool call
+    becomes the one of `tools` that the model means, and its arguments a JSON object if
+    they hold one. If `call_ids` is given, its id becomes unique among them and is added.
     """
 
-    def __init__(self, *, limits: ResponseLimits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        origin: str = "",
+        tools: Sequence[str] = (),
+        call_ids: set[str] | None = None,
+        *,
+        limits: ResponseLimits = DEFAULT_LIMITS,
+    ) -> None:
         self.stop_reason: ResponseStopReason | None = None
         self.usage = TokenUsage()
+        #: The number of oldest exchanges that the request could not contain.
+        self.dropped_exchanges = 0
+        self._origin = origin
+        self._tools = tools
+        self._call_ids = call_ids
         self._limits = limits
         #: The length that may still be added; negative once the limit was exceeded.
         self._left = limits.chars
@@ -139,6 +157,7 @@ class ResponseBuilder:
         | ToolCallPart
         | OpaquePart
         | TokenUsage
+        | ExchangesDropped
         | ResponseEnd,
     ) -> None:
         """Add a delta that has no event of its own."""
@@ -146,24 +165,28 @@ class ResponseBuilder:
             case ThinkingEnd(provider, opaque):
                 if self._fits(len(msgspec.json.encode(opaque))):
                     self._end_thinking(provider, opaque)
-            case OpaquePart(data=data):
+            case OpaquePart(provider, data, origin):
                 if self._fits(len(msgspec.json.encode(data))):
-                    self._append(delta)
+                    self._append(OpaquePart(provider, data, origin or self._origin))
             case ToolCallPart():
                 self._add_call(delta)
             case TokenUsage():
                 self.usage = delta
+            case ExchangesDropped(count):
+                self.dropped_exchanges = count
             case ResponseEnd(stop_reason):
                 self.stop_reason = stop_reason
 
     def _add_call(self, call: ToolCallPart) -> None:
         if len(call.arguments) > self._limits.arguments_chars:
             self._left = -1
-        if not self._fits(len(call.id) + len(call.name) + len(call.arguments)):
+        extra = len(msgspec.json.encode(call.extra)) if call.extra else 0
+        length = len(call.id) + len(call.name) + len(call.arguments) + extra
+        if not self._fits(length):
             return
         self._calls += 1
         if self._calls <= self._limits.tool_calls:
-            self._append(call)
+            self._append(self._repaired(call))
         elif self._calls == self._limits.tool_calls + 1:
             logger.warning("tool calls ignored: more than %d", self._calls - 1)
 
@@ -187,7 +210,21 @@ class ResponseBuilder:
         if self._open is ThinkingPart:
             self._pieces.clear()
         self._close()
-        self._parts.append(ThinkingPart(text, provider, opaque))
+        self._parts.append(ThinkingPart(text, provider, opaque, self._origin))
+
+    def _repaired(self, call: ToolCallPart) -> ToolCallPart:
+        id = call.id
+        if self._call_ids is not None:
+            if not id or id in self._call_ids:
+                id = f"call_{uuid.uuid4().hex[:24]}"
+            self._call_ids.add(id)
+        return ToolCallPart(
+            id,
+            find_name(call.name, self._tools) or call.name,
+            object_text(call.arguments) or call.arguments,
+            call.extra,
+            call.origin or (self._origin if call.extra else ""),
+        )
 
     def _close(self) -> None:
         if text := "".join(self._pieces):

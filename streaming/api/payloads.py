@@ -4,7 +4,14 @@ from datetime import datetime
 from typing import Any
 
 from streaming import conf
-from streaming.messages import OpaquePart, ThinkingPart, parts_from_json, parts_to_json
+from streaming.messages import (
+    OpaquePart,
+    Part,
+    ThinkingPart,
+    ToolCallPart,
+    parts_from_json,
+    parts_to_json,
+)
 from streaming.models import Conversation, Message, Run
 
 
@@ -93,17 +100,23 @@ def conversation_summary(
 def message(row: Message) -> dict[str, Any]:
     """Return a message with its parts, without those that only a provider reads."""
     parts = parts_from_json(row.parts)
-    shown = [
-        ThinkingPart(part.text) if isinstance(part, ThinkingPart) else part
-        for part in parts
-        if not isinstance(part, OpaquePart)
-    ]
+    shown = [_shown(part) for part in parts if not isinstance(part, OpaquePart)]
     return {
         "role": row.role,
         "parts": parts_to_json(shown),
         "run_id": row.run_id,
         "created_at": time(row.created_at),
     }
+
+
+def _shown(part: Part) -> Part:
+    """Return a part without the fields that only a provider reads."""
+    match part:
+        case ThinkingPart():
+            return ThinkingPart(part.text)
+        case ToolCallPart():
+            return ToolCallPart(part.id, part.name, part.arguments)
+    return part
 
 
 def time(moment: datetime | None) -> str | None:

@@ -6,7 +6,7 @@ a provider keeps no text of its own.
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -162,6 +162,15 @@ class TokenUsage(msgspec.Struct, frozen=True):
     cache_write_tokens: int = 0
 
 
+class ExchangesDropped(msgspec.Struct, frozen=True):
+    """The number of oldest exchanges without which the request is sent again.
+
+    The server has refused a longer one. Later requests of the run need not have them.
+    """
+
+    count: int
+
+
 class ResponseEnd(msgspec.Struct, frozen=True):
     """The regular end of a model call; always the last delta."""
 
@@ -178,6 +187,7 @@ Delta = (
     | ToolCallPart
     | OpaquePart
     | TokenUsage
+    | ExchangesDropped
     | ResponseEnd
 )
 
@@ -214,10 +224,11 @@ class ModelRequest(msgspec.Struct, frozen=True):
 class Provider(Protocol):
     """A way to a model, created once per event loop and used by many runs at once.
 
-    The class of a provider is called with its options. Two attributes are optional:
+    The class of a provider is called with its options. Three attributes are optional:
     `options_type`, the subclass of `ProviderOptions` with its own settings (read from
-    a class named by its dotted path), and `needs_retries = False`, which omits the
-    timeouts and retries of `RetryingProvider`.
+    a class named by its dotted path), `needs_retries = False`, which omits the timeouts
+    and retries of `RetryingProvider`, and `origin`, the server, API and model that
+    opaque parts come from. See also `AdaptiveProvider`.
     """
 
     name: str
@@ -236,4 +247,24 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Close the connections that are kept for reuse."""
+        ...
+
+
+@runtime_checkable
+class AdaptiveProvider(Protocol):
+    """The optional part of a provider that learns from refused requests."""
+
+    @property
+    def learned(self) -> frozenset[str]:
+        """The causes of refusals without which requests are built."""
+        ...
+
+    def learn(
+        self, request: ModelRequest, refusal: str, sent_without: frozenset[str]
+    ) -> bool:
+        """Learn the cause of a refusal; return True if another request avoids it.
+
+        `refusal` is the server's text, `sent_without` the causes that were learned
+        when the request was built.
+        """
         ...

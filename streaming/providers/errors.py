@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
+import msgspec
 
 from streaming.exceptions import (
     ProviderError,
@@ -21,6 +22,7 @@ from streaming.exceptions import (
     ProviderRefusedKey,
     ProviderTimeout,
 )
+from streaming.providers.context_window import is_too_long, too_long
 from streaming.providers.http_transport import BodyEncodingError
 
 logger = logging.getLogger(__name__)
@@ -33,12 +35,10 @@ EMPTY = "The model provider sent an empty response."
 _UNREACHABLE = "The model provider cannot be reached."
 _NO_QUOTA = "The quota or credit at the model provider is used up."
 _REFUSED = "The model provider refused the request."
-_TOO_LONG = "The conversation is too long for the model."
 _OVERLOADED = "The model provider is overloaded."
 
 _MESSAGES = {
     404: "The model provider does not know this model or this address.",
-    413: _TOO_LONG,
     503: _OVERLOADED,
     529: _OVERLOADED,
 }
@@ -77,6 +77,12 @@ _STATUS_BY_CODE = {
     "overloaded_error": 529,
 }
 
+#: The statuses of a request that the server refuses; some templates fail with 500.
+_REFUSAL_STATUSES = frozenset({400, 404, 405, 422, 500, 501})
+_LENGTH_STATUSES = _REFUSAL_STATUSES | {413}
+#: The most characters of an error's body that are searched for a cause.
+_MAX_TEXT = 20_000
+
 #: Errors that a retry cannot fix.
 _QUOTA_CODES = frozenset(
     {
@@ -107,7 +113,10 @@ def map_request_error(error: BaseException) -> ProviderError:
     response = getattr(error, "response", None)
     if isinstance(response, httpx2.Response):
         body = getattr(error, "body", None)
-        return status_error(response.status_code, error_fields(body), response.headers)
+        fields = error_fields(body)
+        return status_error(
+            response.status_code, fields, response.headers, response.text
+        )
     root = _root_of(error)
     logger.warning("provider request failed: %s", type(root).__name__)
     if isinstance(root, TimeoutError | httpx2.TimeoutException):
@@ -167,13 +176,14 @@ def status_error(
     status: int | None,
     fields: Mapping[str, Any],
     headers: Mapping[str, str] | None = None,
+    text: str = "",
     *,
     default: int = 500,
 ) -> ProviderError:
     """Return the error for an HTTP status, or for an error event if that is None.
 
-    `fields` are the vendor's `type`, `code` and `message`, as far as it sent them.
-    Without any that tells the status it is `default`.
+    `fields` are the vendor's `type`, `code` and `message`, as far as it sent them;
+    `text` is the whole body. Without any that tells the status it is `default`.
     """
     codes = _error_codes(fields)
     known = (_STATUS_BY_CODE[code] for code in codes if code in _STATUS_BY_CODE)
@@ -194,12 +204,13 @@ def status_error(
         or _QUOTA_TEXT.search(str(fields.get("message")))
     ):
         return ProviderRateLimited(_NO_QUOTA, retryable=False)
-    if status == 400 and (
-        "context_length_exceeded" in codes
-        or "prompt is too long" in str(fields.get("message"))
-    ):
-        status = 413
-    return _error_for_status(status, headers)
+    text = (text or msgspec.json.encode(fields).decode())[:_MAX_TEXT]
+    if status in _LENGTH_STATUSES and is_too_long(text, codes):
+        return too_long(text)
+    error = _error_for_status(status, headers)
+    if status in _REFUSAL_STATUSES:
+        error.refusal = text
+    return error
 
 
 def _error_for_status(status: int, headers: Mapping[str, str]) -> ProviderError:

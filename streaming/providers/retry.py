@@ -8,8 +8,10 @@ from contextlib import aclosing, closing
 
 from streaming.aio.deadline import Deadline
 from streaming.exceptions import ProviderError, ProviderTimeout
+from streaming.providers.adaptation import Adaptation, is_policy_refusal
 from streaming.providers.base import (
     Delta,
+    ExchangesDropped,
     ModelRequest,
     OutputBegun,
     Provider,
@@ -30,11 +32,16 @@ MAX_RETRY_AFTER = 30.0
 
 
 class RetryingProvider:
-    """A wrapper that adds timeouts and retries to a provider."""
+    """A wrapper that adds timeouts and retries to a provider.
+
+    A refused request is built anew without its cause, if the provider can learn that,
+    or without its oldest exchanges, if it was too long. Neither counts as a retry.
+    """
 
     def __init__(self, provider: Provider, options: ProviderOptions) -> None:
         self.name = provider.name
         self.model = provider.model
+        self.origin = getattr(provider, "origin", "")
         self._provider = provider
         self._first_token_timeout = options.llm_first_token_timeout_seconds
         self._silence_timeout = options.llm_silence_timeout_seconds
@@ -43,12 +50,17 @@ class RetryingProvider:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
         """Stream from the provider; retry if it fails before its first output."""
+        retries = 0
+        adaptation = Adaptation(self._provider, request)
         with closing(Deadline(ProviderTimeout)) as deadline:
-            for retries in range(self._max_retries + 1):
+            while True:
                 call = _ModelCall(
                     self.model, self._first_token_timeout, self._response_timeout
                 )
+                request = adaptation.next_request()
                 try:
+                    if adaptation.dropped:
+                        yield [ExchangesDropped(adaptation.dropped)]
                     async with aclosing(self._provider.stream(request)) as batches:
                         with deadline.at(call.due):
                             async for batch in batches:
@@ -61,13 +73,21 @@ class RetryingProvider:
                                 deadline.at(call.due)
                     return
                 except ProviderError as error:
+                    if call.has_output:
+                        raise
+                    if adaptation.adapt(error):
+                        continue
+                    if is_policy_refusal(error):
+                        yield [ResponseEnd("refusal")]
+                        return
                     delay = _retry_delay(error, retries)
-                    if call.has_output or retries == self._max_retries or delay is None:
+                    if retries == self._max_retries or delay is None:
                         raise
                     logger.warning(
                         "model call failed: %s Retry in %.1f s.", error.message, delay
                     )
                 await asyncio.sleep(delay)
+                retries += 1
 
     async def aclose(self) -> None:
         """Close the provider's connections."""

@@ -1,5 +1,7 @@
 """The last events of a run: exactly one of `complete` and `error`, then `done`."""
 
+from msgspec import UNSET
+
 from streaming.agent.loop import Progress
 from streaming.events import (
     Complete,
@@ -18,6 +20,9 @@ def last_events(progress: Progress, error: AgentError | None) -> list[Event]:
         info = ErrorInfo(error.code, error.retryable)
         return [ErrorEvent(error=error.message, metadata=info), Done()]
     summary = CompleteInfo(
-        progress.stop_reason, progress.wire_usage(), progress.summary()
+        progress.stop_reason,
+        progress.wire_usage(),
+        progress.summary(),
+        progress.dropped_exchanges or UNSET,
     )
     return [Complete(metadata=summary), Done()]

@@ -8,6 +8,7 @@ from operator import lt
 import msgspec
 from django.db import connection
 
+from streaming.exceptions import ContextTooLong
 from streaming.messages import (
     Message,
     Role,
@@ -15,7 +16,7 @@ from streaming.messages import (
     newest_exchanges,
     parts_from_lines,
 )
-from streaming.models import Conversation
+from streaming.models import Conversation, Run
 from streaming.models import Message as MessageRow
 
 #: The messages of a conversation, decoded only by the call: the transaction that reads
@@ -28,9 +29,17 @@ GROWTH = 4
 
 _LAST = 2**63 - 1
 
+# An exchange that a model refused would be refused again, with all that follows. It
+# remains visible to people. A run has a stop reason or an error only after its end.
+_REFUSED = f"""
+    SELECT id FROM {Run._meta.db_table}
+    WHERE conversation_id = %(conversation)s
+    AND (stop_reason = 'refusal' OR error_code = '{ContextTooLong.code}')
+"""
 _BEFORE = f"""
     FROM {MessageRow._meta.db_table}
     WHERE conversation_id = %(conversation)s AND id < %(before)s
+    AND (run_id IS NULL OR run_id NOT IN ({_REFUSED}))
 """
 # A chunk is one row: with SQLite, each row releases the interpreter to other threads
 # and has to acquire it again. The aggregates have the messages in the same order, which

@@ -8,6 +8,8 @@ from docstring_parser import Docstring
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.json_schema import GenerateJsonSchema
 
+from streaming.tool_calls import object_text
+
 #: The number of errors that a model is sent; more would not help it.
 MAX_ERRORS = 5
 
@@ -55,7 +57,8 @@ class Parameters:
         Raises `ValueError` with a sentence for the model.
         """
         try:
-            arguments = self._model.model_validate_json(text.strip() or "{}")
+            text = object_text(text) or text.strip() or "{}"
+            arguments = self._model.model_validate_json(text)
         except ValidationError as error:
             raise ValueError(_sentence(error)) from None
         fields = self._model.model_fields

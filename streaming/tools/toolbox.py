@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from streaming.messages import ToolCallPart, ToolResultPart
+from streaming.tool_calls import find_name
 from streaming.tools.base import Tool, ToolContext, ToolError
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class Toolbox:
     async def _call(
         self, call: ToolCallPart, context: ToolContext, timeout: float
     ) -> str:
-        tool = self._tools.get(call.name)
+        tool = self._tools.get(find_name(call.name, self._tools) or "")
         if tool is None:
             known = ", ".join(self._tools) or "none"
             raise ToolError(f"There is no such tool. The tools are: {known}.")

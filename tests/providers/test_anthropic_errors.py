@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from streaming.exceptions import (
+    ContextTooLong,
     ProviderError,
     ProviderIncomplete,
     ProviderRateLimited,
@@ -61,7 +62,7 @@ def error_reply(
         (404, "not_found_error", ProviderError, False),
         (408, "timeout_error", ProviderTimeout, True),
         (409, "conflict_error", ProviderError, True),
-        (413, "request_too_large", ProviderError, False),
+        (413, "request_too_large", ContextTooLong, False),
         (422, "invalid_request_error", ProviderError, False),
         (429, "rate_limit_error", ProviderRateLimited, True),
         (500, "api_error", ProviderError, True),
@@ -105,7 +106,8 @@ async def test_a_conversation_that_is_too_long_is_reported_as_such(
     upstream: StandInProvider,
 ) -> None:
     message = "prompt is too long: 1000001 tokens > 1000000 maximum"
-    with pytest.raises(ProviderError, match="The conversation is too long"):
+    counts = "1,000,001 tokens, and the model accepts 1,000,000"
+    with pytest.raises(ContextTooLong, match=counts):
         await deltas_of(
             upstream, error_reply(400, "invalid_request_error", message=message)
         )

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from streaming.messages import (
-    UNFINISHED,
     Message,
     OpaquePart,
     Part,
@@ -18,6 +17,7 @@ from streaming.messages import (
     user_message,
 )
 from streaming.providers.base import ModelRequest
+from streaming.providers.history import UNFINISHED
 from streaming.testing.provider import Reply, Request, StandInProvider
 from tests.providers.anthropic_streams import (
     HELLO,
@@ -324,16 +324,16 @@ async def test_arguments_are_returned_as_an_object(
     assert messages[1]["content"][0]["input"] == expected
 
 
-async def test_ids_of_other_vendors_are_made_valid(upstream: StandInProvider) -> None:
+async def test_ids_that_are_not_valid_are_replaced(upstream: StandInProvider) -> None:
     messages = await messages_of(
         upstream,
         user_message("Hi"),
         assistant(ToolCallPart("functions.weather:0", "weather", "{}")),
         results(ToolResultPart("functions.weather:0", "weather", "")),
     )
-    assert messages[1]["content"][0]["id"] == "functions_weather_0"
+    assert messages[1]["content"][0]["id"] == "call00001"
     assert messages[2]["content"] == [
-        {"type": "tool_result", "tool_use_id": "functions_weather_0"}
+        {"type": "tool_result", "tool_use_id": "call00001"}
     ]
 
 

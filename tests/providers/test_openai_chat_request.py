@@ -12,8 +12,10 @@ from streaming.messages import (
     ThinkingPart,
     ToolCallPart,
     ToolResultPart,
+    user_message,
 )
 from streaming.providers.base import ModelRequest
+from streaming.providers.history import INTERRUPTED, UNFINISHED
 from streaming.providers.openai import chat_request
 from tests.providers.openai_streams import (
     HELLO,
@@ -40,22 +42,24 @@ def chat_body(
 
 def chat_messages_of(*parts: Part) -> list[dict[str, Any]]:
     """The chat messages of an earlier response."""
-    messages = chat_body(history(*parts))["messages"][1:-1]
-    return [message for message in messages if message["role"] != "tool"]
+    messages = chat_body(history(*parts))["messages"]
+    return [
+        message
+        for message in messages
+        if message["role"] == "assistant" and message["content"] != INTERRUPTED
+    ]
 
 
 def test_a_tool_loop_in_chat() -> None:
-    request = ModelRequest(
-        system="", messages=[Message("assistant", [TextPart("Hm."), CALL]), RESULT]
-    )
+    question = user_message("Where?")
+    response = Message("assistant", [TextPart("Hm."), CALL])
+    request = ModelRequest(system="", messages=[question, response, RESULT])
     function = {"name": "weather", "arguments": ROME}
+    call = {"id": "call00001", "type": "function", "function": function}
     assert chat_body(request)["messages"] == [
-        {
-            "role": "assistant",
-            "content": "Hm.",
-            "tool_calls": [{"id": "call_1", "type": "function", "function": function}],
-        },
-        {"role": "tool", "tool_call_id": "call_1", "content": "Sunny"},
+        {"role": "user", "content": "Where?"},
+        {"role": "assistant", "content": "Hm.", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call00001", "content": "Sunny"},
     ]
 
 
@@ -118,13 +122,20 @@ def test_an_effort_is_sent_only_when_it_was_set(
 
 
 def test_a_call_without_a_result_gets_an_error_result() -> None:
-    *_, result, _ = chat_body(history(CALL))["messages"]
-    assert (result["role"], result["tool_call_id"]) == ("tool", "call_1")
+    _, call, result, *_ = chat_body(history(CALL))["messages"]
+    [asked] = call["tool_calls"]
+    assert (result["role"], result["tool_call_id"]) == ("tool", asked["id"])
+    assert result["content"] == UNFINISHED
 
 
-def test_forbidden_tools_are_still_described() -> None:
-    body = chat_body(NO_MORE_TOOLS)
+def test_forbidden_tools_are_still_described_to_openai() -> None:
+    body = chat_body(NO_MORE_TOOLS, at_openai=True)
     assert (body["tool_choice"], len(body["tools"])) == ("none", 1)
+
+
+def test_other_servers_are_not_told_of_forbidden_tools() -> None:
+    # Some ignore a `tool_choice` of "none", others refuse it.
+    assert not {"tools", "tool_choice"} & chat_body(NO_MORE_TOOLS).keys()
 
 
 def test_without_tools_their_fields_are_omitted() -> None:

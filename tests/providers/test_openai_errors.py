@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from streaming.exceptions import (
+    ContextTooLong,
     ProviderError,
     ProviderIncomplete,
     ProviderRateLimited,
@@ -52,7 +53,7 @@ def error_reply(
 @pytest.mark.parametrize(
     ("status", "code", "kind", "retryable"),
     [
-        (400, "context_length_exceeded", ProviderError, False),
+        (400, "context_length_exceeded", ContextTooLong, False),
         (401, "invalid_api_key", ProviderRefusedKey, False),
         (404, "model_not_found", ProviderError, False),
         (429, "rate_limit_exceeded", ProviderRateLimited, True),

@@ -87,6 +87,7 @@ async def test_responses_get_their_reasoning_their_calls_and_the_results(
         events(*text_deltas("In Rome."), ended()),
     )
     call = {"type": "function_call", "name": "weather"}
+    output = {"type": "function_call_output"}
     assert added == [
         reasoning,
         {
@@ -94,10 +95,10 @@ async def test_responses_get_their_reasoning_their_calls_and_the_results(
             "role": "assistant",
             "content": [{"type": "output_text", "text": "Let me look."}],
         },
-        call | {"call_id": "call_1", "arguments": ROME},
-        call | {"call_id": "call_2", "arguments": OSLO},
-        {"type": "function_call_output", "call_id": "call_1", "output": f"of {ROME}"},
-        {"type": "function_call_output", "call_id": "call_2", "output": f"of {OSLO}"},
+        call | {"call_id": "call00001", "arguments": ROME},
+        call | {"call_id": "call00002", "arguments": OSLO},
+        output | {"call_id": "call00001", "output": f"of {ROME}"},
+        output | {"call_id": "call00002", "output": f"of {OSLO}"},
     ]
 
 
@@ -124,12 +125,12 @@ async def test_chat_gets_its_calls_and_a_message_for_each_result(
             "role": "assistant",
             "content": "Let me look.",
             "tool_calls": [
-                {"id": "call_1", "type": "function", "function": first},
-                {"id": "call_2", "type": "function", "function": second},
+                {"id": "call00001", "type": "function", "function": first},
+                {"id": "call00002", "type": "function", "function": second},
             ],
         },
-        {"role": "tool", "tool_call_id": "call_1", "content": f"of {ROME}"},
-        {"role": "tool", "tool_call_id": "call_2", "content": f"of {OSLO}"},
+        {"role": "tool", "tool_call_id": "call00001", "content": f"of {ROME}"},
+        {"role": "tool", "tool_call_id": "call00002", "content": f"of {OSLO}"},
     ]
 
 
@@ -163,4 +164,4 @@ async def test_a_call_from_another_provider_can_have_its_result_here(
     async with openai_at(upstream, "responses") as provider:
         await read(provider, ModelRequest("", messages, [WEATHER]))
     call, result = upstream.requests[0].json["input"][1:]
-    assert call["call_id"] == result["call_id"] == "toolu_01"
+    assert call["call_id"] == result["call_id"] == "call00001"

@@ -12,6 +12,7 @@ from streaming.messages import (
     ThinkingPart,
     ToolCallPart,
     ToolResultPart,
+    user_message,
 )
 from streaming.providers.base import ModelRequest
 from streaming.providers.openai import responses_request
@@ -51,7 +52,7 @@ def output(text: str, **more: object) -> dict[str, Any]:
 
 FUNCTION_CALL = {
     "type": "function_call",
-    "call_id": "call_1",
+    "call_id": "call00001",
     "name": "weather",
     "arguments": ROME,
 }
@@ -120,10 +121,12 @@ def test_each_tool_result_is_an_item_of_its_own() -> None:
             ToolResultPart("call_2", "weather", "No such city", is_error=True),
         ],
     )
-    request = ModelRequest(system="", messages=[results])
-    assert responses_body(request)["input"] == [
-        {"type": "function_call_output", "call_id": "call_1", "output": "Sunny"},
-        {"type": "function_call_output", "call_id": "call_2", "output": "No such city"},
+    calls = Message("assistant", [CALL, ToolCallPart("call_2", "weather", "{}")])
+    request = ModelRequest("", messages=[user_message("Where?"), calls, results])
+    output = {"type": "function_call_output"}
+    assert responses_body(request)["input"][-2:] == [
+        output | {"call_id": "call00001", "output": "Sunny"},
+        output | {"call_id": "call00002", "output": "No such city"},
     ]
 
 
@@ -159,7 +162,7 @@ def test_an_effort_that_was_set_is_sent_to_other_servers() -> None:
 
 def test_a_call_without_a_result_gets_an_error_result() -> None:
     *_, item, _ = responses_body(history(CALL))["input"]
-    assert (item["type"], item["call_id"]) == ("function_call_output", "call_1")
+    assert (item["type"], item["call_id"]) == ("function_call_output", "call00001")
 
 
 def test_forbidden_tools_are_still_described() -> None:

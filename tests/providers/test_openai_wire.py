@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from streaming.exceptions import ProviderError, ProviderRateLimited, ProviderRefusedKey
+from streaming.exceptions import (
+    ContextTooLong,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderRefusedKey,
+)
 from streaming.messages import ToolCallPart
 from streaming.providers.base import Delta, ResponseEnd, ThinkingEnd, TokenUsage
 from streaming.testing.provider import Reply, StandInProvider
@@ -115,7 +120,10 @@ async def test_a_recorded_error_response_is_mapped_without_its_text(
     with pytest.raises(ProviderError) as caught:
         await recorded(upstream, case, case.error_reply())
     kinds = {401: ProviderRefusedKey, 429: ProviderRateLimited}
-    assert type(caught.value) is kinds.get(case.status, ProviderError)
+    kind = kinds.get(case.status, ProviderError)
+    if case.expected["error_code"] == "context_length_exceeded":
+        kind = ContextTooLong
+    assert type(caught.value) is kind
     busy = case.expected["error_code"] == "rate_limit_exceeded"
     assert caught.value.retryable is busy
     assert case.expected["error_message"] not in str(caught.value)

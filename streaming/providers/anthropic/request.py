@@ -4,9 +4,8 @@ Every history becomes a valid request: roles alternate, no message is empty, eac
 call has its result, and opaque parts of other vendors are omitted.
 """
 
-import re
 from collections.abc import Sequence
-from itertools import dropwhile
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from streaming.messages import (
@@ -18,10 +17,27 @@ from streaming.messages import (
     ToolCallPart,
     ToolResultPart,
     ToolSpec,
-    add_missing_results,
 )
+from streaming.providers import refusals
 from streaming.providers.anthropic.models import thinking_fields
+from streaming.providers.anthropic.refusals import (
+    ALL_OPAQUE,
+    EARLIER_OPAQUE,
+    NO_BETA,
+    NO_TOOLS,
+    SIMPLE_SCHEMAS,
+    TOOLS_OMITTED,
+)
 from streaming.providers.base import ModelRequest, ProviderOptions
+from streaming.providers.history import (
+    NO_OUTPUT,
+    Rules,
+    drop_refused,
+    is_from,
+    newest_question,
+    prepare,
+)
+from streaming.providers.schemas import simplified
 from streaming.providers.streaming_response import json_object
 
 Block = dict[str, Any]
@@ -30,36 +46,54 @@ _CACHE = {"cache_control": {"type": "ephemeral"}}
 _CACHEABLE = frozenset({"text", "tool_use", "tool_result"})
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 
-# The API rejects these characters; ids of other vendors may contain them.
-_INVALID_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
-
 
 def build(
-    request: ModelRequest, *, model: str, options: ProviderOptions
+    request: ModelRequest,
+    *,
+    model: str,
+    options: ProviderOptions,
+    origin: str = "",
+    learned: AbstractSet[str] = frozenset(),
 ) -> dict[str, Any]:
-    """Return the request's body, plus `extra_headers` if the model needs any."""
-    fields = thinking_fields(model, options.llm_thinking, options.llm_max_tokens)
+    """Return the request's body, plus `extra_headers` if the model needs any.
+
+    `learned` are the causes for which this server has refused requests.
+    """
+    max_tokens = refusals.limited(options.llm_max_tokens, learned)
+    fields = thinking_fields(model, options.llm_thinking, max_tokens)
+    if NO_BETA in learned and fields.pop("extra_headers", None):
+        fields["thinking"] = dict(fields.get("thinking", {}))
+        fields["thinking"].pop("block_binding", None)
     thinks = fields.get("thinking", {}).get("type") in ("adaptive", "enabled")
     built: dict[str, Any] = {
         "model": model,
-        "messages": _messages(request.messages, all_thinking=thinks),
+        "messages": _messages(
+            request.messages, origin=origin, learned=learned, all_thinking=thinks
+        ),
         **fields,
     }
     if request.system.strip():
         built["system"] = [{"type": "text", "text": request.system} | _CACHE]
-    if request.tools:
-        built["tools"] = _tools(request.tools)
+    if request.tools and _are_described(request, learned):
+        built["tools"] = _tools(request.tools, SIMPLE_SCHEMAS in learned)
         if not request.allow_tools:
             built["tool_choice"] = {"type": "none"}
+    refusals.remove_learned(built, learned)
     return built
 
 
-def _tools(specs: Sequence[ToolSpec]) -> list[Block]:
+def _are_described(request: ModelRequest, learned: AbstractSet[str]) -> bool:
+    if request.allow_tools or NO_TOOLS in learned:
+        return NO_TOOLS not in learned
+    return not {TOOLS_OMITTED, f"{refusals.OMIT}tool_choice"} & learned
+
+
+def _tools(specs: Sequence[ToolSpec], simple: bool) -> list[Block]:
     tools: list[Block] = [
         {
             "name": spec.name,
             "description": spec.description,
-            "input_schema": spec.parameters,
+            "input_schema": simplified(spec.parameters) if simple else spec.parameters,
         }
         for spec in specs
     ]
@@ -67,20 +101,34 @@ def _tools(specs: Sequence[ToolSpec]) -> list[Block]:
     return tools
 
 
-def _messages(messages: Sequence[Message], *, all_thinking: bool) -> list[Block]:
+def _messages(
+    messages: Sequence[Message],
+    *,
+    origin: str,
+    learned: AbstractSet[str],
+    all_thinking: bool,
+) -> list[Block]:
     """Return the messages with alternating roles.
 
     Without `all_thinking` only the thinking since the newest user message is included:
     the API requires it between tool calls, and cannot use earlier thinking.
     """
+    if ALL_OPAQUE in learned or EARLIER_OPAQUE in learned:
+        messages = drop_refused(messages, earlier=True, current=ALL_OPAQUE in learned)
+    # Ids that the server has sent return: thinking is valid only after equal content.
+    rules = Rules(
+        keep_ids=True,
+        respond_to_results=False,
+        keep_opaque=True,
+        as_text=NO_TOOLS in learned,
+    )
     built: list[Block] = []
-    from_question = dropwhile(lambda message: message.role != "user", messages)
-    completed = add_missing_results(from_question)
-    backwards = reversed(range(len(completed)))
-    newest = next((n for n in backwards if completed[n].role == "user"), 0)
-    for index, message in enumerate(completed):
+    prepared = prepare(messages, rules)
+    newest = newest_question(prepared)
+    for index, message in enumerate(prepared):
         role = "assistant" if message.role == "assistant" else "user"
-        blocks = _blocks(message.parts, thinking=all_thinking or index > newest)
+        thinking = all_thinking or index > newest
+        blocks = _blocks(message.parts, thinking=thinking, origin=origin)
         while blocks and blocks[-1]["type"] in _THINKING:
             blocks.pop()  # was cut off; the API rejects thinking at the end
         if not blocks:
@@ -100,44 +148,47 @@ def _mark_for_cache(messages: list[Block]) -> None:
             return
 
 
-def _blocks(parts: Sequence[Part], *, thinking: bool) -> list[Block]:
+def _blocks(parts: Sequence[Part], *, thinking: bool, origin: str) -> list[Block]:
     blocks: list[Block] = []
     for part in parts:
         match part:
+            case ThinkingPart() | OpaquePart() if not is_from(
+                part, "anthropic", origin
+            ):
+                continue
             case TextPart():
                 if part.text.strip():
                     blocks.append({"type": "text", "text": part.text})
-            case ThinkingPart(text, "anthropic", {"signature": str(signature)}):
+            case ThinkingPart(text=text, opaque={"signature": str(signature), **extra}):
                 if thinking and signature:
                     block = {"type": "thinking", "thinking": text}
-                    blocks.append({**block, "signature": signature})
-            case OpaquePart("anthropic", data):
+                    blocks.append({**extra, **block, "signature": signature})
+            case OpaquePart(data=data):
                 if thinking or data.get("type") not in _THINKING:
                     blocks.append(dict(data))
             case ToolCallPart():
-                blocks.append(_tool_use(part))
+                blocks.append(_tool_use(part, origin))
             case ToolResultPart():
                 blocks.append(_tool_result(part))
     return blocks
 
 
-def _tool_use(call: ToolCallPart) -> Block:
-    return {
+def _tool_use(call: ToolCallPart, origin: str) -> Block:
+    extra = call.extra if call.extra and call.origin in ("", origin) else {}
+    return extra | {
         "type": "tool_use",
-        "id": _id(call.id),
-        "name": _id(call.name),
+        "id": call.id,
+        "name": call.name,
         "input": json_object(call.arguments),
     }
 
 
 def _tool_result(result: ToolResultPart) -> Block:
-    block: Block = {"type": "tool_result", "tool_use_id": _id(result.id)}
-    if result.result:
+    block: Block = {"type": "tool_result", "tool_use_id": result.id}
+    if result.result.strip():
         block["content"] = result.result
+    elif result.is_error:  # the API rejects an error without content
+        block["content"] = NO_OUTPUT
     if result.is_error:
         block["is_error"] = True
     return block
-
-
-def _id(text: str) -> str:
-    return _INVALID_IN_IDS.sub("_", text) or "_"

@@ -66,6 +66,10 @@ class _Block(msgspec.Struct):
     signature: str = ""
 
 
+_KNOWN_FIELDS = frozenset({"type", "id", "name", "input", "thinking", "signature"})
+#: The default, which need not be sent.
+_DIRECT_CALLER = {"type": "direct"}
+
 _EVENT = msgspec.json.Decoder(_Event)
 
 _COUNTS = (
@@ -183,7 +187,8 @@ class MessageParser:
         data = block.data
         match data["type"]:
             case "thinking":
-                yield ThinkingEnd("anthropic", {"signature": block.signature})
+                opaque = _extra(data) | {"signature": block.signature}
+                yield ThinkingEnd("anthropic", opaque)
             case "tool_use":
                 self._calls.extend(_tool_calls(block))
             case _:
@@ -227,7 +232,17 @@ def _tool_calls(block: _Block) -> Iterator[ToolCallPart]:
     if not id or len(id) > MAX_NAME_CHARS:
         id = f"toolu_{uuid.uuid4().hex}"
     if name:
-        yield ToolCallPart(id, name[:MAX_NAME_CHARS], _arguments(block))
+        extra = _extra(block.data) or None
+        yield ToolCallPart(id, name[:MAX_NAME_CHARS], _arguments(block), extra)
+
+
+def _extra(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that are not known here, to be sent back with the block."""
+    return {
+        name: value
+        for name, value in data.items()
+        if name not in _KNOWN_FIELDS and value not in (None, _DIRECT_CALLER)
+    }
 
 
 def _arguments(block: _Block) -> str:

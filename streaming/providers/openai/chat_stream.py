@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from streaming.exceptions import ProviderIncomplete
+from streaming.messages import OpaquePart
 from streaming.providers.base import (
     Delta,
     OutputBegun,
@@ -21,20 +22,10 @@ from streaming.providers.base import (
 )
 from streaming.providers.errors import error_fields, find_error, status_error
 from streaming.providers.limits import ResponseLimits
+from streaming.providers.openai.message_fields import MessageFields
 from streaming.providers.openai.tool_calls import OpenCalls
 from streaming.providers.openai.usage import token_usage
 from streaming.providers.streaming_response import decode
-
-
-class _Function(msgspec.Struct, gc=False):
-    name: Any = None
-    arguments: Any = None
-
-
-class _CallFragment(msgspec.Struct, gc=False):
-    index: Any = None
-    id: Any = None
-    function: _Function | None = None
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -42,8 +33,13 @@ class _Delta(msgspec.Struct, gc=False):
     refusal: Any = None
     reasoning_content: Any = None
     reasoning: Any = None
-    tool_calls: list[_CallFragment] | None = None
-    function_call: _Function | None = None
+    #: With their unknown fields, which must be sent back with the call.
+    tool_calls: list[dict[str, Any]] | None = None
+    function_call: Any = None
+    # Fields of the message that must be sent back with it.
+    reasoning_details: Any = None
+    extra_content: Any = None
+    provider_specific_fields: Any = None
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -91,6 +87,7 @@ class ChatParser:
         self._has_streamed = False
         self._has_begun = False
         self._calls = OpenCalls(limits)
+        self._fields = MessageFields(limits)
 
     def feed(self, data: bytes, out: list[Delta]) -> None:
         """Append the deltas of one chunk to `out`."""
@@ -126,6 +123,8 @@ class ChatParser:
         self._end_thinking(remaining)
         calls = list(self._calls.parts(complete_only=reason in _TRUNCATED | _FILTERED))
         end = ResponseEnd(self._stop_reason(reason, called=bool(calls)))
+        if fields := self._fields.joined():
+            remaining.append(OpaquePart("openai", {"fields": fields}))
         return [*remaining, *calls, end]
 
     def _add_choice(self, choice: _Choice, out: list[Delta]) -> None:
@@ -140,9 +139,15 @@ class ChatParser:
             if delta.content or delta.refusal:
                 self._add_text(delta, out)
             for fragment in delta.tool_calls or ():
-                self._add_call(fragment.index, fragment.id, fragment.function, out)
+                self._add_call(fragment, out)
             if delta.function_call:
-                self._add_call(None, None, delta.function_call, out)
+                self._add_call({"function": delta.function_call}, out)
+            if (
+                delta.reasoning_details
+                or delta.extra_content
+                or delta.provider_specific_fields
+            ):
+                self._fields.add(delta)
         if is_message:
             self._has_streamed = False
         if reason := choice.finish_reason:
@@ -174,14 +179,20 @@ class ChatParser:
             out.append(ThinkingEnd("openai", {"field": self._thinking_field}))
             self._thinking_field = ""
 
-    def _add_call(
-        self, index: object, id: object, function: _Function | None, out: list[Delta]
-    ) -> None:
+    def _add_call(self, fragment: dict[str, Any], out: list[Delta]) -> None:
         if not self._has_begun and not self._has_streamed:
             out.append(OutputBegun())
         self._has_begun = self._has_streamed = True
-        function = function or _Function()
-        self._calls.add(index, id, function.name, function.arguments)
+        function = fragment.get("function")
+        if not isinstance(function, dict):
+            function = {}
+        call = self._calls.add(
+            fragment.get("index"),
+            fragment.get("id"),
+            function.get("name"),
+            function.get("arguments"),
+        )
+        call.keep_extra(fragment)
 
     def _stop_reason(self, reason: str, *, called: bool) -> ResponseStopReason:
         if self._refused or reason in _FILTERED:

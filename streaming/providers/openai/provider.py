@@ -11,7 +11,9 @@ from streaming.providers.openai import chat_request, responses_request
 from streaming.providers.openai.chat_stream import ChatParser
 from streaming.providers.openai.models import DEFAULT_MODEL
 from streaming.providers.openai.options import OpenAIOptions
+from streaming.providers.openai.refusals import KNOWN
 from streaming.providers.openai.responses_stream import ResponseParser
+from streaming.providers.refusals import Dialect
 from streaming.providers.streaming_response import read_deltas, send_request
 
 # The SDK requires a key, also for a local server that needs none.
@@ -36,23 +38,45 @@ class OpenAIProvider:
         self._at_openai = host.endswith(".api.openai.com")
         default_api = "responses" if self._at_openai else "chat"
         self.api = options.openai_api or default_api
+        self.origin = f"{self._client.base_url} {self.api} {self.model}"
+        self._dialect = Dialect(KNOWN)
+
+    @property
+    def learned(self) -> frozenset[str]:
+        """The causes for which this server has refused requests to this model."""
+        return self._dialect.learned
+
+    def learn(
+        self, request: ModelRequest, refusal: str, sent_without: frozenset[str]
+    ) -> bool:
+        """Learn the cause of a refusal; return True if another request avoids it."""
+        body = self._body(request, sent_without)
+        return self._dialect.learn(refusal, body, sent_without)
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
         """Call the model and yield batches of deltas, ending with `ResponseEnd`."""
         is_responses = self.api == "responses"
-        build = responses_request.body if is_responses else chat_request.body
-        body = build(
-            request,
-            model=self.model,
-            max_tokens=self._options.llm_max_tokens,
-            thinking=self._options.llm_thinking,
-            at_openai=self._at_openai,
-        )
+        body = self._body(request, self._dialect.learned)
         path = "/responses" if is_responses else "/chat/completions"
         limits = self._options.limits
         parser = ResponseParser(limits) if is_responses else ChatParser(limits)
         send = partial(send_request, self._client, path, body)
         return read_deltas(send, parser, OpenAIError)
+
+    def _body(
+        self, request: ModelRequest, learned: frozenset[str]
+    ) -> dict[str, object]:
+        is_responses = self.api == "responses"
+        build = responses_request.body if is_responses else chat_request.body
+        return build(
+            request,
+            model=self.model,
+            max_tokens=self._options.llm_max_tokens,
+            thinking=self._options.llm_thinking,
+            at_openai=self._at_openai,
+            origin=self.origin,
+            learned=learned,
+        )
 
     async def aclose(self) -> None:
         """Close the pooled connections."""

@@ -174,6 +174,8 @@ class ResponseParser:
                 out.append(ThinkingEnd("openai", storable(item)))
             case "function_call":
                 out.extend(self._call(index, item))
+            case _ if item.get("encrypted_content"):  # such as a compaction
+                out.append(OpaquePart("openai", {"item": item}))
 
     def _call(self, index: Index, item: Item) -> Iterator[Delta]:
         call = OpenCall(self._limits, HeldChars(self._limits))
@@ -189,6 +191,7 @@ class ResponseParser:
         )
         if call.name and not truncated:
             self._has_called = True
+            call.keep_extra(item | {"function": None, "name": None, "arguments": None})
             yield call.part()
 
     def _end(self, kind: str, response: _Response, out: list[Delta]) -> None:

@@ -14,19 +14,11 @@ from streaming.providers.limits import (
     ResponseLimits,
 )
 from streaming.providers.streaming_response import json_text
+from streaming.tool_calls import is_object, object_text
 
-_OBJECT = msgspec.json.Decoder(dict[str, Any])
-
-
-def is_object(text: str) -> bool:
-    """Return True for a complete JSON object, to which nothing can be added."""
-    if not text.rstrip().endswith("}"):
-        return False
-    try:
-        _OBJECT.decode(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
+#: The fields of a fragment that have a meaning here.
+_KNOWN_FIELDS = frozenset({"index", "id", "type", "function", "call_id", "status"})
+_KNOWN_FUNCTION_FIELDS = frozenset({"name", "arguments"})
 
 
 class OpenCall:
@@ -40,6 +32,7 @@ class OpenCall:
         self._held = held
         self._arguments = HeldArguments(limits, held)
         self._may_be_complete = False
+        self._extra: dict[str, Any] = {}
 
     @property
     def arguments(self) -> str:
@@ -72,7 +65,7 @@ class OpenCall:
     @property
     def is_truncated(self) -> bool:
         """True if the arguments were begun and not completed."""
-        return bool(self._arguments) and not is_object(self.arguments)
+        return bool(self._arguments) and object_text(self.arguments) is None
 
     def is_followed_by(self, id: object, name: object, arguments: object) -> bool:
         """Return True if a fragment with the same index begins another call."""
@@ -80,12 +73,38 @@ class OpenCall:
             return False
         if id and self.id:
             return id != self.id
-        return name != self.name or (bool(arguments) and self.is_complete)
+        if name != self.name:
+            return True
+        # Some servers send an empty object before the arguments.
+        return bool(arguments) and self.is_complete and self.arguments.strip() != "{}"
+
+    def keep_extra(self, fragment: dict[str, Any]) -> None:
+        """Keep the unknown fields of a fragment, which must be sent back.
+
+        Raises `LimitReached`.
+        """
+        extra = _unknown(fragment, _KNOWN_FIELDS)
+        function = fragment.get("function")
+        if isinstance(function, dict):
+            if inner := _unknown(function, _KNOWN_FUNCTION_FIELDS):
+                extra["function"] = self._extra.get("function", {}) | inner
+        if extra:
+            self._held.add(len(msgspec.json.encode(extra)))
+            self._extra |= extra
 
     def part(self) -> ToolCallPart:
         """Return the call, with a generated id if the server sent none."""
         id = self.id or f"call_{uuid.uuid4().hex[:24]}"
-        return ToolCallPart(id, self.name, self.arguments.strip() or "{}")
+        arguments = self.arguments.strip() or "{}"
+        return ToolCallPart(id, self.name, arguments, self._extra or None)
+
+
+def _unknown(fields: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in fields.items()
+        if name not in known and value is not None
+    }
 
 
 class OpenCalls:
@@ -97,8 +116,10 @@ class OpenCalls:
         self._calls: list[OpenCall] = []
         self._by_index: dict[int, OpenCall] = {}
 
-    def add(self, index: object, id: object, name: object, arguments: object) -> None:
-        """Add a fragment of a call, or the beginning of another call.
+    def add(
+        self, index: object, id: object, name: object, arguments: object
+    ) -> OpenCall:
+        """Add a fragment of a call, or the beginning of another call; return it.
 
         Raises `LimitReached`.
         """
@@ -111,6 +132,7 @@ class OpenCalls:
             self._held.open()
             self._by_index[number] = call
         call.add(id, name, arguments)
+        return call
 
     def parts(self, *, complete_only: bool) -> Iterator[ToolCallPart]:
         """Yield the calls in the order in which they began, each with a unique id."""
@@ -119,7 +141,7 @@ class OpenCalls:
             if call.id in ids:
                 call.id = ""
             ids.add(call.id)
-            if call.name and (is_object(call.arguments) or not complete_only):
+            if call.name and not (complete_only and object_text(call.arguments) is None):
                 yield call.part()
 
     def _find(self, index: int | None, *, begins: bool) -> OpenCall | None:

@@ -1,0 +1,86 @@
+"""The causes for which Anthropic and compatible servers refuse requests.
+
+Each is a name for what changes in the request once it is learned.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from streaming.providers.refusals import Body, cause
+
+EARLIER_OPAQUE = "opaque parts of earlier exchanges"
+ALL_OPAQUE = "opaque parts"
+NO_BETA = "beta header"
+NO_TOOLS = "no tools"
+TOOLS_OMITTED = "no tools in the last iteration"
+SIMPLE_SCHEMAS = "simple schemas"
+
+REQUIRED = frozenset({"max_tokens", "signature", "thinking_budget"})
+
+_OPAQUE = (
+    r"signature|redacted_thinking|encrypted|"
+    r"(cannot|could not|not|failed to) (be )?verif|thinking[`'\"]* blocks?"
+)
+_BLOCKS = frozenset({"text", "tool_use", "tool_result"})
+
+
+def _blocks(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    return (block for block in message["content"] if isinstance(block, dict))
+
+
+def _is_opaque(message: dict[str, Any]) -> bool:
+    plain = {"type", "id", "name", "input", "cache_control"}
+    return any(
+        block["type"] not in _BLOCKS
+        or (block["type"] == "tool_use" and set(block) - plain)
+        for block in _blocks(message)
+    )
+
+
+def _has_opaque(body: Body) -> bool:
+    return any(_is_opaque(message) for message in body["messages"])
+
+
+def _has_earlier_opaque(body: Body) -> bool:
+    messages = body["messages"]
+    questions = [
+        index
+        for index, message in enumerate(messages)
+        if message["role"] == "user"
+        and any(block["type"] == "text" for block in _blocks(message))
+    ]
+    return any(_is_opaque(each) for each in messages[: max(questions, default=0)])
+
+
+def _has_beta(body: Body) -> bool:
+    return bool(body.get("extra_headers"))
+
+
+def _has_tools(body: Body) -> bool:
+    return bool(body.get("tools"))
+
+
+def _must_not_call(body: Body) -> bool:
+    return "tool_choice" in body
+
+
+KNOWN = (
+    cause(
+        NO_BETA,
+        r"\bbeta\b|anthropic-beta|interleaved-thinking|binding-controls|block_binding",
+        _has_beta,
+    ),
+    cause(EARLIER_OPAQUE, _OPAQUE, _has_earlier_opaque),
+    cause(ALL_OPAQUE, _OPAQUE, _has_opaque),
+    cause(TOOLS_OMITTED, r"tool_use_failed|tool[_ ]choice", _must_not_call),
+    cause(
+        NO_TOOLS,
+        r"(not|n't) support[^.]{0,30}(?<!parallel )(tools?|functions?)\b|"
+        r"(?<!parallel )(tools?|functions?|function calling|tool use)\b[^.]{0,30}not "
+        r"(supported|available|enabled)",
+        _has_tools,
+    ),
+    cause(
+        SIMPLE_SCHEMAS, r"schema|parameters|grammar", _has_tools, is_last_resort=True
+    ),
+)
