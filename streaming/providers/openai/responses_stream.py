@@ -175,7 +175,7 @@ class ResponseParser:
             case "function_call":
                 out.extend(self._call(index, item))
             case _ if item.get("encrypted_content"):  # such as a compaction
-                out.append(OpaquePart("openai", {"item": item}))
+                out.append(OpaquePart("openai", {"item": storable(item)}))
 
     def _call(self, index: Index, item: Item) -> Iterator[Delta]:
         call = OpenCall(self._limits, HeldChars(self._limits))
