@@ -80,7 +80,5 @@ KNOWN = (
         r"(supported|available|enabled)",
         _has_tools,
     ),
-    cause(
-        SIMPLE_SCHEMAS, r"schema|parameters|grammar", _has_tools, is_last_resort=True
-    ),
+    cause(SIMPLE_SCHEMAS, r"schema|grammar", _has_tools, is_last_resort=True),
 )

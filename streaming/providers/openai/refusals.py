@@ -129,7 +129,7 @@ KNOWN = (
     cause(
         TOOLS_DESCRIBED,
         r"tools?\b.*(must|required|missing|specif|defin|expect)|"
-        r"(expect|without|requires?)\b.*\btools?\b",
+        r"(expects?|without|requires?)\b.*\btools?\b",
         _has_calls_only,
         replaces=TOOLS_OMITTED,
     ),
@@ -180,7 +180,7 @@ KNOWN = (
     ),
     cause(
         SIMPLE_SCHEMAS,
-        r"schema|function_declarations|parameters|grammar|\btools?\[",
+        r"schema|function_declarations|function parameters|grammar|\btools?\[",
         _has_tools,
         is_last_resort=True,
     ),
