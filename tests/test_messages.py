@@ -1,6 +1,7 @@
 """Messages, their exchanges and their stored form."""
 
 import json
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,7 +74,7 @@ def test_an_exchange_is_a_question_with_its_answers(history: list[Message]) -> N
 
 
 def test_parts_of_older_versions_are_read() -> None:
-    stored = [
+    stored: list[dict[str, Any]] = [
         {"type": "thinking", "text": "Hm.", "provider": "openai", "opaque": {"a": 1}},
         {"type": "tool_call", "id": "c", "name": "clock", "arguments": "{}"},
         {"type": "opaque", "provider": "openai", "data": {"phase": "p"}},

@@ -141,7 +141,8 @@ class Agent:
                 response.check(request)
             if response.dropped_exchanges:
                 progress.dropped_exchanges += response.dropped_exchanges
-                history = _without_oldest(history, response.dropped_exchanges)
+                rest = split_exchanges(history)[response.dropped_exchanges :]
+                history = [message for exchange in rest for message in exchange]
             if is_last or not response.needs_another_call:
                 progress.stop_reason = _stop_reason(response, is_last)
                 return
@@ -239,12 +240,6 @@ class Agent:
         return await self.toolbox.call(
             call, context, timeout=self.tool_timeout, max_chars=max_chars
         )
-
-
-def _without_oldest(history: Sequence[Message], exchanges: int) -> list[Message]:
-    """Return a history without its oldest exchanges, but with its question."""
-    rest = split_exchanges(history)[exchanges:] or [history[-1:]]
-    return [message for exchange in rest for message in exchange]
 
 
 def _stop_reason(response: ResponseBuilder, is_last: bool) -> StopReason:

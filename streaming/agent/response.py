@@ -51,7 +51,7 @@ class ResponseBuilder:
     At the limit of its length the response ends as if its token limit had cut it off.
     Opaque parts receive the `origin` to which they must return. The name of a tool call
     becomes the one of `tools` that the model means, and its arguments a JSON object if
-    they hold one. If `call_ids` is given, its id becomes unique among them and is added.
+    they hold one. If `call_ids` is given, its id becomes unique among them.
     """
 
     def __init__(

@@ -16,8 +16,9 @@ logger = logging.getLogger(__name__)
 
 #: The words of a refusal whose cause is some message of the history.
 _ABOUT_HISTORY = re.compile(
-    r"messages?\b|content|\brole|\binput\b|history|conversation|tool[_ ]?(call|result|use)|"
-    r"\bturns?\b|template|prompt|polic(y|ies)|function|signature|reasoning|thinking",
+    r"messages?\b|content|\brole|\binput\b|history|conversation|\bturns?\b|template|"
+    r"tool[_ ]?(call|result|use)|prompt|polic(y|ies)|function|signature|reasoning|"
+    r"thinking",
     re.IGNORECASE,
 )
 #: A request is also too long if the limit of its response is.
@@ -54,11 +55,15 @@ class Adaptation:
         """Adapt the request to a refusal; return True if it should be sent again."""
         if isinstance(error, ContextTooLong):
             is_response = _RESPONSE_TOO_LONG.search(error.refusal)
-            return (is_response and self._learn(error)) or self._shorten(error)
+            if is_response and self._learn(error):
+                return True
+            return self._keep(shorten(self._request.messages, error))
         if self._learn(error):
             return True
-        about_history = _ABOUT_HISTORY.search(sentences(error.refusal))
-        return bool(about_history) and not error.retryable and self._keep_newest()
+        if error.retryable or not _ABOUT_HISTORY.search(sentences(error.refusal)):
+            return False
+        # The server refuses some message: only the newest exchange is certainly needed.
+        return self._keep(split_exchanges(self._request.messages)[-1])
 
     def _learn(self, error: ProviderError) -> bool:
         """Learn the cause of a refusal; return False if the call has learned enough."""
@@ -67,15 +72,8 @@ class Adaptation:
         self._causes += 1
         return self._adaptive.learn(self._request, error.refusal, self._sent_without)
 
-    def _shorten(self, error: ContextTooLong) -> bool:
-        """Drop the oldest exchanges; return False if only the newest one is left."""
-        return self._replace(shorten(self._request.messages, error))
-
-    def _keep_newest(self) -> bool:
-        """Drop all exchanges but the newest: the server refuses one of them."""
-        return self._replace(split_exchanges(self._request.messages)[-1])
-
-    def _replace(self, messages: Sequence[Message]) -> bool:
+    def _keep(self, messages: Sequence[Message]) -> bool:
+        """Send only the newest messages; return False if they are all of them."""
         before = split_exchanges(self._request.messages)
         dropped = len(before) - len(split_exchanges(messages))
         if not dropped:

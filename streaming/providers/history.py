@@ -111,8 +111,12 @@ class _Preparation:
         last = self._prepared[-1].role if self._prepared else ""
         if last == "tool" and self._rules.respond_to_results:
             self._append("assistant", [TextPart(INTERRUPTED)])
-        text = message.text
-        self._append("user", [TextPart(text if text.strip() else EMPTY)])
+        texts: list[Part] = [
+            part
+            for part in message.parts
+            if isinstance(part, TextPart) and part.text.strip()
+        ]
+        self._append("user", texts or [TextPart(EMPTY)])
 
     def _add_calls(self, message: Message, results: list[ToolResultPart]) -> None:
         """Add a message with calls, then one message with a result for each of them."""

@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -29,12 +30,39 @@ ANYWHERE = "*"
 
 #: Fields without which a request means something else or nothing.
 _ESSENTIAL = frozenset(
-    """
-    $defs $ref anyOf arguments call_id content description enum function function_call
-    id input input_schema instructions items messages model name output parameters
-    properties required role stream system text tool_call_id tool_calls tool_use_id
-    tools type
-    """.split()
+    {
+        "$defs",
+        "$ref",
+        "anyOf",
+        "arguments",
+        "call_id",
+        "content",
+        "description",
+        "enum",
+        "function",
+        "function_call",
+        "id",
+        "input",
+        "input_schema",
+        "instructions",
+        "items",
+        "messages",
+        "model",
+        "name",
+        "output",
+        "parameters",
+        "properties",
+        "required",
+        "role",
+        "stream",
+        "system",
+        "text",
+        "tool_call_id",
+        "tool_calls",
+        "tool_use_id",
+        "tools",
+        "type",
+    }
 )
 #: Names of maps whose keys are names of the user's, not fields.
 _MAPS = frozenset({"properties", "$defs", "definitions", "patternProperties"})
@@ -139,9 +167,7 @@ def find_cause(
     """
     text = sentences(refusal)
     matching = [
-        each
-        for each in known
-        if each.pattern.search(text) and each.applies(body)
+        each for each in known if each.pattern.search(text) and each.applies(body)
     ]
     paths = chain(_paths(refusal, text), _bare_paths(text, body))
     candidates = chain(
@@ -206,10 +232,8 @@ def limited(tokens: int, learned: AbstractSet[str]) -> int:
 
 def _paths(refusal: str, text: str) -> Iterator[list[str]]:
     """Yield the paths of fields that a refusal names, the most certain first."""
-    try:
+    with suppress(ValueError, RecursionError):
         yield from _named_paths(json.loads(refusal))
-    except (ValueError, RecursionError):
-        pass
     for found in _QUOTED_NAME.findall(text):
         yield _STEP.findall(found)
 
@@ -263,7 +287,7 @@ def _removable(
 
 def _has(value: object, name: str) -> bool:
     """Return True if a field occurs in a value, at any depth."""
-    return _without(value, frozenset({name})) != value
+    return bool(_without(value, frozenset({name})) != value)
 
 
 def remove_learned(body: dict[str, Any], learned: AbstractSet[str]) -> None:

@@ -179,7 +179,7 @@ async def test_unknown_fields_of_a_call_return_to_their_origin(
     assert {name: call[name] for name in extra} == extra
     assert not any(set(extra) & set(p) for _, parts in await said(api) for p in parts)
     stored = [p async for p in Message.objects.values_list("parts", flat=True)]
-    origin = f"{upstream.url}/ chat test-model"
+    origin = f"{upstream.url} chat test-model"
     assert origin in {part.get("origin") for parts in stored for part in parts}
 
 

@@ -61,10 +61,11 @@ def _reject(constant: str) -> None:
 
 
 def _depth(value: object) -> int:
-    children = value.values() if isinstance(value, dict) else value
-    if not isinstance(value, dict | list):
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
         return 0
-    return 1 + max(map(_depth, children), default=0)  # type: ignore[arg-type]
+    return 1 + max((_depth(each) for each in value), default=0)
 
 
 # Chat Completions
@@ -107,7 +108,9 @@ def _check_chat(messages: Sequence[Mapping[str, Any]]) -> None:
             seen.add(call["id"])
             waiting.append(call["id"])
     check(not waiting, f"tool_call_ids without a response: {waiting}")
-    check(messages[-1]["role"] in ("user", "tool"), "the last role must be user or tool")
+    check(
+        messages[-1]["role"] in ("user", "tool"), "the last role must be user or tool"
+    )
 
 
 def _check_order(messages: Sequence[Mapping[str, Any]]) -> None:
@@ -122,7 +125,9 @@ def _check_order(messages: Sequence[Mapping[str, Any]]) -> None:
             "assistant": {"user", "tool"},
             "tool": {"assistant", "tool"},
         }
-        check(before in allowed[role], f"Unexpected role '{role}' after role '{before}'")
+        check(
+            before in allowed[role], f"Unexpected role '{role}' after role '{before}'"
+        )
         before = role
 
 
@@ -225,12 +230,14 @@ def responses(body: Body) -> None:
         following = items[number + 1] if number + 1 < len(items) else {}
         match item["type"]:
             case "message":
-                check(not waiting, f"No tool output found for {waiting}")
+                text = f"No tool output found for {waiting}"
+                check(not waiting or item["role"] == "assistant", text)
                 texts = [part["text"] for part in item["content"]]
                 check(texts and all(t.strip() for t in texts), "empty message")
             case "reasoning":
                 sealed = item.get("encrypted_content", "")
-                text = f"The encrypted content for item {item['id']} could not be verified."
+                text = f"The encrypted content for item {item['id']} could not be "
+                text += "verified."
                 check(sealed.startswith(SEAL), text)
                 text = f"Item '{item['id']}' of type 'reasoning' was provided without "
                 text += "its required following item."

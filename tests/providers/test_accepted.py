@@ -142,7 +142,7 @@ def refusals_until_accepted(
 
 
 @pytest.mark.parametrize("name", CASES)
-@settings(max_examples=campaign.examples(150))
+@settings(max_examples=campaign.examples(40))
 @given(data=st.data())
 def test_any_history_is_accepted(name: str, data: st.DataObject) -> None:
     case = CASES[name]

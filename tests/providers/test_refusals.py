@@ -359,7 +359,10 @@ def signatures(body: Body) -> list[str]:
 
 @pytest.mark.parametrize(
     ("refused", "sent"),
-    [({"old"}, [["old", "new"], ["new"]]), ({"old", "new"}, [["old", "new"], ["new"], []])],
+    [
+        ({"old"}, [["old", "new"], ["new"]]),
+        ({"old", "new"}, [["old", "new"], ["new"], []]),
+    ],
 )
 async def test_refused_thinking_is_left_out_that_of_earlier_exchanges_first(
     refused: set[str], sent: list[list[str]]
@@ -375,7 +378,10 @@ async def test_refused_thinking_is_left_out_that_of_earlier_exchanges_first(
         request = ModelRequest("", signed_history(provider), [WEATHER])
         await anthropic.read(provider, request)
         await anthropic.read(provider, request)
-        assert [signatures(each.json) for each in upstream.requests] == [*sent, sent[-1]]
+        assert [signatures(each.json) for each in upstream.requests] == [
+            *sent,
+            sent[-1],
+        ]
 
 
 @pytest.mark.parametrize(

@@ -52,10 +52,6 @@ def _has_earlier_opaque(body: Body) -> bool:
     return any(_is_opaque(each) for each in messages[: max(questions, default=0)])
 
 
-def _has_beta(body: Body) -> bool:
-    return bool(body.get("extra_headers"))
-
-
 def _has_tools(body: Body) -> bool:
     return bool(body.get("tools"))
 
@@ -68,7 +64,7 @@ KNOWN = (
     cause(
         NO_BETA,
         r"\bbeta\b|anthropic-beta|interleaved-thinking|binding-controls|block_binding",
-        _has_beta,
+        lambda body: "extra_headers" in body,
     ),
     cause(EARLIER_OPAQUE, _OPAQUE, _has_earlier_opaque),
     cause(ALL_OPAQUE, _OPAQUE, _has_opaque),

@@ -74,18 +74,14 @@ def build(
     }
     if request.system.strip():
         built["system"] = [{"type": "text", "text": request.system} | _CACHE]
-    if request.tools and _are_described(request, learned):
+    refused = {TOOLS_OMITTED, f"{refusals.OMIT}tool_choice"} & learned
+    may_describe = NO_TOOLS not in learned and (request.allow_tools or not refused)
+    if request.tools and may_describe:
         built["tools"] = _tools(request.tools, SIMPLE_SCHEMAS in learned)
         if not request.allow_tools:
             built["tool_choice"] = {"type": "none"}
     refusals.remove_learned(built, learned)
     return built
-
-
-def _are_described(request: ModelRequest, learned: AbstractSet[str]) -> bool:
-    if request.allow_tools or NO_TOOLS in learned:
-        return NO_TOOLS not in learned
-    return not {TOOLS_OMITTED, f"{refusals.OMIT}tool_choice"} & learned
 
 
 def _tools(specs: Sequence[ToolSpec], simple: bool) -> list[Block]:
@@ -162,7 +158,8 @@ def _blocks(parts: Sequence[Part], *, thinking: bool, origin: str) -> list[Block
             case ThinkingPart(text=text, opaque={"signature": str(signature), **extra}):
                 if thinking and signature:
                     block = {"type": "thinking", "thinking": text}
-                    blocks.append({**extra, **block, "signature": signature})
+                    known: Block = {str(name): extra[name] for name in extra}
+                    blocks.append(known | block | {"signature": signature})
             case OpaquePart(data=data):
                 if thinking or data.get("type") not in _THINKING:
                     blocks.append(dict(data))

@@ -109,9 +109,7 @@ def _messages(
     messages: Sequence[Message] = request.messages
     if ALL_OPAQUE in learned or EARLIER_OPAQUE in learned:
         messages = drop_refused(messages, earlier=True, current=ALL_OPAQUE in learned)
-    rules = Rules(
-        as_text=NO_TOOLS in learned, earlier_as_text=CALLS_AS_TEXT in learned
-    )
+    rules = Rules(as_text=NO_TOOLS in learned, earlier_as_text=CALLS_AS_TEXT in learned)
     prepared = prepare(messages, rules)
     built = [item for each in prepared for item in _built(each, origin, learned)]
     if system := request.system if request.system.strip() else "":
@@ -142,9 +140,7 @@ def _built(
                     }
 
 
-def _assistant(
-    message: Message, origin: str, learned: AbstractSet[str]
-) -> ChatMessage:
+def _assistant(message: Message, origin: str, learned: AbstractSet[str]) -> ChatMessage:
     text = message.text
     built: ChatMessage = {"role": "assistant", "content": text if text.strip() else ""}
     for part in message.parts:

@@ -37,13 +37,17 @@ def _messages(body: Body) -> list[dict[str, object]]:
 
 
 def _has_reasoning(body: Body) -> bool:
-    fields = ("reasoning_content", "reasoning")
-    return any(each.get(field) for each in _messages(body) for field in fields)
+    return any(
+        message.get("reasoning_content") or message.get("reasoning")
+        for message in _messages(body)
+    )
 
 
 def _lacks_reasoning(body: Body) -> bool:
-    assistants = [each for each in _messages(body) if each.get("role") == "assistant"]
-    return any(not each.get("reasoning_content") for each in assistants)
+    return any(
+        message.get("role") == "assistant" and not message.get("reasoning_content")
+        for message in _messages(body)
+    )
 
 
 def _has_opaque(body: Body) -> bool:
@@ -173,9 +177,7 @@ KNOWN = (
     cause(
         NO_NULL,
         r"content\b.*(null|none|string|required|empty|missing)",
-        lambda body: any(
-            each.get("content", "") is None for each in _messages(body)
-        ),
+        lambda body: any(each.get("content", "") is None for each in _messages(body)),
         is_last_resort=True,
     ),
     cause(

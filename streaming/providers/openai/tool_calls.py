@@ -85,9 +85,9 @@ class OpenCall:
         """
         extra = _unknown(fragment, _KNOWN_FIELDS)
         function = fragment.get("function")
-        if isinstance(function, dict):
-            if inner := _unknown(function, _KNOWN_FUNCTION_FIELDS):
-                extra["function"] = self._extra.get("function", {}) | inner
+        fields = function if isinstance(function, dict) else {}
+        if inner := _unknown(fields, _KNOWN_FUNCTION_FIELDS):
+            extra["function"] = self._extra.get("function", {}) | inner
         if extra:
             self._held.add(len(msgspec.json.encode(extra)))
             self._extra |= extra
@@ -141,7 +141,9 @@ class OpenCalls:
             if call.id in ids:
                 call.id = ""
             ids.add(call.id)
-            if call.name and not (complete_only and object_text(call.arguments) is None):
+            if call.name and not (
+                complete_only and object_text(call.arguments) is None
+            ):
                 yield call.part()
 
     def _find(self, index: int | None, *, begins: bool) -> OpenCall | None:
