@@ -28,8 +28,7 @@ _RESPONSE_TOO_LONG = re.compile(
 )
 _POLICY = re.compile(
     r"content[ _]?(filter|policy|management)|responsible ?ai|content exists risk|"
-    r"violat[^.]{0,60}polic|usage polic|flagged|data_inspection_failed|moderation|"
-    r"invalid_prompt",
+    r"violat[^.]{0,60}polic|usage polic|flagged|data_inspection_failed|moderation",
     re.IGNORECASE,
 )
 
