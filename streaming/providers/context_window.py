@@ -38,7 +38,8 @@ _WORDING = re.compile(
 #: A limit of the response alone, or of the rate, can be exceeded by a short request.
 _OTHER_LIMIT = re.compile(
     r"max_(completion_|output_)?tokens[`'\"]?:? ?(is |are )?"
-    r"(too (large|high)|must|\d+ >)|completion tokens|output tokens|per (minute|day|hour)|rate limit",
+    r"(too (large|high)|must|\d+ >)|completion tokens|output tokens|"
+    r"per (minute|day|hour)|rate limit",
     re.IGNORECASE,
 )
 _WINDOW = re.compile(r"context|prompt|input|messages", re.IGNORECASE)
