@@ -176,7 +176,9 @@ class Agent:
                 progress.messages.append(message)
             progress.added_chars += response.size
             usage = _complete_usage(request, response)
-            progress.usage = _sum(progress.usage, usage)
+            counts = structs.astuple(progress.usage), structs.astuple(usage)
+            sums = (min(a + b, MAX_COUNT) for a, b in zip(*counts, strict=True))
+            progress.usage = TokenUsage(*sums)
             logger.debug(
                 "model call ended: %s in %.0f ms, %s",
                 response.stop_reason or "interrupted",
@@ -252,12 +254,6 @@ def _result_event(call: ToolCallPart, result: ToolResultPart) -> ToolResultEvent
         result.result,
     )
     return ToolResultEvent(tool_call=info)
-
-
-def _sum(one: TokenUsage, other: TokenUsage) -> TokenUsage:
-    """Add two usages, each count up to the highest that can be stored."""
-    pairs = zip(structs.astuple(one), structs.astuple(other), strict=True)
-    return TokenUsage(*(min(a + b, MAX_COUNT) for a, b in pairs))
 
 
 def _complete_usage(request: ModelRequest, response: ResponseBuilder) -> TokenUsage:
