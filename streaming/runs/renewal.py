@@ -17,8 +17,8 @@ from streaming.storage.connections import (
     Limits,
     close_connections,
     keep_own_connection,
-    limited_transaction,
     with_fresh_connection,
+    write_within,
 )
 from streaming.storage.errors import describe
 
@@ -91,7 +91,13 @@ class LeaseRenewal:
             if is_due or each.run.id in self._locked
         }
         if attempts and not self._lets_lapse():
-            self._locked = with_fresh_connection(_renew, attempts, self._worker.name)
+            self._locked = with_fresh_connection(
+                write_within,
+                LIMITS,
+                leases.renew_leases,
+                attempts,
+                self._worker.name,
+            )
             if is_due:
                 self._due_at = now + self._period
 
@@ -102,8 +108,3 @@ class LeaseRenewal:
             logger.error("leases not renewed: event loop blocked for too long")
         self._lapsing = lapsing
         return lapsing
-
-
-def _renew(attempts: dict[str, int], worker: str) -> set[str]:
-    with limited_transaction(LIMITS):
-        return leases.renew_leases(attempts, worker)

@@ -18,6 +18,7 @@ from django.contrib.staticfiles.finders import get_finders
 from servestatic import ServeStaticASGI
 
 from streaming import conf, runs
+from streaming.aio.containment import enable_containment
 from streaming.server.clients import App, ClientConnections, Receive, Scope, Send
 from streaming.server.handler import Handler
 from streaming.storage import database, migrations
@@ -99,6 +100,7 @@ class Lifecycle:
     def _start(self) -> None:
         self._loop = asyncio.get_running_loop()
         runs.get_service()
+        enable_containment(self._loop)
         self._schema_check = asyncio.create_task(migrations.report_missing())
         tune_gc()
         if threading.current_thread() is threading.main_thread():

@@ -74,8 +74,10 @@ def with_fresh_connection(
     A thread that called `keep_own_connection` keeps its own.
     """
     close_old_connections()
-    if _use.used_at is not None:
-        _test_idle_connection(_use.used_at)
+    if _use.used_at is not None and time.monotonic() - _use.used_at > IDLE_SECONDS:
+        own = connections[DEFAULT_DB_ALIAS]
+        if own.connection is not None and not own.is_usable():
+            own.close()
     try:
         return function(*args, **kwargs)
     finally:
@@ -95,22 +97,23 @@ def limited_transaction(limits: Limits) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def limited_reads(seconds: float) -> Iterator[None]:
-    """Limit the time of statements that only read, on PostgreSQL.
+def write_within(
+    limits: Limits, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Call `function` in a transaction with time limits."""
+    with limited_transaction(limits):
+        return function(*args, **kwargs)
 
-    The limits hold within a transaction: a session's would outlive it in a pooler such
+
+def read_within(
+    seconds: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Call `function`, which only reads; on PostgreSQL its statements have a limit.
+
+    The limit holds within a transaction: a session's would outlive it in a pooler such
     as PgBouncer. SQLite would lock the database for a transaction.
     """
     if connection.vendor == "postgresql":
-        with limited_transaction(Limits(seconds, seconds)):
-            yield
-    else:
-        yield
-
-
-def _test_idle_connection(used_at: float) -> None:
-    own = connections[DEFAULT_DB_ALIAS]
-    idle = time.monotonic() - used_at > IDLE_SECONDS
-    if idle and own.connection is not None and not own.is_usable():
-        own.close()
+        limits = Limits(seconds, seconds)
+        return write_within(limits, function, *args, **kwargs)
+    return function(*args, **kwargs)

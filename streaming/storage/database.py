@@ -30,7 +30,7 @@ from streaming.storage.connections import (
     Limits,
     close_connections,
     keep_own_connection,
-    limited_reads,
+    read_within,
     with_fresh_connection,
 )
 from streaming.storage.errors import is_temporary
@@ -106,7 +106,7 @@ class Database:
         self, lane: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Like `execute_read`, on the threads of a lane: lanes do not wait for others."""
-        limited = partial(_limit_reads, self.timeout_seconds, function, *args, **kwargs)
+        limited = partial(read_within, self.timeout_seconds, function, *args, **kwargs)
         call = partial(with_fresh_connection, limited)
         readers = self._readers.get(lane) or self._start_readers(lane)
         async with self._time_limit():
@@ -230,13 +230,6 @@ class Database:
             except Exception as error:  # of any kind: callers wait for a result
                 for write in writes:
                     write.error = write.error or error
-
-
-def _limit_reads(
-    seconds: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-) -> T:
-    with limited_reads(seconds):
-        return function(*args, **kwargs)
 
 
 def _call_each(calls: Sequence[Callable[[], T]]) -> list[T]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from streaming.aio.containment import contain_tasks
 from streaming.messages import ToolCallPart, ToolResultPart
 from streaming.tools.base import Tool, ToolContext, ToolError
 
@@ -108,6 +109,7 @@ async def _outcome(
     tool: Tool[..., Any], arguments: str, context: ToolContext, where: str
 ) -> tuple[str, bool]:
     """Call a tool; return the text for the model, and whether the tool failed."""
+    contain_tasks()
     try:
         return await tool.call(arguments, context), False
     except ToolError as error:

@@ -28,9 +28,10 @@ from tests.servers import (
     site_environment,
 )
 
-#: Tools that fail, and the exception that the model is told.
+#: Tools that fail, and the name of the exception in their results.
 FAILURES = {
     "leave": "SystemExit",
+    "leave_in_a_task": "TaskCrash",
     "leave_in_a_thread": "SystemExit",
     "interrupt": "KeyboardInterrupt",
     "interrupt_in_a_thread": "KeyboardInterrupt",

@@ -47,6 +47,17 @@ async def leave() -> str:
 
 
 @tool
+async def leave_in_a_task() -> str:
+    """Raise SystemExit in a task of its own."""
+
+    async def work() -> None:
+        sys.exit(3)
+
+    await asyncio.gather(work(), asyncio.sleep(0.01))
+    return ""
+
+
+@tool
 def leave_in_a_thread() -> str:
     """Raise SystemExit in a thread."""
     sys.exit(3)
