@@ -88,8 +88,7 @@ class Execution:
         self._work.add_done_callback(self._agent_ended)
         if self._stopped:
             self._cancel_agent(self._work)
-        # Other code may cancel every task of the event loop, as a tool or a server does.
-        await outlast(self._finished, partial(self.stop, InternalError()))
+        await outlast(self._finished, self._cancelled_by_other_code)
         self._settle_end()
         events = last_events(self._progress, self._error)
         for _ in range(END_ATTEMPTS):
@@ -126,6 +125,12 @@ class Execution:
         finally:
             self.readers -= 1
             self.last_reader_at = time.monotonic()
+
+    def _cancelled_by_other_code(self) -> None:
+        """Stop as failed; a tool or a server may cancel all tasks of the event loop."""
+        fields = {"run_id": self.run.id}
+        logger.error("run failed: task cancelled", extra=fields)
+        self.stop(InternalError())
 
     def _cancel_agent(self, work: asyncio.Task[None]) -> None:
         work.cancel()

@@ -51,7 +51,7 @@ def is_rejection(error: BaseException) -> bool:
 
 def sqlstate(error: BaseException) -> str:
     """Return PostgreSQL's code of an error; empty if there is none."""
-    return getattr(error.__cause__, "sqlstate", None) or ""
+    return str(getattr(error.__cause__, "sqlstate", None) or "")
 
 
 def describe(error: BaseException) -> str:
