@@ -38,6 +38,7 @@ from streaming.storage import database
 from streaming.storage.database import Database
 from tests import campaign
 from tests.event_log.faulty import Fault, FaultKind, FaultyDatabase
+from tests.locks import locked
 from tests.writer import busy_writer
 
 P = ParamSpec("P")
@@ -471,3 +472,24 @@ async def test_a_deleted_run_is_an_answer_of_the_database(make_log: Log) -> None
         await log.close(run.id, [Done()], run, end)
     assert log.failing_since is None
     log.abandon(run.id, [])
+
+
+async def test_a_flush_leaves_out_a_run_that_is_locked(make_log: Log) -> None:
+    log = make_log(flush_seconds=60, options=LogOptions(slow_seconds=0))
+    runs = [await database.execute_write(make_run) for _ in range(2)]
+    for run in runs:
+        log.open(run.id, run.attempt)
+        log.append(run.id, words(1))
+    async with locked(Run.objects.filter(id=runs[0].id)), asyncio.timeout(5):
+        await log.flush()
+        numbers = [
+            len(await database.execute_read(stored_log().read, run.id)) for run in runs
+        ]
+        assert numbers == [0, 1]
+        assert log.failing_since is None
+        closing = asyncio.create_task(log.close(runs[0].id, [Done()], runs[0], end))
+        await log.close(runs[1].id, [Done()], runs[1], end)
+        assert not closing.done()
+        assert log.failing_since is None
+    await closing
+    assert [entry.number for entry in await read(log, runs[0].id)] == [1, 2]

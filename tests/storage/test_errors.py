@@ -1,12 +1,10 @@
 """Errors of real databases, by what they mean for another attempt."""
 
 import asyncio
-import threading
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection
 
 from streaming.models import Organization, Run
 from streaming.storage import database
@@ -20,7 +18,7 @@ from streaming.storage.errors import (
     is_unavailable,
 )
 from tests.available import need
-from tests.writer import PATIENCE
+from tests.locks import locked
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -116,60 +114,33 @@ async def test_a_read_that_takes_too_long_ends_and_frees_its_thread() -> None:
     other.close()
 
 
-@pytest.mark.usefixtures("postgres")
+def rename(name: str) -> int:
+    return Organization.objects.filter(org_id=name).update(org_id=f"{name} again")
+
+
 async def test_a_locked_row_delays_its_own_writes_only() -> None:
     names = ["locked", "free"]
-    locked, end = threading.Event(), threading.Event()
-
-    def lock_elsewhere() -> None:
-        try:
-            with transaction.atomic():
-                Organization.objects.select_for_update().get(org_id="locked")
-                locked.set()
-                assert end.wait(PATIENCE)
-        finally:
-            connection.close()
-
-    def rename(name: str) -> int:
-        return Organization.objects.filter(org_id=name).update(org_id=f"{name} again")
-
     for name in names:
         await database.execute_write(Organization(org_id=name).save)
-    elsewhere = asyncio.create_task(asyncio.to_thread(lock_elsewhere))
-    assert await asyncio.to_thread(locked.wait, PATIENCE)
-    writes: list[asyncio.Task[Any]] = [
-        asyncio.create_task(database.execute_write(rename, name)) for name in names
-    ]
-    async with asyncio.timeout(2):
-        assert await writes[1] == 1
-        assert await database.execute_write(Run.objects.count) == 0
-    assert not writes[0].done()
-    end.set()
-    await elsewhere
+    async with locked(Organization.objects.filter(org_id="locked")):
+        writes = [
+            asyncio.create_task(database.execute_write(rename, name)) for name in names
+        ]
+        async with asyncio.timeout(2):
+            assert await writes[1] == 1
+            assert await database.execute_write(Run.objects.count) == 0
+        assert not writes[0].done()
     async with asyncio.timeout(5):
         assert await writes[0] == 1
 
 
-@pytest.mark.usefixtures("postgres")
 async def test_a_lock_that_is_kept_fails_its_own_writes_only() -> None:
     other = Database(blocked_limits=Limits(lock=0.3, statement=5))
     await other.execute_write(Organization(org_id="locked").save)
-    locked, end = threading.Event(), threading.Event()
-
-    def lock_elsewhere() -> None:
-        try:
-            with transaction.atomic():
-                Organization.objects.select_for_update().get(org_id="locked")
-                locked.set()
-                assert end.wait(PATIENCE)
-        finally:
-            connection.close()
-
-    elsewhere = asyncio.create_task(asyncio.to_thread(lock_elsewhere))
-    assert await asyncio.to_thread(locked.wait, PATIENCE)
-    with pytest.raises(OperationalError) as raised:
-        await other.execute_write(Organization.objects.filter(org_id="locked").delete)
-    assert is_conflict(raised.value)
-    end.set()
-    await elsewhere
+    async with locked(Organization.objects.all()):
+        with pytest.raises(OperationalError) as raised:
+            await other.execute_write(rename, "locked")
+        assert is_conflict(raised.value)
+        assert await other.execute_write(Run.objects.count) == 0
+    assert await other.execute_write(rename, "locked") == 1
     other.close()
