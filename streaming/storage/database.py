@@ -212,9 +212,10 @@ class Database:
             taken = [self.pending.popleft() for _ in range(size)]
             self._commit(taken, self._writer_limits)
             blocked = [write for write in taken if write.is_blocked]
-            resolve([write for write in taken if not write.is_blocked])
             for write in blocked:
                 write.report_blocked()
+            resolve([write for write in taken if not write.is_blocked])
+            for write in blocked:
                 self._start_blocked().submit(self._commit_blocked, write)
 
     def _commit_blocked(self, write: PendingWrite[Any]) -> None:
