@@ -216,9 +216,7 @@ class DatabaseLog:
         """
         batch = [owned.segment(run_id) for run_id, owned in taken.items()]
         unsure = any(owned.maybe_committed for owned in taken.values())
-        save = partial(
-            self._database.execute_write, segments.save, batch, self._worker
-        )
+        save = partial(self._database.execute_write, segments.save, batch, self._worker)
         saved = await self._write(taken.values(), save)
         for segment in batch:
             owned = taken[segment.run_id]

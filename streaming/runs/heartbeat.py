@@ -1,6 +1,6 @@
-"""The heartbeat of a process: it has the leases of its runs renewed, applies the signals
-of other processes to the runs, reports the readers of this process to other owners, and
-fails the runs of dead processes."""
+"""The heartbeat of a process: it has the leases of its runs renewed, applies the
+signals of other processes to the runs, reports the readers of this process to other
+owners, and fails the runs of dead processes."""
 
 import asyncio
 import logging

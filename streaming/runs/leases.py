@@ -102,8 +102,9 @@ def find_stale(seconds: float) -> dict[str, datetime]:
 def fail_orphan(run_id: str, heartbeat_at: datetime, before: float) -> bool:
     """Fail a run whose worker died; return False if it had a heartbeat or has ended.
 
-    A run that another transaction has locked is left for later. Nothing is written after `before` (time.monotonic()): if this transaction had to
-    wait for the database, the heartbeat of the run's worker may have waited as well.
+    A run that another transaction has locked is left for later. Nothing is written
+    after `before` (time.monotonic()): if this transaction had to wait for the database,
+    the heartbeat of the run's worker may have waited as well.
     """
     error = Interrupted()
     if not _lock_active([run_id], skip_locked=True).exists():

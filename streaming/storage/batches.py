@@ -44,7 +44,7 @@ class PendingWrite(Generic[T]):
         return self.error is not None and is_conflict(self.error)
 
     def report_blocked(self) -> None:
-        """Tell the caller, in its event loop, that another transaction is in the way."""
+        """Report to the caller's event loop that another transaction is in the way."""
         with suppress(RuntimeError):  # the loop was closed in the meantime
             self.done.get_loop().call_soon_threadsafe(self._on_blocked)
 

@@ -1,7 +1,7 @@
-"""The connections of the app's own database threads, and their statements' time limits.
+"""The connections of the app's own database threads, and their time limits.
 
-Each of these threads keeps one connection of its own. Tools, the admin and other code of
-the process share Django's pool, and thus cannot take the event log's connections.
+Each of these threads keeps one connection of its own. Tools, the admin and other code
+of the process share Django's pool, and cannot take the event log's connections.
 """
 
 import time

@@ -105,7 +105,7 @@ class Database:
     async def execute_read_in(
         self, lane: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Like `execute_read`, on the threads of a lane: lanes do not wait for others."""
+        """Like `execute_read`, on the threads of a lane; lanes do not share threads."""
         limited = partial(read_within, self.timeout_seconds, function, *args, **kwargs)
         call = partial(with_fresh_connection, limited)
         readers = self._readers.get(lane) or self._start_readers(lane)
@@ -150,9 +150,9 @@ class Database:
     async def retry_while_unavailable(self, call: Callable[[], Awaitable[T]]) -> T:
         """Await `call()`; while the database fails, repeat it until the time limit.
 
-        An error of the statement itself, such as a rejected value, is raised at once. A
-        failed attempt may have been committed if only the response was lost: `call` must
-        be safe to repeat.
+        An error of the statement itself, such as a rejected value, is raised at once.
+        A failed attempt may have been committed if only the response was lost: `call`
+        must be safe to repeat.
         """
         deadline = time.monotonic() + self.timeout_seconds
         while True:
@@ -238,9 +238,7 @@ def _call_each(calls: Sequence[Callable[[], T]]) -> list[T]:
 
 
 def _database_threads(size: int, name: str) -> DaemonThreads:
-    return DaemonThreads(
-        size, name, close_connections, at_start=keep_own_connection
-    )
+    return DaemonThreads(size, name, close_connections, at_start=keep_own_connection)
 
 
 #: The database access of this process; the functions below are its methods.

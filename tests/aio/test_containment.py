@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from typing import Any, TypeVar
 
 import pytest
@@ -70,12 +70,13 @@ def test_other_tasks_are_as_usual() -> None:
 
 def test_an_event_loop_keeps_a_task_factory_of_its_own() -> None:
     def own(
-        loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]
+        loop: asyncio.AbstractEventLoop,
+        work: Coroutine[Any, Any, T] | Generator[Any, None, T],
     ) -> "asyncio.Task[T]":
         return asyncio.Task(work, loop=loop)
 
     loop = asyncio.new_event_loop()
-    loop.set_task_factory(own)  # type: ignore[arg-type]  (it takes generators as well)
+    loop.set_task_factory(own)
     enable_containment(loop)
     assert loop.get_task_factory() is own
     loop.close()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from django.db import DatabaseError, OperationalError, connection
 
-from streaming.models import Organization, Run
+from streaming.models import Conversation, Organization, Run
 from streaming.storage import database
 from streaming.storage.connections import Limits, limited_transaction
 from streaming.storage.database import Database
@@ -37,7 +37,7 @@ def repeat_a_key() -> None:
 
 
 def break_a_constraint() -> None:
-    Organization.objects.create(org_id=None)
+    Conversation.objects.bulk_create([Conversation(conversation_id="c")])
 
 
 REJECTIONS = [

@@ -35,7 +35,7 @@ def test_copied_connection() -> None:
         assert own.alias == "default"
         assert own.settings_dict == connection.settings_dict
         own.settings_dict["OPTIONS"].pop("pool", None)
-        own.settings_dict["CONN_MAX_AGE"] = None
+        own.settings_dict["CONN_MAX_AGE"] = 12345
         assert own.settings_dict != connection.settings_dict
         own.ensure_connection()
         assert own.is_usable()
