@@ -110,7 +110,6 @@ def _summaries(rows: Sequence[Conversation]) -> list[dict[str, Any]]:
     return [payloads.conversation_summary(row, run_of.get(row.pk)) for row in rows]
 
 
-<<<<<<< HEAD
 def _deletable(org_id: str, conversation_id: str) -> tuple[int, list[str]]:
     """Return the key of a conversation, and its active runs."""
     conversation = _get(org_id, conversation_id)
@@ -118,20 +117,6 @@ def _deletable(org_id: str, conversation_id: str) -> tuple[int, list[str]]:
     return conversation.pk, list(active.values_list("id", flat=True))
 
 
-def _delete(org_id: str, conversation_id: str) -> list[str]:
-    """Delete a conversation and return the ids of its active runs."""
-    conversation = _get(org_id, conversation_id)
-    # Locks the runs first and then the conversation, in the order of the writers of a
-    # run. Rows that a writer is about to insert would otherwise remain.
-    locked = conversation.runs.order_by("id").select_for_update()
-    status_of = dict(locked.values_list("id", "status"))
-    Conversation.objects.select_for_update().filter(pk=conversation.pk).exists()
-    conversation.delete()
-    return [run for run, status in status_of.items() if status in ACTIVE]
-
-
-=======
->>>>>>> 0d2de6b (Isolate runs from database errors, locked rows and hostile tools)
 def _get(org_id: str, conversation_id: str) -> Conversation:
     if "\0" in conversation_id:  # PostgreSQL refuses it, even in a query
         raise NotFound(NO_CONVERSATION)
