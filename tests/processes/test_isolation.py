@@ -215,7 +215,8 @@ async def test_a_locked_run_delays_no_other(
         with psycopg.connect(postgres) as elsewhere:
             elsewhere.execute(
                 "SELECT FROM streaming_run JOIN streaming_conversation c"
-                " ON c.id = streaming_run.conversation_id WHERE c.conversation_id = 'locked'"
+                " ON c.id = streaming_run.conversation_id"
+                " WHERE c.conversation_id = 'locked'"
                 " FOR UPDATE"
             )
             assert "event: complete" in await free
