@@ -21,7 +21,8 @@ class SiteOptions(Options, frozen=True):
     database_pool_size: Annotated[
         int | None,
         Setting(
-            "Maximum number of PostgreSQL connections of one process.",
+            "Maximum number of PostgreSQL connections that requests and tools of one "
+            "process share; the event log's threads have their own.",
             minimum=2,
             default="one for each thread: `DATABASE_READ_THREADS` + `REQUEST_THREADS`"
             " + 1",

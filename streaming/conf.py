@@ -168,6 +168,16 @@ class AgentConf(Options, frozen=True):
             minimum=1,
         ),
     ] = 15.0
+    run_blocked_lease_seconds: Annotated[
+        float,
+        Setting(
+            "Time for which a process whose event loop is blocked, as by an async tool "
+            "that blocks, keeps its runs. Then other processes count them as "
+            "interrupted.",
+            "seconds",
+            minimum=0,
+        ),
+    ] = 60.0
     run_executor: Annotated[
         str,
         Setting(

@@ -12,6 +12,7 @@
   x RateLimited                429  rate_limited
   x TooManyStreams             429  too_many_streams
   x InternalError              500  internal_error
+  x DatabaseUnavailable        503  database_unavailable
   x ShuttingDown               503  shutting_down
   x Interrupted                503  interrupted
   * ProviderError              502  provider_error
@@ -149,6 +150,14 @@ class InternalError(AgentError):
     status = 500
 
 
+class DatabaseUnavailable(AgentError):
+    """The database does not answer."""
+
+    code = "database_unavailable"
+    status = 503
+    retryable = True
+
+
 class ShuttingDown(AgentError):
     """The server is shutting down."""
 
@@ -207,12 +216,6 @@ class ContextTooLong(ProviderError):
 
     code = "context_too_long"
     status = 400
-
-
-def database_unavailable() -> InternalError:
-    """Return the error of a run or a request that the database cannot store."""
-    message = "The database does not answer."
-    return InternalError(message, retryable=True, retry_after=5)
 
 
 def from_code(code: str, message: str) -> AgentError:

@@ -21,7 +21,6 @@ SHORT_LINES = 4
 EXPLAINING_HELPERS: dict[str, str] = {
     # Passed to another function, which calls it.
     "streaming/api/agent.py _load_ended": "runs in a database thread",
-    "streaming/api/conversations.py _active_runs": "runs in a database thread",
     "streaming/api/schemas.py _printable": "a validator",
     "streaming/api/schemas.py _without_nul": "a validator",
     "streaming/management/commands/runserver.py _forward_signal": "a signal handler",

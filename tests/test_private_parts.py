@@ -71,7 +71,9 @@ DOCUMENTED = {
 }
 LIBRARIES = {name.partition(".")[0] for name in DOCUMENTED}
 #: Attributes with an underscore that are documented.
-PUBLIC_ATTRIBUTES = {"_asdict", "_exit", "_fields", "_meta", "_replace"}
+PUBLIC_ATTRIBUTES = {
+    *("_asdict", "_current_frames", "_exit", "_fields", "_meta", "_replace"),
+}
 #: Names of the table that other code uses in another, documented sense.
 COMMON = {"column", "has_header", "scope_of"}
 

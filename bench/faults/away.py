@@ -82,9 +82,9 @@ async def for_good(site: Site, model: Model, refuse: bool) -> dict[str, float]:
                 await asyncio.wait_for(reading_elsewhere, 120)
                 url = f"{other.api}/runs/{stream.run_id}"
                 answer = await http.get(url, timeout=60)
-                assert answer.status_code == 500
+                assert answer.status_code == 503
                 assert "database" in answer.json()["error"]
-            assert stream.outcome == "internal_error"
+            assert stream.outcome == "database_unavailable"
             assert "database" in stream.events[-2].data["error"]
             stream.check_ids()
             await until(lambda: model.active == 0)
@@ -132,7 +132,7 @@ async def stalled(site: Site, model: Model) -> dict[str, float]:
             await asyncio.gather(reading, return_exceptions=True)
             bring_back()
         stream.check_ids()
-        assert stream.outcome == "internal_error"
+        assert stream.outcome == "database_unavailable"
     return {"s of a probe": round(probed, 1), "s to the end": round(took, 1)}
 
 

@@ -19,7 +19,7 @@ from streaming.api.schemas import (
     run_body,
 )
 from streaming.events import EVENT_TYPES
-from streaming.exceptions import InternalError, ShuttingDown, from_code
+from streaming.exceptions import DatabaseUnavailable, ShuttingDown, from_code
 from streaming.models import Run
 from streaming.runs import store
 from streaming.server.clients import acquire_stream_slot
@@ -46,7 +46,7 @@ async def run(
     ended, output = await database.execute_read(_load_ended, started)
     if ended.is_active:
         # The wait ended before the run: by a shutdown, or by a failing database.
-        raise ShuttingDown if runs.get_service().draining else InternalError
+        raise ShuttingDown if runs.get_service().draining else DatabaseUnavailable
     if ended.error_code:
         response = error_response(from_code(ended.error_code, ended.error_message))
     else:

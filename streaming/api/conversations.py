@@ -4,7 +4,6 @@ import base64
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
@@ -18,7 +17,8 @@ from streaming.api.endpoint import endpoint
 from streaming.api.responses import json_response
 from streaming.api.schemas import OrgQuery, PageQuery, query
 from streaming.exceptions import FieldError, InvalidRequest, NotFound
-from streaming.models import ACTIVE, IS_ACTIVE, Conversation, Run
+from streaming.models import IS_ACTIVE, Conversation, Run
+from streaming.runs.deletion import delete_conversation
 from streaming.storage import database
 
 NO_CONVERSATION = "There is no such conversation in this organization."
@@ -29,7 +29,10 @@ async def index(
     request: HttpRequest, principal: Principal, asked: PageQuery
 ) -> HttpResponseBase:
     """List the conversations of an organization, newest first, in pages."""
-    page = await database.execute_read(list_conversations, principal.org_id, asked)
+    lane = database.SEARCH if asked.search else database.READ
+    page = await database.execute_read_in(
+        lane, list_conversations, principal.org_id, asked
+    )
     return json_response(page)
 
 
@@ -41,15 +44,16 @@ async def detail(
     org_id = principal.org_id
     if request.method != "DELETE":
         return json_response(
-            await database.execute_read(_read, org_id, conversation_id)
+            await database.execute_read_in(
+                database.CONVERSATIONS, _read, org_id, conversation_id
+            )
         )
     service = runs.get_service()
+    pk, active = await database.execute_read(_deletable, org_id, conversation_id)
     # Stopped before: an execution that finds its run deleted ends as interrupted.
-    for run_id in await database.execute_read(_active_runs, org_id, conversation_id):
+    for run_id in active:
         service.executor.stop(run_id)
-    delete = partial(database.execute_write, _delete, org_id, conversation_id)
-    # Retried also because a run that starts in the meantime makes it fail.
-    for run_id in await database.retry_while_unavailable(delete):
+    for run_id in await delete_conversation(database.default, pk):
         service.executor.stop(run_id)
     return HttpResponse(status=204)
 
@@ -106,21 +110,11 @@ def _summaries(rows: Sequence[Conversation]) -> list[dict[str, Any]]:
     return [payloads.conversation_summary(row, run_of.get(row.pk)) for row in rows]
 
 
-def _active_runs(org_id: str, conversation_id: str) -> list[str]:
-    active = _get(org_id, conversation_id).runs.filter(IS_ACTIVE)
-    return list(active.values_list("id", flat=True))
-
-
-def _delete(org_id: str, conversation_id: str) -> list[str]:
-    """Delete a conversation and return the ids of its active runs."""
+def _deletable(org_id: str, conversation_id: str) -> tuple[int, list[str]]:
+    """Return the key of a conversation, and its active runs."""
     conversation = _get(org_id, conversation_id)
-    # Locks the runs first and then the conversation, in the order of the writers of a
-    # run. Rows that a writer is about to insert would otherwise remain.
-    locked = conversation.runs.order_by("id").select_for_update()
-    status_of = dict(locked.values_list("id", "status"))
-    Conversation.objects.select_for_update().filter(pk=conversation.pk).exists()
-    conversation.delete()
-    return [run for run, status in status_of.items() if status in ACTIVE]
+    active = conversation.runs.filter(IS_ACTIVE)
+    return conversation.pk, list(active.values_list("id", flat=True))
 
 
 def _get(org_id: str, conversation_id: str) -> Conversation:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django.core.exceptions import DisallowedHost, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
@@ -15,12 +14,13 @@ from streaming.api.access import Principal, authenticate, declare_input, read_in
 from streaming.api.responses import error_response, unknown_host
 from streaming.exceptions import (
     AgentError,
+    DatabaseUnavailable,
     FieldError,
     InternalError,
     InvalidRequest,
     MethodNotAllowed,
-    database_unavailable,
 )
+from streaming.storage.errors import describe, is_temporary
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +98,9 @@ def _api_error(request: HttpRequest, error: Exception) -> AgentError:
         case SuspiciousOperation():
             detail = FieldError("request", "has too many or too large parts")
             return InvalidRequest([detail])
-        case InterfaceError() | OperationalError():
-            logger.warning("%s %s: %s", request.method, request.path, error)
-            return database_unavailable()
+        case _ if is_temporary(error):
+            reason = f"{describe(error)}: {error}"
+            logger.warning("%s %s: %s", request.method, request.path, reason)
+            return DatabaseUnavailable()
     logger.exception("%s %s failed", request.method, request.path)
     return InternalError()

@@ -1,6 +1,7 @@
 """Probes: liveness and readiness."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -13,6 +14,9 @@ from streaming import conf, runs
 from streaming.api.endpoint import public_endpoint
 from streaming.api.responses import json_response
 from streaming.storage import database, migrations
+from streaming.storage.errors import describe
+
+logger = logging.getLogger(__name__)
 
 OK = "ok"
 
@@ -40,10 +44,13 @@ def readiness(
         here = runs.get_service()
         try:
             async with asyncio.timeout(seconds):
-                applied = await database.execute_read(migrations.are_applied)
+                missing = await database.execute_read_in(
+                    database.PROBE, migrations.missing
+                )
             reachable = OK
-            migrated = OK if applied else "missing: run manage.py migrate"
-        except (Error, TimeoutError):
+            migrated = "missing: run manage.py migrate" if missing else OK
+        except (Error, TimeoutError) as error:
+            logger.warning("readiness check failed: %s", describe(error))
             reachable, migrated = "unreachable", "unknown"
         checks = {
             "database": reachable,
@@ -52,7 +59,11 @@ def readiness(
             "draining": "yes" if here.draining else "no",
         }
         is_ready = [*checks.values()] == [OK, OK, OK, "no"]
-        body = {"status": "ready" if is_ready else "unavailable", "checks": checks}
+        body = {
+            "status": "ready" if is_ready else "unavailable",
+            "checks": checks,
+            "details": {"abandoned_tool_calls": here.agent.toolbox.abandoned},
+        }
         return json_response(body, 200 if is_ready else 503)
 
     return ready

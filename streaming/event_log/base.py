@@ -61,6 +61,8 @@ class EventLog(Protocol):
         events: Sequence[Event],
         end: T,
         commit: Callable[[ClosedLogs[T]], None],
+        *,
+        drop_pending: bool = False,
     ) -> None:
         """Append the last events, `done` at the end, and give up the log.
 
@@ -69,7 +71,9 @@ class EventLog(Protocol):
         called on a database thread, once, with the `end` of each of them. If it raises,
         nothing is written, the same exception is raised here, and the log stays open.
         After a `django.db.Error` the outcome is unknown: the caller calls again with
-        the same events, and what is already stored is not written twice.
+        the same events, and what is already stored is not written twice. If the
+        database rejected the end, the caller calls again with one that it accepts;
+        `drop_pending=True` leaves out events that are not durable yet.
         """
         ...
 
@@ -110,7 +114,14 @@ class EventLog(Protocol):
 
     @property
     def failing_since(self) -> float | None:
-        """The time since which writes fail (`time.monotonic()`); None: they succeed."""
+        """The start of the oldest unanswered write (`time.monotonic()`), if it is late.
+
+        None if all writes are answered in time. A rejection is an answer.
+        """
+        ...
+
+    def unanswered(self, seconds: float) -> list[str]:
+        """Return the runs with a write that has been unanswered for so long."""
         ...
 
 
@@ -144,6 +155,13 @@ class StoredLog(Protocol):
 
     def count_segments(self, runs: QuerySet[Run]) -> int:
         """Return the number of stored segments (rows) of the logs of `runs`."""
+        ...
+
+    def delete_segments(self, runs: QuerySet[Run], limit: int) -> int:
+        """Delete at most `limit` segments of the logs of `runs`; return their number.
+
+        For runs that are about to be deleted, so that each transaction is short.
+        """
         ...
 
     def compaction_due(self, ended_before: datetime, limit: int) -> list[str]:

@@ -15,6 +15,7 @@ from collections.abc import (
     Callable,
     Collection,
     Coroutine,
+    Mapping,
     Sequence,
 )
 from contextvars import Context
@@ -27,11 +28,13 @@ from streaming.aio.deadline import Deadline
 from streaming.event_log import segments
 from streaming.event_log.base import ClosedLogs, OwnershipLost
 from streaming.event_log.options import LogOptions
+from streaming.event_log.owned import OwnedLog, RemoteLog, writing
 from streaming.event_log.segments import PendingSegment, Segment
 from streaming.event_log.stored import DatabaseStoredLog
 from streaming.event_log.tail import Tail
 from streaming.events import Entry, Event, encode_all, make_entries
 from streaming.storage.database import Database, default
+from streaming.storage.errors import describe, is_rejection, is_unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -39,48 +42,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class _OwnedLog:
-    """The log of a run that this process owns: its tail, and its pending events."""
-
-    def __init__(self, tail: Tail, attempt: int) -> None:
-        self.tail = tail
-        self.attempt = attempt
-        #: The JSON of the newest events, which are not durable yet.
-        self.pending: list[bytes] = []
-        #: The highest number that may be in the database, even if not in the tail.
-        self.tried = 0
-        #: True if a write failed, and its transaction may be committed all the same.
-        self.maybe_committed = False
-
-    def segment(self, run_id: str, *more: bytes) -> Segment:
-        """Return the pending events as a segment, followed by more events."""
-        first = self.tail.last - len(self.pending) + 1
-        return Segment(run_id, first, [*self.pending, *more], self.attempt)
-
-    def show(self, lines: Sequence[bytes]) -> None:
-        """Show the next events to the readers in this process."""
-        self.tail.extend(make_entries(self.tail.last + 1, lines))
-
-    def forget(self, segment: Segment) -> None:
-        """Drop the events of a segment that has become durable."""
-        if segment.lines:
-            del self.pending[: len(segment.lines)]
-            self.tail.forget(segment.last)
-
-
-class _RemoteLog:
-    """The log of a run that another process owns, as seen by the readers here."""
-
-    def __init__(self, tail: Tail) -> None:
-        self.tail = tail
-        self.readers = 0
-
-
 class DatabaseLog:
     """Implements `EventLog`; one per process and event loop.
 
     `worker` is the owner's name in the runs' rows. `on_lost` is called with the id of a
-    run that this process has lost to another.
+    run that this process has lost to another, `on_rejected` with the id of a run whose
+    events the database rejects.
     """
 
     def __init__(
@@ -89,35 +56,43 @@ class DatabaseLog:
         flush_seconds: float,
         on_lost: Callable[[str], None],
         *,
+        on_rejected: Callable[[str], None] = lambda run_id: None,
         database: Database = default,
         options: LogOptions | None = None,
     ) -> None:
         self._worker = worker
         self._flush_seconds = flush_seconds
         self._on_lost = on_lost
+        self._on_rejected = on_rejected
         self._database = database
         self._options = options or LogOptions()
         self._stored = DatabaseStoredLog(self._options)
-        self._owned: dict[str, _OwnedLog] = {}
-        self._remote: dict[str, _RemoteLog] = {}
-        self._lock = asyncio.Lock()
+        self._owned: dict[str, OwnedLog] = {}
+        self._remote: dict[str, RemoteLog] = {}
+        self._flushing = asyncio.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._released = False
-        #: Start of the first write that has neither succeeded nor been superseded.
-        self._trying_since: float | None = None
 
     @property
     def failing_since(self) -> float | None:
-        """The start of the first failing write."""
-        since = self._trying_since if self._owned else None
+        """The start of the oldest unanswered write, if it has taken too long."""
+        started = [at for o in self._owned.values() if (at := o.unanswered_since)]
+        since = min(started, default=None)
         late = since and time.monotonic() - since > self._options.slow_seconds
         return since if late else None
 
+    def unanswered(self, seconds: float) -> list[str]:
+        """Return the runs with a write that has been unanswered for longer."""
+        before = time.monotonic() - seconds
+        return [
+            run_id
+            for run_id, owned in self._owned.items()
+            if owned.unanswered_since and owned.unanswered_since < before
+        ]
+
     def open(self, run_id: str, attempt: int) -> None:
         """Become the owner of a run's log."""
-        if not self._owned:
-            self._trying_since = None  # it belonged to runs that were abandoned
-        self._owned[run_id] = _OwnedLog(Tail(self._options.tail_entries), attempt)
+        self._owned[run_id] = OwnedLog(Tail(self._options.tail_entries), attempt)
 
     def append(self, run_id: str, events: Sequence[Event]) -> None:
         """Number events, show them, and write them with the next flush."""
@@ -129,10 +104,11 @@ class DatabaseLog:
 
     async def checkpoint(self, run_id: str, commit: Callable[[], None]) -> None:
         """Write a run's pending events and the writes of `commit`."""
-        async with self._lock:
-            owned = self._owned.get(run_id)
-            if owned is None:
-                raise OwnershipLost(run_id)
+        if owned := self._owned.get(run_id):
+            await owned.wait_for_write()
+        if owned is None or self._owned.get(run_id) is not owned:
+            raise OwnershipLost(run_id)
+        with writing([owned]):
             segment = owned.segment(run_id)
             await self._save(owned, segment, None, lambda _: commit())
             owned.forget(segment)
@@ -143,13 +119,17 @@ class DatabaseLog:
         events: Sequence[Event],
         end: T,
         commit: Callable[[ClosedLogs[T]], None],
+        *,
+        drop_pending: bool = False,
     ) -> None:
         """Write a run's last events along with `commit`, then show them."""
         lines = encode_all(events)
-        async with self._lock:  # a flush may be writing the run's pending events
-            owned = self._owned[run_id]
-            segment = owned.segment(run_id, *lines)
-            owned.tried = segment.last
+        owned = self._owned[run_id]
+        await owned.wait_for_write()  # a flush may be writing the run's pending events
+        if drop_pending:
+            owned.pending.clear()
+        segment = owned.segment(run_id, *lines)
+        owned.tried = max(owned.tried, segment.last)
         # From here on no flush touches the run, and many may end at the same time.
         await self._save(owned, segment, end, commit)
         del self._owned[run_id]
@@ -170,7 +150,7 @@ class DatabaseLog:
         self, run_id: str, after: int, heartbeat: float
     ) -> AsyncGenerator[list[Entry]]:
         """Yield the entries after a number: from the tail, or else the database."""
-        remote: _RemoteLog | None = None
+        remote: RemoteLog | None = None
         owned = self._owned.get(run_id)
         tail = owned.tail if owned else None
         silence = Deadline()
@@ -194,8 +174,8 @@ class DatabaseLog:
                     return
                 elif not await tail.wait(silence.within(heartbeat)):
                     yield []
-        except Error:
-            logger.warning("reader disconnected: database unavailable")
+        except Error as error:
+            logger.warning("reader disconnected: %s", describe(error))
         finally:
             silence.close()
             if remote:
@@ -212,36 +192,56 @@ class DatabaseLog:
         try:
             async with asyncio.timeout(self._options.close_seconds):
                 await self.flush()
-        except (Error, TimeoutError):
-            logger.warning("last events lost: database unavailable")
+        except (Error, TimeoutError) as error:
+            logger.warning("last events lost: %s", describe(error))
 
     async def flush(self) -> None:
         """Write the pending events of all owned runs, in one transaction."""
-        async with self._lock:
-            # A run that is being closed takes its pending events along: a flush would
-            # find an ended run if only the response to the close was lost.
-            taken = {
-                run_id: owned
-                for run_id, owned in self._owned.items()
-                if owned.pending and not owned.tried
-            }
+        async with self._flushing:
+            taken = {r: o for r, o in self._owned.items() if o.can_be_flushed}
             if not taken:
                 return
-            batch = [owned.segment(run_id) for run_id, owned in taken.items()]
-            lost = await self._write(
-                taken.values(),
-                partial(
-                    self._database.execute_write, segments.save, batch, self._worker
-                ),
-            )
-            for segment in batch:
-                taken[segment.run_id].forget(segment)
-        for run_id in lost:
+            with writing(taken.values()):
+                try:
+                    await self._flush(taken)
+                except Exception as error:
+                    if not is_rejection(error):
+                        raise
+                    await self._flush_each(taken)
+
+    async def _flush(self, taken: Mapping[str, OwnedLog]) -> None:
+        """Write the pending events of these runs in one transaction.
+
+        Those of a run that another transaction has locked stay pending.
+        """
+        batch = [owned.segment(run_id) for run_id, owned in taken.items()]
+        unsure = any(owned.maybe_committed for owned in taken.values())
+        save = partial(self._database.execute_write, segments.save, batch, self._worker)
+        saved = await self._write(taken.values(), save)
+        for segment in batch:
+            owned = taken[segment.run_id]
+            if segment.run_id in saved.locked:
+                owned.maybe_committed = unsure
+            else:
+                owned.forget(segment)
+        for run_id in saved.lost:
             self._on_lost(run_id)
+
+    async def _flush_each(self, taken: Mapping[str, OwnedLog]) -> None:
+        """Write the pending events of each run alone; the database rejected one."""
+        for run_id, owned in taken.items():
+            try:
+                await self._flush({run_id: owned})
+            except Exception as error:
+                if not is_rejection(error):
+                    raise
+                logger.exception("events of run %s rejected", run_id)
+                owned.rejected = True
+                self._on_rejected(run_id)
 
     async def _save(
         self,
-        owned: _OwnedLog,
+        owned: OwnedLog,
         segment: Segment,
         item: T,
         commit: Callable[[ClosedLogs[T]], None],
@@ -252,22 +252,28 @@ class DatabaseLog:
                 PendingSegment(segment, item, maybe_committed),
                 self._worker,
                 commit,
+                # The database responds; another transaction has locked the run.
+                on_blocked=partial(owned.end_write, True),
             )
 
         await self._write([owned], save)
 
     async def _write(
-        self, logs: Collection[_OwnedLog], save: Callable[[bool], Awaitable[T]]
+        self, logs: Collection[OwnedLog], save: Callable[[bool], Awaitable[T]]
     ) -> T:
         """Await `save(maybe_committed)`; the flag is True after a failed write."""
         maybe_committed = any(owned.maybe_committed for owned in logs)
         for owned in logs:
-            owned.maybe_committed = True
-        self._trying_since = self._trying_since or time.monotonic()
-        saved = await save(maybe_committed)
+            owned.begin_write()
+        try:
+            saved = await save(maybe_committed)
+        except Exception as error:
+            if not is_unavailable(error):  # an answer: nothing was committed
+                for owned in logs:
+                    owned.end_write(maybe_committed)
+            raise
         for owned in logs:
-            owned.maybe_committed = False
-        self._trying_since = None
+            owned.end_write(False)
         return saved
 
     async def _flush_forever(self) -> None:
@@ -277,8 +283,9 @@ class DatabaseLog:
             started = time.monotonic()
             try:
                 await self.flush()
-            except Error:
-                logger.warning("event log flush failed, events kept in memory")
+            except Error as error:
+                reason = describe(error)
+                logger.warning("event log flush failed, events kept: %s", reason)
             except Exception:  # one run's fault must not end the flushing of all
                 logger.exception("event log flush failed, events kept in memory")
             took = time.monotonic() - started
@@ -289,8 +296,8 @@ class DatabaseLog:
             try:
                 await self._poll()
                 succeeded_at = time.monotonic()
-            except Error:
-                logger.debug("event log poll failed")
+            except Error as error:
+                logger.debug("event log poll failed: %s", describe(error))
             except Exception:  # all readers here depend on this task
                 logger.exception("event log poll failed")
             if time.monotonic() - succeeded_at >= self._database.timeout_seconds:
@@ -309,11 +316,11 @@ class DatabaseLog:
         for run_id in ended:
             remote[run_id].tail.release()
 
-    def _join(self, run_id: str, after: int) -> _RemoteLog:
+    def _join(self, run_id: str, after: int) -> RemoteLog:
         """Add a reader to another process's run, and poll for it."""
         remote = self._remote.get(run_id)
         if remote is None:
-            remote = _RemoteLog(Tail(self._options.tail_entries, after))
+            remote = RemoteLog(Tail(self._options.tail_entries, after))
             self._remote[run_id] = remote
         if self._released:
             remote.tail.release()

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 import msgspec
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 from django.utils import timezone
 
 from streaming.event_log.base import ClosedLogs
@@ -62,23 +62,35 @@ class PendingSegment(msgspec.Struct, Generic[T], frozen=True):
     maybe_committed: bool
 
 
+class Saved(msgspec.Struct, frozen=True):
+    """The outcome of a write for those of its runs that it left out."""
+
+    #: Runs that the worker no longer owns.
+    lost: set[str]
+    #: Runs that another transaction has locked: their events were not written.
+    locked: set[str]
+
+
 def save(
     segments: Iterable[Segment], worker: str, maybe_committed: bool = False
-) -> set[str]:
-    """Write segments of runs that `worker` still owns; return the ids of the others.
+) -> Saved:
+    """Write segments of runs that `worker` still owns, and that are not locked.
 
     `maybe_committed=True`: an earlier attempt failed, and its transaction may be
     committed. Events that are stored already are then not written again.
     """
     by_run = {segment.run_id: segment for segment in segments}
-    owned = _lock_owned(by_run.values(), worker)
+    # This transaction waits for no run: one locked run must not delay the others.
+    free = _lock_owned(by_run.values(), worker, skip_locked=True)
+    rest = [segment for run_id, segment in by_run.items() if run_id not in free]
+    locked = _matching(_owned_runs(rest, worker), rest) if rest else set()
     stored: dict[str, int] = {}
     if maybe_committed:
-        rows = EventSegment.objects.filter(run_id__in=owned).order_by()
+        rows = EventSegment.objects.filter(run_id__in=free).order_by()
         last = rows.values("run_id").annotate(last=Max("last_id"))
         stored = dict(last.values_list("run_id", "last"))
-    _insert(by_run[run_id].after(stored.get(run_id, 0)) for run_id in owned)
-    return set(by_run) - owned
+    _insert(by_run[run_id].after(stored.get(run_id, 0)) for run_id in free)
+    return Saved(set(by_run) - free - locked, locked)
 
 
 def save_and_commit(
@@ -134,13 +146,25 @@ def _unsaved_part(pending: PendingSegment[T], worker: str) -> tuple[Segment, T] 
     return segment, pending.item
 
 
-def _lock_owned(segments: Collection[Segment], worker: str) -> set[str]:
+def _lock_owned(
+    segments: Collection[Segment], worker: str, *, skip_locked: bool = False
+) -> set[str]:
     """Return the runs that `worker` owns in the attempts of segments; lock them.
 
     Without the lock, another process could end a run between this query and the commit.
     """
+    owned = _owned_runs(segments, worker)
+    locked = owned.select_for_update(no_key=True, skip_locked=skip_locked)
+    return _matching(locked.order_by("id"), segments)
+
+
+def _owned_runs(segments: Collection[Segment], worker: str) -> QuerySet[Run]:
+    run_ids = [segment.run_id for segment in segments]
+    return Run.objects.filter(id__in=run_ids, worker=worker, status=RunStatus.RUNNING)
+
+
+def _matching(runs: QuerySet[Run], segments: Collection[Segment]) -> set[str]:
+    """Return the ids of runs whose attempt is that of their segment."""
     attempts = {segment.run_id: segment.attempt for segment in segments}
-    owned = Run.objects.filter(id__in=attempts, worker=worker, status=RunStatus.RUNNING)
-    locked = owned.select_for_update(no_key=True).order_by("id")
-    rows = locked.values_list("id", "attempt")
+    rows = runs.values_list("id", "attempt")
     return {run_id for run_id, attempt in rows if attempt == attempts[run_id]}

@@ -82,6 +82,13 @@ class DatabaseStoredLog:
         """Return the number of rows of the logs of `runs`."""
         return EventSegment.objects.filter(run__in=runs).count()
 
+    def delete_segments(self, runs: QuerySet[Run], limit: int) -> int:
+        """Delete at most `limit` rows of the logs of `runs`; return their number."""
+        rows = EventSegment.objects.filter(run__in=runs).order_by()
+        keys = list(rows.values_list("pk", flat=True)[:limit])
+        EventSegment.objects.filter(pk__in=keys).delete()
+        return len(keys)
+
     def compaction_due(self, ended_before: datetime, limit: int) -> list[str]:
         """Return runs that ended before a time and whose log is not compacted yet."""
         return compaction.due(ended_before, limit)

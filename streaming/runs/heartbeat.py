@@ -1,6 +1,6 @@
-"""The heartbeat of a process: it renews the leases of the runs that the process owns,
-applies the signals of other processes to them, reports the readers of this process to
-other owners, and fails the runs of dead processes."""
+"""The heartbeat of a process: it has the leases of its runs renewed, applies the
+signals of other processes to the runs, reports the readers of this process to other
+owners, and fails the runs of dead processes."""
 
 import asyncio
 import logging
@@ -15,11 +15,14 @@ from django.db import Error
 
 from streaming.conf import AgentConf
 from streaming.event_log import EventLog
-from streaming.exceptions import database_unavailable
+from streaming.exceptions import DatabaseUnavailable
 from streaming.runs import leases
 from streaming.runs.leases import RunSignals
+from streaming.runs.renewal import LeaseRenewal
 from streaming.runs.timings import Timings
+from streaming.runs.watchdog import Watchdog
 from streaming.runs.worker import Worker
+from streaming.storage.errors import describe
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +48,14 @@ class Heartbeat:
         #: Runs whose last reader here disconnected since the last report.
         self._departed: set[str] = set()
         self._stale = StaleRuns(conf.run_lease_seconds / 2)
-        self._renewal = _Timer(conf.run_lease_seconds / 4)
+        self._watchdog = Watchdog(timings.blocked)
+        self._renewal = LeaseRenewal(
+            worker,
+            self._watchdog,
+            interval=timings.heartbeat,
+            period=conf.run_lease_seconds / 4,
+            blocked_seconds=conf.run_blocked_lease_seconds,
+        )
         self._report = _Timer(min(10.0, conf.run_abandon_seconds / 4))
         self._recovery = _Timer(conf.run_lease_seconds / 8)
         self._tasks = [
@@ -72,14 +82,14 @@ class Heartbeat:
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
+        self._watchdog.close()
+        await asyncio.to_thread(self._renewal.close)
 
     async def _watch_forever(self) -> None:
         """Stop runs whose events cannot be stored, without using the database."""
         while True:
-            since = self._log.failing_since
-            if since and time.monotonic() - since > self._database.timeout_seconds:
-                for run_id in list(self._worker.executions):
-                    self._worker.stop(run_id, database_unavailable())
+            for run_id in self._log.unanswered(self._database.timeout_seconds):
+                self._worker.stop(run_id, DatabaseUnavailable())
             await asyncio.sleep(self._timings.heartbeat)
 
     async def _beat_forever(self) -> None:
@@ -87,8 +97,8 @@ class Heartbeat:
             started = time.monotonic()
             try:
                 await self._beat()
-            except Error:
-                logger.warning("heartbeat failed: database unavailable")
+            except Error as error:
+                logger.warning("heartbeat failed: %s", describe(error))
                 self._stale.clear()
                 self._report.expire()
             except Exception:  # without heartbeats all runs here would count as dead
@@ -101,7 +111,9 @@ class Heartbeat:
     async def _beat(self) -> None:
         executions = self._worker.executions
         if attempts := {run_id: e.run.attempt for run_id, e in executions.items()}:
-            signals = await self._read_signals(attempts)
+            signals = await self._database.execute_read(
+                leases.read_signals, attempts, self._worker.name
+            )
             for run_id in attempts:
                 self._apply_signals(run_id, signals.get(run_id))
         followed = {*self._readers, *self._departed}
@@ -113,18 +125,6 @@ class Heartbeat:
         if self._recovery.is_due:
             await self._fail_orphans()
             self._recovery.restart()
-
-    async def _read_signals(self, attempts: dict[str, int]) -> dict[str, RunSignals]:
-        worker = self._worker.name
-        if not self._renewal.is_due:
-            return await self._database.execute_read(
-                leases.read_signals, attempts, worker
-            )
-        signals = await self._database.execute_write(
-            leases.renew_leases, attempts, worker
-        )
-        self._renewal.restart()
-        return signals
 
     def _apply_signals(self, run_id: str, signals: RunSignals | None) -> None:
         execution = self._worker.executions.get(run_id)
@@ -149,11 +149,15 @@ class Heartbeat:
             leases.find_stale, self._conf.run_lease_seconds / 2
         )
         for run_id, heartbeat_at in self._stale.confirmed(late).items():
+            if run_id in self._worker.executions:
+                continue  # its row was locked when its lease was to be renewed
             before = time.monotonic() + self._stall_seconds
             if await self._database.execute_write(
                 leases.fail_orphan, run_id, heartbeat_at, before
             ):
                 logger.warning("run interrupted", extra={"run_id": run_id})
+            else:
+                self._stale.watch_anew(run_id)
 
     @property
     def _stall_seconds(self) -> float:
@@ -182,6 +186,10 @@ class StaleRuns:
             for (run, heartbeat_at), since in self._seen.items()
             if now - since >= self._seconds
         }
+
+    def watch_anew(self, run_id: str) -> None:
+        """Give the owner of a run time to renew its lease, as after a lock."""
+        self._seen = {beat: at for beat, at in self._seen.items() if beat[0] != run_id}
 
     def clear(self) -> None:
         """Watch all runs anew."""

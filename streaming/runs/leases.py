@@ -35,16 +35,18 @@ class RunSignals(msgspec.Struct, frozen=True):
     seconds_since_reader: float
 
 
-def renew_leases(attempts: Mapping[str, int], worker: str) -> dict[str, RunSignals]:
-    """Renew the leases of a worker's runs, by id and attempt; return their signals."""
-    locked = _lock_active(attempts).filter(worker=worker)
-    owned = [
-        run_id
-        for run_id, attempt in locked.values_list("id", "attempt")
-        if attempt == attempts[run_id]
-    ]
-    Run.objects.filter(id__in=owned).update(heartbeat_at=Now())
-    return read_signals(attempts, worker)
+def renew_leases(attempts: Mapping[str, int], worker: str) -> set[str]:
+    """Renew the leases of a worker's runs, by id and attempt; return the locked ones.
+
+    A run that another transaction has locked is left out: it must not delay the others.
+    """
+    owned = Run.objects.filter(id__in=attempts, worker=worker, status=RunStatus.RUNNING)
+    free = owned.select_for_update(no_key=True, skip_locked=True).order_by("id")
+    renewed = _of_attempts(free, attempts)
+    Run.objects.filter(id__in=renewed).update(heartbeat_at=Now())
+    if len(renewed) == len(attempts):
+        return set()
+    return _of_attempts(owned, attempts) - renewed
 
 
 def read_signals(attempts: Mapping[str, int], worker: str) -> dict[str, RunSignals]:
@@ -64,9 +66,12 @@ def read_signals(attempts: Mapping[str, int], worker: str) -> dict[str, RunSigna
 
 
 def touch_readers(run_ids: Collection[str]) -> None:
-    """Record that readers are, or were until now, connected to this process."""
-    active = list(_lock_active(run_ids).values_list("id", flat=True))
-    Run.objects.filter(id__in=active).update(last_reader_at=Now())
+    """Record that readers are, or were until now, connected to this process.
+
+    A run that is locked at the moment is left out, until the next report.
+    """
+    free = _lock_active(run_ids, skip_locked=True).values_list("id", flat=True)
+    Run.objects.filter(id__in=list(free)).update(last_reader_at=Now())
 
 
 def request_cancel(run_ids: Collection[str]) -> set[str]:
@@ -97,10 +102,13 @@ def find_stale(seconds: float) -> dict[str, datetime]:
 def fail_orphan(run_id: str, heartbeat_at: datetime, before: float) -> bool:
     """Fail a run whose worker died; return False if it had a heartbeat or has ended.
 
-    Nothing is written after `before` (time.monotonic()): if this transaction had to
-    wait for the database, the heartbeat of the run's worker may have waited as well.
+    A run that another transaction has locked is left for later. Nothing is written
+    after `before` (time.monotonic()): if this transaction had to wait for the database,
+    the heartbeat of the run's worker may have waited as well.
     """
     error = Interrupted()
+    if not _lock_active([run_id], skip_locked=True).exists():
+        return False
     if time.monotonic() > before or not lifecycle.fail_stale(
         run_id, heartbeat_at, error
     ):
@@ -110,13 +118,20 @@ def fail_orphan(run_id: str, heartbeat_at: datetime, before: float) -> bool:
     return True
 
 
-def _lock_active(run_ids: Iterable[str]) -> QuerySet[Run]:
+def _lock_active(run_ids: Iterable[str], *, skip_locked: bool = False) -> QuerySet[Run]:
     """Return the active ones of these runs, to be locked when they are read.
 
     All processes lock in this order, so that two of them cannot deadlock.
     """
     active = Run.objects.filter(IS_ACTIVE, id__in=list(run_ids))
-    return active.select_for_update(no_key=True).order_by("id")
+    locked = active.select_for_update(no_key=True, skip_locked=skip_locked)
+    return locked.order_by("id")
+
+
+def _of_attempts(runs: QuerySet[Run], attempts: Mapping[str, int]) -> set[str]:
+    """Return the ids of runs that are in these attempts."""
+    rows = runs.values_list("id", "attempt")
+    return {run_id for run_id, attempt in rows if attempt == attempts[run_id]}
 
 
 def _save_partial_text(run: Run) -> None:

@@ -16,6 +16,7 @@ from streaming.event_log import stored_log
 from streaming.runs import retention
 from streaming.runs.timings import Timings
 from streaming.storage.database import Database
+from streaming.storage.errors import describe
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ async def _repeat(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(seconds * random.uniform(0.5, 1.5))
         try:
             await work()
-        except Error:
-            logger.warning("maintenance failed: database unavailable")
+        except Error as error:
+            logger.warning("maintenance failed: %s", describe(error))
         except Exception:  # the task must go on: no other one would restart it
             logger.exception("maintenance failed")

@@ -20,7 +20,7 @@ from streaming.agent.loop import Agent
 from streaming.conf import AgentConf
 from streaming.event_log import DatabaseLog
 from streaming.events import Entry
-from streaming.exceptions import ShuttingDown
+from streaming.exceptions import InternalError, ShuttingDown
 from streaming.models import Run
 from streaming.runs import leases
 from streaming.runs.executors.base import make_executor
@@ -54,7 +54,11 @@ class RunService:
         name = name or worker_name()
         self.agent = agent
         self.log = DatabaseLog(
-            name, conf.event_flush_ms / 1000, self._lose_ownership, database=database
+            name,
+            conf.event_flush_ms / 1000,
+            self._lose_ownership,
+            on_rejected=self._fail,
+            database=database,
         )
         self.worker = Worker(
             name,
@@ -188,6 +192,9 @@ class RunService:
 
     def _lose_ownership(self, run_id: str) -> None:
         self.worker.lose_ownership(run_id)
+
+    def _fail(self, run_id: str) -> None:
+        self.worker.stop(run_id, InternalError())
 
 
 def worker_name() -> str:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from streaming.agent.loop import Progress
 from streaming.event_log import ClosedLogs, OwnershipLost, stored_log
-from streaming.exceptions import AgentError, NotFound
+from streaming.exceptions import AgentError, InternalError, NotFound
 from streaming.messages import Message, parts_from_json, parts_to_json
 from streaming.models import Conversation, Run, RunStatus
 from streaming.models import Message as MessageRow
@@ -183,6 +183,29 @@ def finish_runs(closed: ClosedLogs[RunResult]) -> None:
     results = [result for result, _ in closed]
     insert_messages(((r.run, m) for r in results for m in r.unsaved), now)
     touch((result.run.conversation_id for result in results), now)
+
+
+def fail_runs(closed: ClosedLogs[OwnedRun]) -> None:
+    """End runs as failed, without any value that their executions produced.
+
+    Raises `OwnershipLost` if this worker no longer owns one of them.
+    """
+    error, now = InternalError(), timezone.now()
+    finishes = [
+        Finish(
+            run,
+            RunStatus.FAILED,
+            {
+                "error_code": error.code,
+                "error_message": error.message,
+                "log_state": log_state,
+                "ended_at": now,
+            },
+        )
+        for run, log_state in sorted(closed, key=lambda pair: pair[0].id)
+    ]
+    if lifecycle.finish(finishes) < len(finishes):
+        raise OwnershipLost(" or ".join(finish.claim.id for finish in finishes))
 
 
 def _values(result: RunResult) -> dict[str, object]:

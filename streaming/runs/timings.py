@@ -9,6 +9,8 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     #: Interval between two heartbeats. A cancel from another process reaches the
     #: owner within one interval, and must do so within a second.
     heartbeat: float = 0.4
+    #: Time without progress after which the event loop counts as blocked.
+    blocked: float = 2.0
     #: Time for the agent to stop after a cancel: a tool may ignore its cancellation.
     agent_stop: float = 2.0
     #: Time for a run to write its end after it was stopped.

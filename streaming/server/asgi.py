@@ -18,9 +18,10 @@ from django.contrib.staticfiles.finders import get_finders
 from servestatic import ServeStaticASGI
 
 from streaming import conf, runs
+from streaming.aio.containment import enable_containment
 from streaming.server.clients import App, ClientConnections, Receive, Scope, Send
 from streaming.server.handler import Handler
-from streaming.storage import database
+from streaming.storage import database, migrations
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Lifecycle:
         self._drain_seconds = drain_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining: asyncio.Task[None] | None = None
+        self._schema_check: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._loop is None:
@@ -98,6 +100,8 @@ class Lifecycle:
     def _start(self) -> None:
         self._loop = asyncio.get_running_loop()
         runs.get_service()
+        enable_containment(self._loop)
+        self._schema_check = asyncio.create_task(migrations.report_missing())
         tune_gc()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):

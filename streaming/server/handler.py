@@ -31,7 +31,7 @@ from streaming.server.signals import (
     close_without_signal,
     sends_signal_itself,
 )
-from streaming.storage.database import with_fresh_connection
+from streaming.storage.connections import with_fresh_connection
 from streaming.storage.threads import DaemonThreads
 
 P = ParamSpec("P")

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
-from django.db import InterfaceError, OperationalError, transaction
+from streaming.storage.connections import Limits, limited_transaction
+from streaming.storage.errors import describe, is_conflict, is_unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +29,24 @@ class PendingWrite(Generic[T]):
         function: Callable[..., Sequence[T]],
         shared: tuple[Any, ...],
         item: object,
+        on_blocked: Callable[[], object],
     ) -> None:
         self.done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.function = function
         self.shared = shared
         self.item = item
+        self._on_blocked = on_blocked
         self.error: Exception | None = None
+
+    @property
+    def is_blocked(self) -> bool:
+        """True if another transaction kept it from being written in time."""
+        return self.error is not None and is_conflict(self.error)
+
+    def report_blocked(self) -> None:
+        """Report to the caller's event loop that another transaction is in the way."""
+        with suppress(RuntimeError):  # the loop was closed in the meantime
+            self.done.get_loop().call_soon_threadsafe(self._on_blocked)
 
     def resolve(self) -> None:
         """Set the future's result or exception, in its event loop."""
@@ -45,7 +58,7 @@ class PendingWrite(Generic[T]):
             self.done.set_result(self.result)
 
 
-def commit(writes: Sequence[PendingWrite[Any]]) -> None:
+def commit(writes: Sequence[PendingWrite[Any]], limits: Limits) -> None:
     """Commit all writes in one transaction, or each in its own if one of them fails.
 
     A failure of the commit itself is not retried: the transaction may have been
@@ -54,18 +67,19 @@ def commit(writes: Sequence[PendingWrite[Any]]) -> None:
     if len(writes) > 1:
         committing = False
         try:
-            with transaction.atomic():
+            with limited_transaction(limits):
                 _call(writes)
                 committing = True
             return
-        except (InterfaceError, OperationalError) as error:
-            if committing:
+        except Exception as error:
+            if committing and is_unavailable(error):
                 for write in writes:
                     write.error = error
                 return
-        except Exception as error:
-            logger.debug("batch of writes rolled back, retrying each alone: %s", error)
-    _commit_each(writes)
+            logger.debug(
+                "batch of writes rolled back, retrying each alone: %s", describe(error)
+            )
+    _commit_each(writes, limits)
 
 
 def resolve(writes: Sequence[PendingWrite[Any]]) -> None:
@@ -81,17 +95,18 @@ def _resolve_all(writes: Sequence[PendingWrite[Any]]) -> None:
         write.resolve()
 
 
-def _commit_each(writes: Sequence[PendingWrite[Any]]) -> None:
+def _commit_each(writes: Sequence[PendingWrite[Any]], limits: Limits) -> None:
     unavailable: Exception | None = None
     for write in writes:
         try:
             if unavailable is None:
-                with transaction.atomic():
+                with limited_transaction(limits):
                     _call([write])
-        except (InterfaceError, OperationalError) as error:
-            unavailable = error  # the other writes would only wait for the same error
         except Exception as error:
             write.error = error
+            if is_unavailable(error):
+                # The other writes would only wait for the same error.
+                unavailable = error
         write.error = write.error or unavailable
 
 

@@ -1,10 +1,29 @@
 """The state of the database's schema."""
 
-from django.db import connection
+import logging
+
+from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from streaming.storage import database
+from streaming.storage.errors import describe
 
-def are_applied() -> bool:
-    """Return true if no migration of an installed app is missing in the database."""
+logger = logging.getLogger(__name__)
+
+
+def missing() -> list[str]:
+    """Return the migrations of installed apps that the database lacks."""
     executor = MigrationExecutor(connection)
-    return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [str(migration) for migration, _ in plan]
+
+
+async def report_missing() -> None:
+    """Log the migrations that the database lacks, at the start of a server."""
+    try:
+        names = await database.execute_read(missing)
+    except Error as error:
+        logger.warning("migrations not checked: %s", describe(error))
+        return
+    if names:
+        logger.error("migrations missing, run manage.py migrate: %s", ", ".join(names))

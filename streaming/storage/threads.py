@@ -19,14 +19,20 @@ T = TypeVar("T")
 class DaemonThreads(Executor):
     """A fixed number of threads, started at the first call.
 
-    Each thread calls `at_end` once, after its last call.
+    Each thread calls `at_start` before its first call, and `at_end` after its last one.
     """
 
     def __init__(
-        self, size: int, name: str, at_end: Callable[[], None] = lambda: None
+        self,
+        size: int,
+        name: str,
+        at_end: Callable[[], None] = lambda: None,
+        *,
+        at_start: Callable[[], None] = lambda: None,
     ) -> None:
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._at_end = at_end
+        self._at_start = at_start
         self._lock = threading.Lock()
         self._started = False
         self._threads = [
@@ -74,6 +80,7 @@ class DaemonThreads(Executor):
                     thread.start()
 
     def _work(self) -> None:
+        self._at_start()
         while call := self._calls.get():
             call()
             del call  # frees its arguments while the thread waits for the next call

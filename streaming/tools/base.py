@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from types import FrameType
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 import msgspec
 from docstring_parser import DocstringStyle, parse
@@ -89,6 +90,23 @@ class Tool(Generic[P, R]):
             return await self.threads.run(function)
         except TooManyThreads:
             raise ToolError("The tool is busy; try again later.") from None
+
+
+class RunningCall(NamedTuple):
+    """A call of a tool, and the run that made it."""
+
+    name: str
+    run_id: str
+
+
+def find_call(frame: FrameType | None) -> RunningCall | None:
+    """Return the call of a tool in which a thread is, by the frames of its stack."""
+    while frame:
+        if frame.f_code is Tool.call.__code__:
+            variables = frame.f_locals
+            return RunningCall(variables["self"].name, variables["context"].run_id)
+        frame = frame.f_back
+    return None
 
 
 @overload

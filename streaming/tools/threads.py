@@ -25,6 +25,13 @@ class Threads:
 
     def __init__(self, limit: int = 64) -> None:
         self._free = threading.Semaphore(limit)
+        self._left: set[threading.Thread] = set()
+
+    @property
+    def abandoned(self) -> int:
+        """The number of threads that still run after their callers stopped waiting."""
+        self._left = {thread for thread in self._left if thread.is_alive()}
+        return len(self._left)
 
     async def run(self, function: Callable[[], R]) -> R:
         """Call the function in a thread, in a copy of the caller's context.
@@ -49,7 +56,12 @@ class Threads:
         except RuntimeError:  # The system has no thread left.
             self._free.release()
             raise
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if not future.done():
+                self._left.add(thread)
+            raise
 
 
 def _set_result(future: Future[R], function: Callable[[], R]) -> None:

@@ -37,18 +37,18 @@ async def test_ready_names_each_dependency(api: Api) -> None:
             "event_log": "ok",
             "draining": "no",
         },
+        "details": {"abandoned_tool_calls": 0},
     }
 
 
 async def test_ready_does_not_wait_for_a_database_that_hangs(api: Api) -> None:
-    readers = conf.get().database_read_threads
-    begun, answer = threading.Barrier(readers + 1), threading.Event()
+    begun, answer = threading.Barrier(2), threading.Event()
 
     def hang() -> None:
         begun.wait(SECONDS)
         answer.wait(SECONDS)
 
-    hanging = [asyncio.create_task(database.execute_read(hang)) for _ in range(readers)]
+    hanging = [asyncio.create_task(database.execute_read_in(database.PROBE, hang))]
     try:
         await asyncio.to_thread(begun.wait, SECONDS)
         ready = await status.readiness(seconds=0.2)(AsyncRequestFactory().get("/ready"))
@@ -59,6 +59,26 @@ async def test_ready_does_not_wait_for_a_database_that_hangs(api: Api) -> None:
     assert (ready.status_code, alive.status) == (503, 200)
     assert isinstance(ready, HttpResponse)
     assert json.loads(ready.content)["checks"]["database"] == "unreachable"
+
+
+async def test_ready_does_not_wait_for_other_reads(api: Api) -> None:
+    readers = conf.get().database_read_threads
+    begun, answer = threading.Barrier(readers + 3), threading.Event()
+
+    def hang() -> None:
+        begun.wait(SECONDS)
+        answer.wait(SECONDS)
+
+    lanes = [database.READ] * readers + [database.SEARCH, database.CONVERSATIONS]
+    hanging = [
+        asyncio.create_task(database.execute_read_in(lane, hang)) for lane in lanes
+    ]
+    try:
+        await asyncio.to_thread(begun.wait, SECONDS)
+        assert (await api.get("/ready")).status == 200
+    finally:
+        answer.set()
+        await asyncio.gather(*hanging)
 
 
 @public_endpoint("GET")
@@ -76,10 +96,10 @@ urlpatterns = [path("failing", failing)]
 @override_settings(ROOT_URLCONF=__name__)
 async def test_a_request_says_that_the_database_does_not_respond(api: Api) -> None:
     response = await api.get("/failing")
-    assert (response.status, response.headers["retry-after"]) == (500, "5")
+    assert (response.status, response.headers["retry-after"]) == (503, "5")
     assert response.json == {
         "error": "The database does not answer.",
-        "code": "internal_error",
+        "code": "database_unavailable",
     }
 
 

@@ -47,14 +47,20 @@ class FaultyDatabase(Database):
         return await default.execute_read(function, *args, **kwargs)
 
     async def execute_write_batched(
-        self, function: Callable[[Sequence[A], *Ts], Sequence[T]], item: A, *shared: *Ts
+        self,
+        function: Callable[[Sequence[A], *Ts], Sequence[T]],
+        item: A,
+        *shared: *Ts,
+        on_blocked: Callable[[], object] = bool,
     ) -> T:
         fault = self.faults.popleft() if self.faults else Fault()
         fault.begun.set()
         await fault.proceed.wait()
         if fault.kind == "refuse":
             raise OperationalError(fault.kind)
-        written = await default.execute_write_batched(function, item, *shared)
+        written = await default.execute_write_batched(
+            function, item, *shared, on_blocked=on_blocked
+        )
         if fault.kind:
             raise OperationalError(fault.kind)
         return written

@@ -66,6 +66,12 @@ class MemoryStoredLog:
     def count_segments(self, runs: QuerySet[Run]) -> int:
         return sum(bool(self.logs.get(run.pk)) for run in runs)
 
+    def delete_segments(self, runs: QuerySet[Run], limit: int) -> int:
+        having = [run.pk for run in runs if self.logs.get(run.pk)][:limit]
+        for run_id in having:
+            self.logs[run_id] = []
+        return len(having)
+
     def compaction_due(self, ended_before: datetime, limit: int) -> list[str]:
         ended = sorted(self._ended_at.items(), key=lambda item: item[1])
         due = [run_id for run_id, ended_at in ended if ended_at < ended_before]
@@ -128,6 +134,8 @@ class MemoryLog:
         events: Sequence[Event],
         end: T,
         commit: Callable[[ClosedLogs[T]], None],
+        *,
+        drop_pending: bool = False,
     ) -> None:
         self._check_owned(run_id)
         await database.execute_write(commit, [(end, LogState.WRITTEN)])
@@ -168,6 +176,9 @@ class MemoryLog:
 
     async def aclose(self) -> None:
         """Do nothing: there are no tasks."""
+
+    def unanswered(self, seconds: float) -> list[str]:
+        return []
 
     def _has_ended(self, run_id: str, log: list[Entry]) -> bool:
         return bool(log and log[-1].is_last) or run_id in self._stored.removed

@@ -10,7 +10,13 @@ from typing import ParamSpec, Protocol, TypeVar
 
 import pytest
 import pytest_asyncio
-from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    OperationalError,
+    connection,
+    transaction,
+)
 from django.test.utils import CaptureQueriesContext
 
 from streaming.event_log import (
@@ -32,6 +38,7 @@ from streaming.storage import database
 from streaming.storage.database import Database
 from tests import campaign
 from tests.event_log.faulty import Fault, FaultKind, FaultyDatabase
+from tests.locks import locked
 from tests.writer import busy_writer
 
 P = ParamSpec("P")
@@ -392,11 +399,97 @@ async def test_a_run_ends_rightly_while_a_flush_has_its_events_in_hand(
 async def test_who_waits_to_keep_an_abandoned_run_is_told_that_it_is_lost(
     make_log: Log,
 ) -> None:
-    log = make_log()
+    faulty = FaultyDatabase()
+    log = make_log(flush_seconds=60, database=faulty)
     run = await begin(log)
-    async with log._lock:
-        keeping = asyncio.create_task(log.checkpoint(run.id, lambda: None))
-        await asyncio.sleep(0)
-        log.abandon(run.id, [Done()])
+    log.append(run.id, words(2))
+    faulty.faults.append(held := Fault(held=True))
+    flushing = asyncio.create_task(log.flush())
+    await held.begun.wait()
+    keeping = asyncio.create_task(log.checkpoint(run.id, lambda: None))
+    await asyncio.sleep(0)
+    log.abandon(run.id, [Done()])
+    held.proceed.set()
+    await flushing
     with pytest.raises(OwnershipLost):
         await keeping
+
+
+async def test_events_that_the_database_rejects_end_their_own_run_only(
+    make_log: Log,
+) -> None:
+    rejected: list[str] = []
+    log = DatabaseLog(WORKER, 60, lambda run_id: None, on_rejected=rejected.append)
+    bad, good = [await database.execute_write(make_run) for _ in range(2)]
+    for run in (bad, good):
+        log.open(run.id, run.attempt)
+    row = EventSegment(run=bad, first_id=1, last_id=2, events="{}\n{}")
+    await database.execute_write(row.save)  # the log's own row would be a second one
+    for run in (bad, good):
+        log.append(run.id, words(1, 2))
+    await log.flush()
+    assert rejected == [bad.id]
+    assert [e.number for e in await database.execute_read(stored_log().read, good.id)]
+    assert log.failing_since is None
+    assert log.unanswered(0) == []
+    with pytest.raises(IntegrityError):
+        await log.checkpoint(bad.id, lambda: None)
+    await log.close(bad.id, [Done()], None, commit, drop_pending=True)
+    entry = await database.execute_read(stored_log().newest, bad.id)
+    assert entry
+    assert (entry.number, entry.is_last) == (3, True)
+    log.abandon(good.id, [])
+    await log.aclose()
+
+
+async def test_health_is_that_of_the_oldest_unanswered_write(make_log: Log) -> None:
+    faulty = FaultyDatabase()
+    log = make_log(
+        flush_seconds=60, database=faulty, options=LogOptions(slow_seconds=0)
+    )
+    gone, silent = [await database.execute_write(make_run) for _ in range(2)]
+    for run in (gone, silent):
+        log.open(run.id, run.attempt)
+    log.append(gone.id, words(1))
+    faulty.faults.append(Fault("refuse"))
+    with pytest.raises(OperationalError):
+        await log.flush()
+    assert log.failing_since
+    assert log.unanswered(0) == [gone.id]
+    log.abandon(gone.id, [Done()])
+    assert log.failing_since is None
+    assert log.unanswered(0) == []
+    log.abandon(silent.id, [])
+
+
+async def test_a_deleted_run_is_an_answer_of_the_database(make_log: Log) -> None:
+    log = make_log(flush_seconds=60, options=LogOptions(slow_seconds=0))
+    run = await database.execute_write(make_run)
+    log.open(run.id, run.attempt)
+    log.append(run.id, words(1))
+    await Run.objects.all().adelete()
+    with pytest.raises(OwnershipLost):
+        await log.close(run.id, [Done()], run, end)
+    assert log.failing_since is None
+    log.abandon(run.id, [])
+
+
+async def test_a_flush_leaves_out_a_run_that_is_locked(make_log: Log) -> None:
+    log = make_log(flush_seconds=60, options=LogOptions(slow_seconds=0))
+    runs = [await database.execute_write(make_run) for _ in range(2)]
+    for run in runs:
+        log.open(run.id, run.attempt)
+        log.append(run.id, words(1))
+    async with locked(Run.objects.filter(id=runs[0].id)), asyncio.timeout(5):
+        await log.flush()
+        numbers = [
+            len(await database.execute_read(stored_log().read, run.id)) for run in runs
+        ]
+        assert numbers == [0, 1]
+        assert log.failing_since is None
+        closing = asyncio.create_task(log.close(runs[0].id, [Done()], runs[0], end))
+        await log.close(runs[1].id, [Done()], runs[1], end)
+        assert not closing.done()
+        assert log.failing_since is None
+    await closing
+    assert [entry.number for entry in await read(log, runs[0].id)] == [1, 2]

@@ -54,12 +54,18 @@ class FaultyDatabase(Database):
         return await self._write(_name(function), lambda: database.execute_write(call))
 
     async def execute_write_batched(
-        self, function: Callable[..., Any], item: object, *shared: object
+        self,
+        function: Callable[..., Any],
+        item: object,
+        *shared: object,
+        on_blocked: Callable[[], object] = bool,
     ) -> Any:  # noqa: ANN401
         called = self._wrapped(function)
         return await self._write(
             _name(function),
-            lambda: database.execute_write_batched(called, item, *shared),
+            lambda: database.execute_write_batched(
+                called, item, *shared, on_blocked=on_blocked
+            ),
         )
 
     async def _write(self, name: str, write: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401

@@ -105,7 +105,7 @@ async def test_readers_receive_an_error_if_the_database_stays_unavailable(
     error, done = response.frames[-2:]
     assert (error.data["error"], error.data["metadata"], done.event) == (
         "The database does not answer.",
-        {"code": "internal_error", "retryable": True},
+        {"code": "database_unavailable", "retryable": True},
         "done",
     )
     # Its numbers are not those that the attempts to write another end used.

@@ -1,7 +1,7 @@
 """Contract tests of the private parts that `streaming/storage` uses."""
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import DateTimeField, JSONField
 from django.utils import timezone
@@ -23,6 +23,24 @@ def test_model_state() -> None:
         assert (row._state.adding, row._state.db) == (True, None)
         row.save()
         assert (row._state.adding, row._state.db) == (False, "default")
+
+
+def test_copied_connection() -> None:
+    with relies_on(
+        "django",
+        "BaseDatabaseWrapper.copy, settings_dict and is_usable",
+        "The event log's threads share the pool of connections with tools.",
+    ):
+        own = connections["default"].copy()
+        assert own.alias == "default"
+        assert own.settings_dict == connection.settings_dict
+        own.settings_dict["OPTIONS"].pop("pool", None)
+        own.settings_dict["CONN_MAX_AGE"] = 12345
+        assert own.settings_dict != connection.settings_dict
+        own.ensure_connection()
+        assert own.is_usable()
+        own.close()
+        assert own.connection is None
 
 
 def test_model_options() -> None:

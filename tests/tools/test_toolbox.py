@@ -1,15 +1,18 @@
 """Every call of the model gets a result."""
 
 import asyncio
+import inspect
 import logging
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
 from streaming.messages import ToolCallPart, ToolResultPart
 from streaming.tools import Toolbox, ToolContext, ToolError, tool
+from streaming.tools.base import RunningCall, find_call
 
 
 @tool
@@ -60,6 +63,32 @@ async def cancel_itself() -> str:
 
 
 @tool
+async def cancel_its_task() -> str:
+    """Cancel the task in which it runs."""
+    task = asyncio.current_task()
+    assert task
+    task.cancel()
+    await asyncio.sleep(10)
+    return ""
+
+
+@tool
+async def interrupt() -> str:
+    """Raise an exception that ends an event loop."""
+    raise KeyboardInterrupt
+
+
+class Panic(BaseException):
+    """An exception that is no `Exception`, as extensions have."""
+
+
+@tool
+def panic() -> str:
+    """Raise it in a thread."""
+    raise Panic
+
+
+@tool
 def secret() -> object:
     """Return a value without a JSON form."""
     return object()
@@ -88,6 +117,9 @@ TOOLBOX = Toolbox(
         exhaust,
         time_out_itself,
         cancel_itself,
+        cancel_its_task,
+        interrupt,
+        panic,
         secret,
         dawdle,
         dawdle_in_a_thread,
@@ -134,6 +166,9 @@ async def test_a_result_has_the_id_and_name_of_its_call() -> None:
         ("exhaust", "", "The tool failed: RuntimeError."),
         ("time_out_itself", "", "The tool failed: TimeoutError."),
         ("cancel_itself", "", "The tool failed: CancelledError."),
+        ("cancel_its_task", "", "The tool failed: CancelledError."),
+        ("interrupt", "", "The tool failed: KeyboardInterrupt."),
+        ("panic", "", "The tool failed: Panic."),
         ("secret", "", "The tool failed: PydanticSerializationError."),
         ("dawdle", "", "The tool did not answer in 0.05 s."),
         ("dawdle_in_a_thread", "", "The tool did not answer in 0.05 s."),
@@ -222,3 +257,59 @@ async def test_characters_that_cannot_be_stored_are_replaced() -> None:
     part = ToolCallPart("1", "garble", "")
     result = await Toolbox([garble]).call(part, ToolContext(), 5, 100)
     assert result.result == "a\ufffdb\ufffdc"
+
+
+async def test_a_tool_that_swallows_cancellation_is_abandoned_and_counted() -> None:
+    may_end = asyncio.Event()
+
+    @tool(timeout=0.05)
+    async def swallow() -> str:
+        """Ignore each cancellation."""
+        while not may_end.is_set():
+            with suppress(asyncio.CancelledError):
+                await may_end.wait()
+        raise KeyboardInterrupt
+
+    toolbox = Toolbox([swallow], stop_seconds=0.05)
+    part = ToolCallPart("1", "swallow", "")
+    result = await toolbox.call(part, ToolContext(), 5, 100)
+    assert result.result == "The tool did not answer in 0.05 s."
+    assert toolbox.abandoned == 1
+    may_end.set()
+    async with asyncio.timeout(5):
+        while toolbox.abandoned:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_threads_that_still_run_are_counted() -> None:
+    may_end = threading.Event()
+
+    @tool(timeout=0.05)
+    def hang() -> bool:
+        """Hang."""
+        return may_end.wait(10)
+
+    toolbox = Toolbox([hang])
+    part = ToolCallPart("1", "hang", "")
+    for _ in range(3):
+        assert (await toolbox.call(part, ToolContext(), 5, 100)).is_error
+    assert toolbox.abandoned == 3
+    may_end.set()
+    async with asyncio.timeout(5):
+        while toolbox.abandoned:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_the_call_in_which_a_thread_is_can_be_found() -> None:
+    found: list[RunningCall | None] = []
+
+    @tool
+    async def look() -> str:
+        """Look at its own stack."""
+        found.append(find_call(inspect.currentframe()))
+        return ""
+
+    part = ToolCallPart("1", "look", "")
+    await Toolbox([look]).call(part, ToolContext(run_id="r1"), 5, 100)
+    assert found == [RunningCall("look", "r1")]
+    assert find_call(inspect.currentframe()) is None

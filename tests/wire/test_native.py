@@ -18,12 +18,12 @@ from streaming.events import (
 from streaming.exceptions import (
     AgentError,
     ConversationBusy,
+    DatabaseUnavailable,
     FieldError,
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
     TooManyStreams,
-    database_unavailable,
 )
 from streaming.wire import sse
 from streaming.wire.native import NativeFormat, event_id
@@ -123,10 +123,10 @@ def test_a_filter_leaves_out_other_types_but_not_those_always_sent() -> None:
             b'{"error":"Full.","code":"too_many_streams"}',
         ),
         (
-            database_unavailable(),
-            500,
+            DatabaseUnavailable(),
+            503,
             {"Retry-After": "5"},
-            b'{"error":"The database does not answer.","code":"internal_error"}',
+            b'{"error":"The database does not answer.","code":"database_unavailable"}',
         ),
     ],
 )

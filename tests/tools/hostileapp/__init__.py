@@ -1,0 +1,1 @@
+"""An installed app whose tools damage their process, if they can."""
