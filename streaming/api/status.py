@@ -1,6 +1,7 @@
 """Probes: liveness and readiness."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -13,6 +14,8 @@ from streaming import conf, runs
 from streaming.api.endpoint import public_endpoint
 from streaming.api.responses import json_response
 from streaming.storage import database, migrations
+
+logger = logging.getLogger(__name__)
 
 OK = "ok"
 
@@ -32,8 +35,9 @@ def readiness(
     """Return a view with the state of each dependency of a run.
 
     A database that takes longer than `seconds` counts as unreachable: probes have
-    short timeouts of their own.
+    short timeouts of their own. Changes of the state are logged, and not each probe.
     """
+    was_ready = True
 
     @public_endpoint("GET", any_host=True)
     async def ready(request: HttpRequest) -> HttpResponseBase:
@@ -51,7 +55,13 @@ def readiness(
             "event_log": "failing" if here.log.failing_since else OK,
             "draining": "yes" if here.draining else "no",
         }
+        nonlocal was_ready
         is_ready = [*checks.values()] == [OK, OK, OK, "no"]
+        if is_ready != was_ready:
+            logger.warning(
+                "readiness %s", "gained" if is_ready else "lost", extra=checks
+            )
+            was_ready = is_ready
         body = {"status": "ready" if is_ready else "unavailable", "checks": checks}
         return json_response(body, 200 if is_ready else 503)
 
