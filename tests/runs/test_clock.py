@@ -46,16 +46,21 @@ def ahead(transactional_db: None) -> Iterator[timedelta]:
         )
         path = "clock, pg_catalog, public"
         cursor.execute(f'ALTER DATABASE "{name}" SET search_path = {path}')
-    database.close()  # the setting applies to new connections
-    connection.close()
+    renew_connections()  # the setting applies to new ones
     try:
         yield timedelta(days=DAYS)
     finally:
         with connection.cursor() as cursor:
             cursor.execute(f'ALTER DATABASE "{name}" RESET search_path')
             cursor.execute("DROP SCHEMA clock CASCADE")
-        database.close()
-        connection.close()
+        renew_connections()
+
+
+def renew_connections() -> None:
+    """Close the connections of all threads, and those in the pool."""
+    database.close()
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]  # only PostgreSQL's has it
 
 
 def is_database_time(moment: datetime | None, ahead: timedelta) -> bool:
