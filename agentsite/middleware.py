@@ -2,7 +2,8 @@
 
 Each of Django's middleware costs an API request two thread hops without any use: the
 API has no session, no CSRF cookie and no frame. The middleware is subclassed and not
-wrapped, so that the admin's system checks recognise it.
+wrapped, so that the admin's system checks recognise it. With `HTTPS`, the API refuses
+plain HTTP, except from probes.
 """
 
 from collections.abc import Awaitable, Callable
@@ -20,12 +21,20 @@ from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.utils.deprecation import MiddlewareMixin
 
-API_PATHS = ("/api/", "/health", "/ready")
+from agentsite.log import PROBES
+from streaming.api.responses import error_response
+from streaming.exceptions import Forbidden
+
+API = "/api/"
+API_PATHS = (API, *PROBES)
 
 if TYPE_CHECKING:
     _Base = MiddlewareMixin
 else:
     _Base = object
+
+
+HTTPS_REQUIRED = Forbidden("This API requires HTTPS.")
 
 
 class PagesOnly(_Base):
@@ -40,7 +49,19 @@ class PagesOnly(_Base):
 
 
 class PageSecurityMiddleware(PagesOnly, SecurityMiddleware):
-    """HTTPS redirects and security headers for pages."""
+    """HTTPS redirects and security headers for pages; no plain HTTP for the API.
+
+    A redirect would hide from a client that its key and its prompt were sent in clear.
+    """
+
+    def __call__(
+        self, request: HttpRequest
+    ) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Refuse a request to the API over plain HTTP if HTTPS is required."""
+        is_api = request.path_info.startswith(API)
+        if self.redirect and is_api and not request.is_secure():
+            return _refuse() if self.async_mode else error_response(HTTPS_REQUIRED)
+        return super().__call__(request)
 
 
 class PageSessionMiddleware(PagesOnly, SessionMiddleware):
@@ -78,3 +99,7 @@ class PageMessageMiddleware(PagesOnly, MessageMiddleware):
 
 class PageFrameOptionsMiddleware(PagesOnly, XFrameOptionsMiddleware):
     """Protection of pages against embedding in frames."""
+
+
+async def _refuse() -> HttpResponseBase:
+    return error_response(HTTPS_REQUIRED)

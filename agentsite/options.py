@@ -32,7 +32,7 @@ class SiteOptions(Options, frozen=True):
         str,
         Setting(
             "Directory of SQLite's database, and of the secret key if `SECRET_KEY` is "
-            "not set.",
+            "not set. If it does not exist, it is created for its owner alone (0700).",
             default="`data` beside `manage.py`",
         ),
     ] = ""
@@ -40,6 +40,20 @@ class SiteOptions(Options, frozen=True):
         tuple[str, ...],
         Setting("Origins whose pages may call the API. `*` allows any."),
     ] = ()
+    cors_allow_headers: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Further request headers that these pages may send, besides those of the "
+            "API, of tracing and of Django's CSRF protection."
+        ),
+    ] = ()
+    cors_allow_credentials: Annotated[
+        bool,
+        Setting(
+            "Pages on other origins may send cookies. `CORS_ORIGINS` must list these "
+            "origins, without `*`."
+        ),
+    ] = False
     allowed_hosts: Annotated[
         tuple[str, ...], Setting("Host names that the server responds to.")
     ] = ("localhost", "127.0.0.1", "[::1]")
@@ -47,6 +61,16 @@ class SiteOptions(Options, frozen=True):
         tuple[str, ...],
         Setting("Origins that the admin's forms may come from, behind a proxy."),
     ] = ()
+    force_script_name: Annotated[
+        str,
+        Setting(
+            "Path prefix of the site, as in `/agent` for `https://example.com/agent/`. "
+            "Not needed if the server has a `--root-path`.",
+            pattern=r"((/[\w.~-]+)+)?",
+            expected="a path such as `/agent`, without a slash at its end",
+            default="none: the site is at the root of its host",
+        ),
+    ] = ""
     secret_key: Annotated[
         str,
         Setting(
@@ -58,8 +82,16 @@ class SiteOptions(Options, frozen=True):
     https: Annotated[
         bool,
         Setting(
-            "Browsers connect over TLS, which a proxy terminates: secure cookies, HSTS "
-            "and redirects.",
+            "Clients connect over TLS, which a proxy terminates: secure cookies, HSTS, "
+            "redirects of pages, and 403 `forbidden` for requests to the API over "
+            "plain HTTP. Probes are exempt.",
+        ),
+    ] = False
+    hsts_preload: Annotated[
+        bool,
+        Setting(
+            "With `HTTPS`, browsers may put the domain on their preload lists, from "
+            "which it takes months to be removed."
         ),
     ] = False
     debug: Annotated[

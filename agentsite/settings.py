@@ -1,6 +1,9 @@
 """The site's Django settings, from the environment (see docs/configuration.md)."""
 
+import json
 import os
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +28,38 @@ def _secret_key() -> str:
     """Return SECRET_KEY, or a key that the first start keeps beside the database."""
     if SITE.secret_key:
         return SITE.secret_key
-    path = DATA_DIR / "secret_key"
-    DATA_DIR.mkdir(parents=True, exist_ok=True)
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    key = get_random_secret_key()
-    with open(file, "w") as stream:
-        stream.write(key)
-    return key
+    path = _data_dir() / "secret_key"
+    if not path.exists():
+        _create_secret_key(path)
+    if key := path.read_text().strip():
+        return key
+    raise ImproperlyConfigured(
+        f"The secret key in {path} is empty: delete the file, or set SECRET_KEY."
+    )
+
+
+def _create_secret_key(path: Path) -> None:
+    """Write a new key, unless another process does so at the same time.
+
+    The file gets its name when it is complete: no process ever reads a part of it.
+    """
+    with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # mode 0600
+        file.write(get_random_secret_key())
+        file.flush()
+        os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(file.name, path)
+
+
+def _data_dir() -> Path:
+    """Return DATA_DIR, created for its owner alone if it does not exist."""
+    DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return DATA_DIR
 
 
 SECRET_KEY = _secret_key()
 ALLOWED_HOSTS = [*SITE.allowed_hosts]
+FORCE_SCRIPT_NAME = SITE.force_script_name or None
 ROOT_URLCONF = "agentsite.urls"
 ASGI_APPLICATION = "agentsite.asgi.application"
 
@@ -66,8 +87,14 @@ MIDDLEWARE = [
     "agentsite.middleware.PageFrameOptionsMiddleware",
 ]
 
-# These checks look for Django's own classes by name; MIDDLEWARE has subclasses.
-SILENCED_SYSTEM_CHECKS = ["security.W001", "security.W002", "security.W003"]
+SILENCED_SYSTEM_CHECKS = [
+    # These look for Django's own classes by name; MIDDLEWARE has subclasses.
+    "security.W001",
+    "security.W002",
+    "security.W003",
+    # HSTS preload is the operator's choice (HSTS_PRELOAD): it cannot be undone soon.
+    "security.W021",
+]
 
 TEMPLATES = [
     {
@@ -105,7 +132,7 @@ def _database(url: str) -> dict[str, Any]:
         raise ImproperlyConfigured(f"DATABASE_URL: {error}") from None
     options: dict[str, Any] = config.setdefault("OPTIONS", {})
     if config["ENGINE"] == "django.db.backends.sqlite3":
-        DATA_DIR.mkdir(parents=True, exist_ok=True)
+        _data_dir()
         # Closing the last connection to a WAL database writes and syncs its file.
         config["CONN_MAX_AGE"] = None
         config["OPTIONS"] = {
@@ -120,6 +147,11 @@ def _database(url: str) -> dict[str, Any]:
     elif config["ENGINE"] == "django.db.backends.postgresql":
         agent, _ = conf.load(STREAMING)
         config["OPTIONS"] = options = POSTGRES_TIMEOUTS | options
+        # After a failover all pooled connections are broken, and after an idle time
+        # some: each is tried before its use, at the cost of one short round trip.
+        config["CONN_HEALTH_CHECKS"] = True
+        # A proxy that pools transactions would lose such a cursor between two fetches.
+        config["DISABLE_SERVER_SIDE_CURSORS"] = True
         options |= {
             "pool": {
                 "min_size": 1,
@@ -150,14 +182,27 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "streaming.server.static_files.PrefixedStaticFilesStorage"
+    },
+}
 STATIC_ROOT = BASE_DIR / "staticfiles"
 #: The page's libraries, if npm installed them: see package.json.
 NPM_DIR = BASE_DIR / "node_modules" / ".browser"
 STATICFILES_DIRS = [BASE_DIR / "static", *filter(Path.is_dir, [NPM_DIR])]
 
-# Browsers on other origins. `*` allows any.
-CORS_ALLOW_ALL_ORIGINS = DEBUG or "*" in SITE.cors_origins
+# Browsers on other origins. `*` allows any, but never with the user's cookies.
+CORS_ALLOW_CREDENTIALS = SITE.cors_allow_credentials
 CORS_ALLOWED_ORIGINS = [origin for origin in SITE.cors_origins if origin != "*"]
+CORS_ALLOW_ALL_ORIGINS = "*" in SITE.cors_origins
+if CORS_ALLOW_CREDENTIALS and CORS_ALLOW_ALL_ORIGINS:
+    raise ImproperlyConfigured(
+        "CORS_ALLOW_CREDENTIALS needs a list of origins in CORS_ORIGINS, without `*`: "
+        "any site could use its visitors' cookies otherwise."
+    )
+CORS_ALLOW_ALL_ORIGINS |= DEBUG and not CORS_ALLOW_CREDENTIALS
 CORS_URLS_REGEX = r"^/(api/|health$|ready$)"
 CORS_ALLOW_HEADERS = [
     "accept",
@@ -166,7 +211,26 @@ CORS_ALLOW_HEADERS = [
     "content-type",
     "idempotency-key",
     "last-event-id",
+    "x-api-key",
     "x-requested-with",
+    # Tracing in browsers (W3C Trace Context and Baggage, Sentry, Datadog, Zipkin).
+    "b3",
+    "baggage",
+    "sentry-trace",
+    "traceparent",
+    "tracestate",
+    "x-b3-parentspanid",
+    "x-b3-sampled",
+    "x-b3-spanid",
+    "x-b3-traceid",
+    "x-datadog-origin",
+    "x-datadog-parent-id",
+    "x-datadog-sampling-priority",
+    "x-datadog-trace-id",
+    "x-request-id",
+    # CSRF protection of front ends for Django.
+    "x-csrftoken",
+    *SITE.cors_allow_headers,
 ]
 CORS_EXPOSE_HEADERS = ["X-Run-Id", "Retry-After"]
 CSRF_TRUSTED_ORIGINS = [*SITE.csrf_trusted_origins]
@@ -179,42 +243,16 @@ if SITE.https:
     SECURE_SSL_REDIRECT = True
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
-    SECURE_HSTS_PRELOAD = True
+    SECURE_HSTS_PRELOAD = SITE.hsts_preload
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
 
 # One line for each record: readable with DEBUG, JSON otherwise.
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "readable": {
-            "format": "{asctime} {levelname:<7} {name}: {message}",
-            "style": "{",
-        },
-        "json": {
-            "()": "pythonjsonlogger.json.JsonFormatter",
-            "format": "{asctime}{levelname}{name}{message}",
-            "style": "{",
-            "rename_fields": {
-                "asctime": "time",
-                "levelname": "level",
-                "agent_name": "logger",
-            },
-        },
-    },
-    "handlers": {
-        "stderr": {
-            "class": "logging.StreamHandler",
-            "formatter": "readable" if DEBUG else "json",
-        },
-    },
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {
-        "streaming": {"level": "DEBUG" if DEBUG else "INFO"},
-        "django": {"level": "INFO"},
-        "uvicorn": {"level": "INFO"},
-        # Its access log repeats the app's own log of each run.
-        "uvicorn.access": {"level": "INFO" if DEBUG else "WARNING"},
-    },
-}
+LOGGING: dict[str, Any] = json.loads(
+    Path(__file__).with_name("logging.json").read_text()
+)
+if DEBUG:
+    LOGGING["handlers"]["stderr"]["formatter"] = "readable"
+    LOGGING["loggers"]["streaming"]["level"] = "DEBUG"
+    # Without DEBUG it would repeat the app's own log of each run.
+    LOGGING["loggers"]["uvicorn.access"]["level"] = "INFO"

@@ -64,6 +64,24 @@ class AgentConf(Options, frozen=True):
     agent_max_body_bytes: Annotated[
         int, Setting("Maximum size of a request's body.", "bytes", minimum=1024)
     ] = 2 * 1024 * 1024
+    agent_max_bodies_bytes: Annotated[
+        int,
+        Setting(
+            "Maximum size of all large request bodies that one process holds in memory "
+            "at a time; one more gets 429 `rate_limited`. The first 64 kB of a body do "
+            "not count.",
+            "bytes",
+            minimum=1024,
+        ),
+    ] = 64 * 1024 * 1024
+    agent_max_context_chars: Annotated[
+        int,
+        Setting(
+            "Maximum length of `context`, names and values together.",
+            "characters",
+            minimum=0,
+        ),
+    ] = 100_000
     agent_history_chars: Annotated[
         int,
         Setting(
@@ -82,6 +100,15 @@ class AgentConf(Options, frozen=True):
             "Length of a tool result beyond which it is cut.", "characters", minimum=0
         ),
     ] = 100_000
+    request_read_timeout_seconds: Annotated[
+        float,
+        Setting(
+            "Time in which a client must send the head of a request, and again its "
+            "body; otherwise it gets 408 `request_timeout` and is disconnected.",
+            "seconds",
+            minimum=0.05,
+        ),
+    ] = 30.0
     stream_heartbeat_seconds: Annotated[
         float,
         Setting("Silence after which a comment is sent.", "seconds", minimum=0.05),
@@ -103,6 +130,14 @@ class AgentConf(Options, frozen=True):
             minimum=0,
         ),
     ] = 2_000
+    run_max: Annotated[
+        int,
+        Setting(
+            "Maximum number of runs that one process executes at a time; one more gets "
+            "429 `rate_limited`. 0: no limit.",
+            minimum=0,
+        ),
+    ] = 1_000
     run_max_per_org: Annotated[
         int,
         Setting(

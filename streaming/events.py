@@ -165,9 +165,13 @@ Event = (
 
 _encoder = msgspec.json.Encoder()
 
-# Clients that split a stream into lines by Unicode's rules would cut data at these.
-_SEPARATORS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
-_SEPARATORS_START = b"\xe2\x80"
+# Clients that split a stream into lines by Unicode's rules would cut data at these. The
+# other characters of these rules are below U+0020, which JSON escapes.
+_SEPARATORS = {
+    "\u0085".encode(): b"\\u0085",
+    "\u2028".encode(): b"\\u2028",
+    "\u2029".encode(): b"\\u2029",
+}
 
 #: `type` is the first field of each event's JSON.
 TYPE_START = len(b'{"type":"')
@@ -175,15 +179,15 @@ _DONE = b'{"type":"done"'
 
 
 def encode(event: BaseEvent) -> bytes:
-    """Return an event's JSON: compact, UTF-8, one line, without U+2028 and U+2029."""
+    """Return an event's JSON: compact, UTF-8, one line by any definition of lines."""
     return encode_all([event])[0]
 
 
 def encode_all(events: Sequence[BaseEvent]) -> list[bytes]:
     """Return the JSON of each event, as `encode` does."""
     lines = _encoder.encode_lines(events)
-    if _SEPARATORS_START in lines:
-        for separator, escape in _SEPARATORS:
+    if not lines.isascii():
+        for separator, escape in _SEPARATORS.items():
             lines = lines.replace(separator, escape)
     return lines.split(b"\n")[:-1]
 

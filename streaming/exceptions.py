@@ -3,12 +3,15 @@
 * AgentError
   x InvalidJson                400  invalid_json
   x InvalidRequest             400  invalid_request (with the fields at fault)
+  x Forbidden                  403  forbidden
   x NotFound                   404  not_found
   x MethodNotAllowed           405  method_not_allowed
+  x RequestTimeout             408  request_timeout
   x BodyTooLarge               413  body_too_large
   x UnsupportedMediaType       415  unsupported_media_type
   x ConversationBusy           409  conversation_busy (with the run to join)
   x IdempotencyConflict        409  idempotency_conflict
+  x HeadTooLarge               431  head_too_large
   x RateLimited                429  rate_limited
   x TooManyStreams             429  too_many_streams
   x InternalError              500  internal_error
@@ -26,8 +29,14 @@ The docstring of a class is its default message. An error is `retryable` if the 
 request may succeed later; `retry_after` is in seconds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
+
+#: The limits of an invalid request's details. A field's name is the client's own text.
+#: With them the response stays below 10 kB, however its characters are encoded.
+MAX_DETAILS = 10
+MAX_FIELD_CHARS = 60
+MAX_MESSAGE_CHARS = 200
 
 
 class FieldError(NamedTuple):
@@ -35,6 +44,12 @@ class FieldError(NamedTuple):
 
     field: str
     message: str
+
+    def shortened(self) -> "FieldError":
+        """Return the same within the limits, and without control characters."""
+        shown = (c if c.isprintable() else "\ufffd" for c in self.field[:1000])
+        field = _shortened("".join(shown), MAX_FIELD_CHARS)
+        return FieldError(field, _shortened(self.message, MAX_MESSAGE_CHARS))
 
 
 class AgentError(Exception):
@@ -71,9 +86,19 @@ class InvalidRequest(AgentError):
     code = "invalid_request"
     status = 400
 
-    def __init__(self, details: list[FieldError]) -> None:
-        self.details = details
-        super().__init__("; ".join(f"{d.field}: {d.message}" for d in details))
+    def __init__(self, details: Sequence[FieldError]) -> None:
+        self.details = [detail.shortened() for detail in details[:MAX_DETAILS]]
+        sentence = "; ".join(f"{d.field}: {d.message}" for d in self.details)
+        if len(details) > MAX_DETAILS:
+            sentence += f"; and {len(details) - MAX_DETAILS} more"
+        super().__init__(sentence)
+
+
+class Forbidden(AgentError):
+    """This request is not allowed."""
+
+    code = "forbidden"
+    status = 403
 
 
 class NotFound(AgentError):
@@ -91,7 +116,16 @@ class MethodNotAllowed(AgentError):
 
     def __init__(self, method: str, allowed: tuple[str, ...]) -> None:
         self.allowed = allowed
-        super().__init__(f"{method} is not allowed here, use {' or '.join(allowed)}.")
+        used = _shortened(method, MAX_FIELD_CHARS)
+        super().__init__(f"{used} is not allowed here, use {' or '.join(allowed)}.")
+
+
+class RequestTimeout(AgentError):
+    """The request did not arrive in time."""
+
+    code = "request_timeout"
+    status = 408
+    retryable = True
 
 
 class BodyTooLarge(AgentError):
@@ -125,6 +159,13 @@ class IdempotencyConflict(AgentError):
 
     code = "idempotency_conflict"
     status = 409
+
+
+class HeadTooLarge(AgentError):
+    """The head of the request (its URL and headers) is too large."""
+
+    code = "head_too_large"
+    status = 431
 
 
 class RateLimited(AgentError):
@@ -221,6 +262,10 @@ class ContextTooLong(ProviderError):
 def from_code(code: str, message: str) -> AgentError:
     """Return the error that was stored as a code and a message."""
     return _BY_CODE.get(code, InternalError)(message)
+
+
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _all_kinds(kind: type[AgentError]) -> Iterator[type[AgentError]]:

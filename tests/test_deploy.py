@@ -118,6 +118,7 @@ def test_behind_tls_pages_have_what_silenced_checks_ask_for(tmp_path: Path) -> N
     assert plain.headers["location"].startswith("https://")
     assert page.status_code == 200
     assert page.headers["strict-transport-security"].startswith("max-age=31536000")
+    assert "preload" not in page.headers["strict-transport-security"]
     assert page.headers["x-frame-options"] == "DENY"
     assert page.headers["x-content-type-options"] == "nosniff"
     assert "secure" in page.headers["set-cookie"].lower()

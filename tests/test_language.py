@@ -25,6 +25,8 @@ EXPLAINING_HELPERS: dict[str, str] = {
     "streaming/api/schemas.py _without_nul": "a validator",
     "streaming/management/commands/runserver.py _forward_signal": "a signal handler",
     "streaming/options.py _items": "a parser, beside `_flag`",
+    "streaming/runs/maintenance.py _compaction_due": "runs in a database thread",
+    "streaming/runs/service.py _is_full": "names the condition",
     "streaming/runs/service.py _lose_ownership": "called by the log, made before",
     "streaming/runs/service.py _start_ended": "a task's callback",
     "streaming/server/asgi.py _begin_draining": "called in the event loop's thread",

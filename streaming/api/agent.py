@@ -19,7 +19,12 @@ from streaming.api.schemas import (
     run_body,
 )
 from streaming.events import EVENT_TYPES
-from streaming.exceptions import DatabaseUnavailable, ShuttingDown, from_code
+from streaming.exceptions import (
+    DatabaseUnavailable,
+    IdempotencyConflict,
+    ShuttingDown,
+    from_code,
+)
 from streaming.models import Run
 from streaming.runs import store
 from streaming.server.clients import acquire_stream_slot
@@ -33,7 +38,8 @@ API = "/api/v1/agent"
 @public_endpoint("GET")
 async def metadata(request: HttpRequest) -> HttpResponseBase:
     """Describe the agent and its capabilities."""
-    return json_response(_metadata())
+    prefix = request.path.removesuffix(f"{API}/metadata")
+    return json_response(_metadata(prefix))
 
 
 @endpoint("POST", reads=run_body)
@@ -59,12 +65,18 @@ async def run(
 async def stream(
     request: HttpRequest, principal: Principal, body: RunBody
 ) -> HttpResponseBase:
-    """Start a run and stream it or, with a Last-Event-ID, resume a run's stream."""
+    """Start a run and stream it or, with a Last-Event-ID, resume a run's stream.
+
+    Raises `IdempotencyConflict` if that run was started by another body.
+    """
     acquire_stream_slot(request)
     wire = NativeFormat(body.events)
     if last_event_id := request.headers.get("Last-Event-ID"):
         run_id, after = parse_last_event_id(last_event_id)
         resumed = await database.execute_read(store.get_run, run_id, principal.org_id)
+        # Runs that were not started by a request have no hash.
+        if resumed.request_hash not in ("", body.request_hash):
+            raise IdempotencyConflict("Last-Event-ID names a run of another body.")
         return EventStream(follow(resumed, wire, after), resumed.id)
     started = await _start(request, principal, body)
     return EventStream(follow(started, wire), started.id)
@@ -80,7 +92,9 @@ def _load_ended(run: Run) -> tuple[Run, str]:
     return run, store.load_output(run)
 
 
-def _metadata() -> dict[str, Any]:
+def _metadata(prefix: str) -> dict[str, Any]:
+    """Return the metadata; `prefix` is the path of the app's mount point."""
+    api = f"{prefix}{API}"
     options = conf.get()
     agent = runs.get_service().agent
     return {
@@ -90,15 +104,15 @@ def _metadata() -> dict[str, Any]:
         "supports_streaming": True,
         "capabilities": ["run", "stream", "metadata", "resume", "cancel"],
         "endpoints": {
-            "run": f"{API}/run",
-            "stream": f"{API}/stream",
-            "metadata": f"{API}/metadata",
-            "health": "/health",
-            "ready": "/ready",
-            "runs": f"{API}/runs/{{run_id}}",
-            "events": f"{API}/runs/{{run_id}}/events",
-            "cancel": f"{API}/runs/{{run_id}}/cancel",
-            "conversations": f"{API}/conversations",
+            "run": f"{api}/run",
+            "stream": f"{api}/stream",
+            "metadata": f"{api}/metadata",
+            "health": f"{prefix}/health",
+            "ready": f"{prefix}/ready",
+            "runs": f"{api}/runs/{{run_id}}",
+            "events": f"{api}/runs/{{run_id}}/events",
+            "cancel": f"{api}/runs/{{run_id}}/cancel",
+            "conversations": f"{api}/conversations",
         },
         "provider": agent.provider.name,
         "model": agent.provider.model,
@@ -107,8 +121,10 @@ def _metadata() -> dict[str, Any]:
         "limits": {
             "max_input_chars": options.agent_max_input_chars,
             "max_body_bytes": options.agent_max_body_bytes,
+            "max_context_chars": options.agent_max_context_chars,
             "max_iterations": MAX_ITERATIONS,
             "max_open_streams": options.stream_max_open or None,
+            "max_runs": options.run_max or None,
             "max_runs_per_org": options.run_max_per_org or None,
         },
     }

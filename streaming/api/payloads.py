@@ -64,11 +64,14 @@ def failure(run: Run) -> dict[str, str] | None:
 
 def execution_summary(run: Run) -> dict[str, Any]:
     """Return the run's figures; its time is known once it has ended."""
-    took = run.ended_at - run.created_at if run.ended_at else None
+    took = None
+    if run.ended_at:
+        seconds = (run.ended_at - run.created_at).total_seconds()
+        took = max(round(seconds * 1000), 0)  # SQLite's own times have no microseconds
     return {
         "llm_calls": run.llm_calls,
         "tool_calls": run.tool_calls,
-        "execution_time_ms": round(took.total_seconds() * 1000) if took else None,
+        "execution_time_ms": took,
         "used_tools": run.used_tools,
         "stop_reason": run.stop_reason or None,
     }

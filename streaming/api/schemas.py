@@ -5,7 +5,14 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 from django.http import HttpRequest
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 from pydantic_core import PydanticCustomError
 
 from streaming import conf
@@ -17,11 +24,15 @@ from streaming.exceptions import (
     UnsupportedMediaType,
 )
 from streaming.runs import RunRequest
+from streaming.wire.sse import BOM
 
 MAX_IDEMPOTENCY_KEY = 255
 MAX_EVENT_NUMBER = 2**31 - 1
 MAX_ITERATIONS = 50
 MAX_SEARCH = 200
+#: More than there are types: a list may name one twice.
+MAX_EVENT_TYPES = 100
+MAX_CONTEXT_ENTRIES = 100
 
 Q = TypeVar("Q", bound=BaseModel)
 
@@ -48,10 +59,30 @@ def _prompt(value: str) -> str:
     return value
 
 
+def _bounded_context(value: object) -> object:
+    """Refuse a large context before each of its entries is validated.
+
+    Each invalid entry makes an error: 200,000 of them would block the process.
+    """
+    if isinstance(value, dict):
+        if len(value) > MAX_CONTEXT_ENTRIES:
+            message = "must have at most {limit} entries"
+            raise PydanticCustomError(
+                "too_long", message, {"limit": MAX_CONTEXT_ENTRIES}
+            )
+        limit = conf.get().agent_max_context_chars
+        texts = [*value, *(each for each in value.values() if isinstance(each, str))]
+        if sum(map(len, texts)) > limit:
+            message = "must have at most {limit} characters in all"
+            raise PydanticCustomError("too_long", message, {"limit": limit})
+    return value
+
+
 Identifier = Annotated[
     str, Field(min_length=1, max_length=128), AfterValidator(_printable)
 ]
 Text = Annotated[str, AfterValidator(_without_nul)]
+EventTypes = Annotated[list[EventType], Field(max_length=MAX_EVENT_TYPES)]
 
 
 class RunBody(BaseModel):
@@ -62,14 +93,13 @@ class RunBody(BaseModel):
     input: Annotated[Text, AfterValidator(_prompt)]
     org_id: Identifier = "default"
     conversation_id: Identifier | None = None
-    context: dict[Text, Text] = {}
+    context: Annotated[dict[Text, Text], BeforeValidator(_bounded_context)] = {}
     max_iterations: Annotated[int, Field(ge=1, le=MAX_ITERATIONS)] = 5
-    events: list[EventType] | None = None
+    events: EventTypes | None = None
     background: bool = False
 
     def to_request(self, org_id: str, idempotency_key: str) -> RunRequest:
         """Return the request for a run in an organization."""
-        hashed = self.model_dump_json(exclude={"events"}).encode()
         return RunRequest(
             input=self.input,
             org_id=org_id,
@@ -78,8 +108,20 @@ class RunBody(BaseModel):
             max_iterations=self.max_iterations,
             background=self.background,
             idempotency_key=idempotency_key,
-            request_hash=hashlib.sha256(hashed).hexdigest(),
+            request_hash=self.request_hash,
         )
+
+    @property
+    def request_hash(self) -> str:
+        """The hash of the run that the body requests.
+
+        The filter of a connection is no part of it, nor is the order of the keys.
+        """
+        ordered = self.model_copy(
+            update={"context": dict(sorted(self.context.items()))}
+        )
+        hashed = ordered.model_dump_json(exclude={"events"}).encode()
+        return hashlib.sha256(hashed).hexdigest()
 
 
 class OrgQuery(BaseModel):
@@ -92,7 +134,7 @@ class EventsQuery(OrgQuery):
     """The query of a run's events."""
 
     after: Annotated[int, Field(ge=0, le=MAX_EVENT_NUMBER)] | None = None
-    events: list[EventType] | None = None
+    events: EventTypes | None = None
 
 
 class PageQuery(OrgQuery):
@@ -104,14 +146,14 @@ class PageQuery(OrgQuery):
 
 
 def run_body(request: HttpRequest) -> RunBody:
-    """Parse the body of `run` and `stream`.
+    """Parse the body of `run` and `stream`. A BOM before the JSON is ignored.
 
     Raises `UnsupportedMediaType`, `InvalidJson` or `InvalidRequest`.
     """
     if request.content_type != "application/json":
         raise UnsupportedMediaType
     try:
-        return RunBody.model_validate_json(request.read())
+        return RunBody.model_validate_json(request.read().removeprefix(BOM))
     except ValidationError as error:
         raise _bad_request(error) from None
 
@@ -149,7 +191,9 @@ def parse_idempotency_key(value: str) -> str:
 
 
 def _bad_request(error: ValidationError) -> InvalidJson | InvalidRequest:
-    details = error.errors(include_url=False, include_context=False)
+    details = error.errors(
+        include_url=False, include_context=False, include_input=False
+    )
     if details[0]["type"] == "json_invalid":
         return InvalidJson(f"The body is not valid JSON: {details[0]['msg']}.")
     errors = []

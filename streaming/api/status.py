@@ -36,8 +36,9 @@ def readiness(
     """Return a view with the state of each dependency of a run.
 
     A database that takes longer than `seconds` counts as unreachable: probes have
-    short timeouts of their own.
+    short timeouts of their own. Changes of the state are logged, and not each probe.
     """
+    was_ready = True
 
     @public_endpoint("GET", any_host=True)
     async def ready(request: HttpRequest) -> HttpResponseBase:
@@ -58,7 +59,13 @@ def readiness(
             "event_log": "failing" if here.log.failing_since else OK,
             "draining": "yes" if here.draining else "no",
         }
+        nonlocal was_ready
         is_ready = [*checks.values()] == [OK, OK, OK, "no"]
+        if is_ready != was_ready:
+            logger.warning(
+                "readiness %s", "gained" if is_ready else "lost", extra=checks
+            )
+            was_ready = is_ready
         body = {
             "status": "ready" if is_ready else "unavailable",
             "checks": checks,

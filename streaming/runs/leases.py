@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 import msgspec
 from django.db.models import F, QuerySet
 from django.db.models.functions import Coalesce, Now
-from django.utils import timezone
 
 from streaming.agent.loop import Progress
 from streaming.event_log import stored_log
@@ -87,7 +86,7 @@ def request_cancel(run_ids: Collection[str]) -> set[str]:
         stored_log().end_orphan(run_id, events, leap=False)
     if running := active.keys() - queued:
         Run.objects.filter(id__in=running).update(
-            cancel_requested_at=Coalesce("cancel_requested_at", timezone.now())
+            cancel_requested_at=Coalesce("cancel_requested_at", Now())
         )
     return set(active)
 

@@ -18,7 +18,6 @@ from types import MappingProxyType
 import msgspec
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from streaming.exceptions import AgentError
 from streaming.models import LogState, Run, RunStatus
@@ -85,6 +84,7 @@ def finish(finishes: Sequence[Finish]) -> int:
     return update_all(
         Run,
         [(f.claim.condition, {"status": f.status, **f.values}) for f in finishes],
+        clock=("ended_at",),
     )
 
 
@@ -95,7 +95,7 @@ def cancel_queued(run_id: str) -> bool:
         queued.update(
             status=RunStatus.CANCELLED,
             stop_reason="cancelled",
-            ended_at=timezone.now(),
+            ended_at=Now(),
             log_state=LogState.COMPACTED,  # it is the one row with the run's end
         )
     )
@@ -112,7 +112,7 @@ def fail_stale(run_id: str, heartbeat_at: datetime, error: AgentError) -> bool:
             status=RunStatus.FAILED,
             error_code=error.code,
             error_message=error.message,
-            ended_at=timezone.now(),
+            ended_at=Now(),
         )
     )
 

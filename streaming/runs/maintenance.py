@@ -9,7 +9,6 @@ from contextvars import Context
 from datetime import datetime, timedelta
 
 from django.db import Error
-from django.utils import timezone
 
 from streaming.conf import AgentConf
 from streaming.event_log import stored_log
@@ -17,6 +16,7 @@ from streaming.runs import retention
 from streaming.runs.timings import Timings
 from streaming.storage.database import Database
 from streaming.storage.errors import describe
+from streaming.storage.sql import database_time
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +47,8 @@ class Maintenance:
 
     async def _compact(self) -> None:
         """Compact the logs of runs that ended a while ago."""
-        age = timedelta(seconds=self._timings.compact_after)
         for run_id in await self._database.execute_read(
-            stored_log().compaction_due, timezone.now() - age, MAX_RUNS
+            _compaction_due, self._timings.compact_after
         ):
             after: int | None = 0
             while after is not None:
@@ -86,17 +85,23 @@ async def prune(
 
     removed = {"idempotency_keys": await all_of(retention.free_idempotency_keys)}
     if conversation_days:
-        removed["conversations"] = await all_of(
-            retention.forget_conversations, days_ago(conversation_days)
-        )
+        before = await database.execute_read(days_ago, conversation_days)
+        removed["conversations"] = await all_of(retention.forget_conversations, before)
     if run_days:
-        removed["event_logs"] = await all_of(retention.remove_logs, days_ago(run_days))
+        before = await database.execute_read(days_ago, run_days)
+        removed["event_logs"] = await all_of(retention.remove_logs, before)
     return removed
 
 
 def days_ago(days: int) -> datetime:
-    """Return the time so many days ago, at most a century."""
-    return timezone.now() - timedelta(days=min(days, 36_525))
+    """Return the database's time so many days ago, at most a century."""
+    return database_time() - timedelta(days=min(days, 36_525))
+
+
+def _compaction_due(seconds: float) -> list[str]:
+    """Return runs that ended so long ago and whose log is not compacted yet."""
+    before = database_time() - timedelta(seconds=seconds)
+    return stored_log().compaction_due(before, MAX_RUNS)
 
 
 async def _repeat(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -4,14 +4,13 @@ Each function removes the oldest few in one transaction, and returns their numbe
 processes never wait for each other: each skips the rows that the other has locked.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from streaming.event_log import stored_log
 from streaming.models import IS_ACTIVE, Conversation, LogState, Run
-from streaming.runs.start import IDEMPOTENCY_HOURS
+from streaming.runs.idempotency import expired_keys
 
 #: Logs or conversations that one transaction removes at most.
 BATCH = 20
@@ -30,12 +29,6 @@ def conversations_unused_since(time: datetime) -> QuerySet[Conversation]:
     active = Run.objects.filter(IS_ACTIVE)
     unused = Conversation.objects.filter(updated_at__lt=time)
     return unused.exclude(pk__in=active.values("conversation")).order_by("updated_at")
-
-
-def spent_idempotency_keys() -> QuerySet[Run]:
-    """Return runs whose idempotency key has expired."""
-    oldest = timezone.now() - timedelta(hours=IDEMPOTENCY_HOURS)
-    return Run.objects.filter(idempotency_key__isnull=False, created_at__lt=oldest)
 
 
 def remove_logs(ended_before: datetime, limit: int = BATCH) -> int:
@@ -57,6 +50,6 @@ def forget_conversations(unused_since: datetime, limit: int = BATCH) -> int:
 
 def free_idempotency_keys(limit: int = KEYS_BATCH) -> int:
     """Remove the idempotency keys that have expired."""
-    taken = spent_idempotency_keys().select_for_update(skip_locked=True, no_key=True)
+    taken = expired_keys().select_for_update(skip_locked=True, no_key=True)
     keys = list(taken.values_list("pk", flat=True)[:limit])
     return Run.objects.filter(pk__in=keys).update(idempotency_key=None)

@@ -20,11 +20,12 @@ from streaming.agent.loop import Agent
 from streaming.conf import AgentConf
 from streaming.event_log import DatabaseLog
 from streaming.events import Entry
-from streaming.exceptions import InternalError, ShuttingDown
+from streaming.exceptions import InternalError, RateLimited, ShuttingDown
 from streaming.models import Run
 from streaming.runs import leases
 from streaming.runs.executors.base import make_executor
 from streaming.runs.heartbeat import Heartbeat
+from streaming.runs.idempotency import find_run
 from streaming.runs.maintenance import Maintenance
 from streaming.runs.start import RunDefaults, RunRequest, StartResult, start_runs
 from streaming.runs.timings import Timings
@@ -80,6 +81,8 @@ class RunService:
             max_runs_per_org=conf.run_max_per_org,
         )
         self._starts: set[asyncio.Task[Run]] = set()
+        #: Starts whose runs are not yet executed.
+        self._inserting = 0
         self._drain_task: asyncio.Task[None] | None = None
         self._heartbeat = Heartbeat(self.worker, self.log, conf, timings)
         self._maintenance = Maintenance(conf, database, timings)
@@ -93,6 +96,9 @@ class RunService:
         """
         if self.draining:
             raise ShuttingDown
+        if self._is_full:
+            return await self._find_repeated(request)
+        self._inserting += 1
         # A task of its own: an inserted run must be executed if its client disconnects.
         task = asyncio.create_task(self._start(request))
         self._starts.add(task)
@@ -165,10 +171,32 @@ class RunService:
         await self.agent.provider.aclose()
 
     async def _start(self, request: RunRequest) -> Run:
-        result = await self._insert(request)
+        try:
+            result = await self._insert(request)
+        finally:
+            self._inserting -= 1
         if result.history is not None:
             self.executor.started(result.run, result.history)
         return result.run
+
+    @property
+    def _is_full(self) -> bool:
+        """True if this process executes, or will at once, as many runs as it may."""
+        limit = self._conf.run_max if self.executor.claims_at_start else 0
+        return 0 < limit <= len(self.worker.executions) + self._inserting
+
+    async def _find_repeated(self, request: RunRequest) -> Run:
+        """Return the run of a repeated request. Raises `RateLimited` for a new one."""
+        key = request.idempotency_key
+        if key and (
+            run := await self._database.execute_read(
+                find_run, request.org_id, key, request.request_hash
+            )
+        ):
+            return run
+        raise RateLimited(
+            "This server executes as many runs as it may; try again later."
+        )
 
     async def _insert(self, request: RunRequest) -> StartResult:
         for attempt in range(1, MAX_START_ATTEMPTS + 1):

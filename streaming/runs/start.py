@@ -7,14 +7,14 @@ inserted `running` and already claimed by this process; otherwise they are `queu
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 
 import msgspec
 from django.db import connection
 from django.utils import timezone
 
-from streaming.exceptions import ConversationBusy, IdempotencyConflict, RateLimited
+from streaming.exceptions import ConversationBusy, RateLimited
 from streaming.messages import Message, user_message
 from streaming.models import (
     ACTIVE,
@@ -26,10 +26,10 @@ from streaming.models import (
     new_conversation_id,
 )
 from streaming.runs.history import History, read_history
+from streaming.runs.idempotency import take_key
 from streaming.runs.store import insert_messages, touch
-from streaming.storage.sql import insert_all, insert_with_keys
+from streaming.storage.sql import clock_sql, insert_all, insert_with_keys
 
-IDEMPOTENCY_HOURS = 24
 TITLE_CHARS = 80
 
 
@@ -104,7 +104,7 @@ def start_runs(
     if two requests race. After an error the call is repeated for each request alone;
     after an IntegrityError of one alone, the next call finds the rows of the other.
     """
-    existing = _find(requests)
+    existing, now = _find(requests)
     organizations = _organizations(requests, existing)
     pending = [
         _PendingRun(request, organizations[request.org_id], rows)
@@ -114,7 +114,7 @@ def start_runs(
     new = [each for each, run in zip(pending, earlier, strict=True) if run is None]
     if defaults.max_runs_per_org:
         _check_limit(new, defaults.max_runs_per_org)
-    created = _create(new, defaults)
+    created = _create(new, defaults, now)
     if created:
         enqueue([each.run for each in created])
     results = iter(created)
@@ -128,7 +128,7 @@ def _find_statement(requests: int) -> str:
     active = " OR ".join(f"run.status = '{status.value}'" for status in ACTIVE)
     return f"""
         WITH requested (place, org_id, conversation_id) AS (VALUES {requested})
-        SELECT requested.place, organization.id, conversation.id, run.id
+        SELECT requested.place, organization.id, conversation.id, run.id, {clock_sql()}
         FROM requested
         LEFT JOIN {Organization._meta.db_table} organization
         ON organization.org_id = requested.org_id
@@ -140,11 +140,14 @@ def _find_statement(requests: int) -> str:
     """
 
 
-def _find(requests: Sequence[RunRequest]) -> list[_ExistingRows]:
+def _find(requests: Sequence[RunRequest]) -> tuple[list[_ExistingRows], datetime]:
+    """Return the rows that exist for each request, and the database's time."""
     names = [name for r in requests for name in (r.org_id, r.conversation_id)]
     with connection.cursor() as cursor:
         cursor.execute(_find_statement(len(requests)), names)
-        return [_ExistingRows(*keys) for _, *keys in sorted(cursor.fetchall())]
+        rows = sorted(cursor.fetchall())
+    now: datetime | None = rows[0][-1]
+    return [_ExistingRows(*keys) for _, *keys, _ in rows], now or timezone.now()
 
 
 def _organizations(
@@ -160,20 +163,10 @@ def _organizations(
 
 
 def _same_request(pending: _PendingRun) -> Run | None:
-    """Return the run that this idempotency key started in the last 24 hours."""
-    key = pending.request.idempotency_key
-    if not key:
-        return None
-    runs = Run.objects.select_related("organization", "conversation")
-    run = runs.filter(organization=pending.organization, idempotency_key=key).first()
-    if run is None:
-        return None
-    if run.created_at < timezone.now() - timedelta(hours=IDEMPOTENCY_HOURS):
-        Run.objects.filter(pk=run.pk).update(idempotency_key=None)
-        return None
-    if run.request_hash != pending.request.request_hash:
-        raise IdempotencyConflict
-    return run
+    """Return the run that the request's idempotency key names, if it has a key."""
+    request = pending.request
+    key = request.idempotency_key
+    return take_key(request.org_id, key, request.request_hash) if key else None
 
 
 def _check_limit(new: Sequence[_PendingRun], limit: int) -> None:
@@ -186,8 +179,9 @@ def _check_limit(new: Sequence[_PendingRun], limit: int) -> None:
             raise RateLimited
 
 
-def _create(new: Sequence[_PendingRun], defaults: RunDefaults) -> list[StartResult]:
-    now = timezone.now()
+def _create(
+    new: Sequence[_PendingRun], defaults: RunDefaults, now: datetime
+) -> list[StartResult]:
     conversations = [_conversation(pending, now) for pending in new]
     insert_with_keys([each for each in conversations if not each.pk])
     runs = [

@@ -135,7 +135,8 @@ def touch(conversations: Iterable[int], now: datetime) -> None:
     """Set the time of the newest message of conversations."""
     # Sort the keys: two processes that lock in one order cannot deadlock.
     keys = sorted(set(conversations))
-    update_all(Conversation, [({"id": key}, {"updated_at": now}) for key in keys])
+    changes = [({"id": key}, {"updated_at": now}) for key in keys]
+    update_all(Conversation, changes, clock=("updated_at",))
 
 
 class RunResult(msgspec.Struct, frozen=True):

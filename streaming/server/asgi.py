@@ -1,8 +1,9 @@
-"""Django as an ASGI application, with two additions for long streams.
+"""Django as an ASGI application, with additions for long streams and bare servers.
 
 * A shutdown that streams can see: servers wait for open streams before they send
   `lifespan.shutdown`, so the signal itself starts the draining of runs.
 * Static files from an ASGI branch, which needs no synchronous middleware.
+* Limits on the heads and bodies of requests, which servers do not have.
 """
 
 import asyncio
@@ -11,21 +12,18 @@ import logging
 import signal
 import threading
 from types import FrameType
-from typing import Any, cast
-
-from django.conf import settings
-from django.contrib.staticfiles.finders import get_finders
-from servestatic import ServeStaticASGI
 
 from streaming import conf, runs
 from streaming.aio.containment import enable_containment
-from streaming.server.clients import App, ClientConnections, Receive, Scope, Send
+from streaming.server.clients import ClientConnections, Receive, Scope, Send
 from streaming.server.handler import Handler
+from streaming.server.path_prefix import with_path_prefix
+from streaming.server.request_heads import limit_heads
+from streaming.server.static_files import with_static_files
 from streaming.storage import database, migrations
 
 logger = logging.getLogger(__name__)
 
-STATIC_MAX_AGE_SECONDS = 60
 #: Thresholds of the garbage collector's three generations: new objects before a
 #: collection of the first, and collections of each before one of the next.
 GC_THRESHOLDS = (5_000, 20, 20)
@@ -40,23 +38,9 @@ def make_application(*, development: bool = False) -> "Lifecycle":
     for runs.
     """
     django = Handler(conf.get().request_threads)
-    app = ClientConnections(with_static_files(django, autorefresh=development))
+    site = with_path_prefix(with_static_files(django, autorefresh=development))
+    app = ClientConnections(site)
     return Lifecycle(app, 0.0 if development else conf.get().drain_seconds)
-
-
-def with_static_files(app: App, *, autorefresh: bool) -> App:
-    """Serve all files that the staticfiles app finds, without `collectstatic`."""
-    static: Any = ServeStaticASGI(
-        app,
-        autorefresh=autorefresh,
-        max_age=0 if autorefresh else STATIC_MAX_AGE_SECONDS,
-        allow_all_origins=False,
-    )
-    for finder in get_finders():
-        for storage in getattr(finder, "storages", {}).values():
-            prefix = f"{settings.STATIC_URL}{getattr(storage, 'prefix', None) or ''}"
-            static.add_files(storage.location, prefix)
-    return cast(App, static)
 
 
 def tune_gc() -> None:
@@ -89,6 +73,9 @@ class Lifecycle:
             self._start()
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close"})  # before it is accepted: 403
         else:
             await self._app(scope, receive, send)
 
@@ -130,6 +117,7 @@ class Lifecycle:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
+        limit_heads(send)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await runs.aclose()

@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from streaming import conf
 from streaming.aio.deadline import Deadline
 from streaming.exceptions import TooManyStreams
+from streaming.server.unchunked import without_chunks
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ class ClientConnections:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        if scope.get("http_version") == "1.0":
+            send = without_chunks(send)
         connection = ClientConnection(self, send)
         self._open.add(connection)
         try:

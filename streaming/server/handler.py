@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from io import BytesIO
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
@@ -22,8 +21,8 @@ from django.core.signals import request_finished, request_started
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-from streaming.exceptions import BodyTooLarge
-from streaming.server.body import read_body, refuse
+from streaming.exceptions import AgentError
+from streaming.server.body import BodyMemory, RequestBody, receive_body, refuse
 from streaming.server.clients import Receive, Scope, Send
 from streaming.server.event_stream import EventStream
 from streaming.server.signals import (
@@ -56,14 +55,15 @@ class Handler(ASGIHandler):
         self._threads = itertools.cycle(
             [RequestThread(1, f"sync-{at}") for at in range(threads)]
         )
+        self._bodies = BodyMemory()
         self._started = RequestSignal(request_started, type(self))
         self._finished = RequestSignal(request_finished, type(self))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request; stop when its client disconnects."""
         try:
-            body = await read_body(scope, receive)
-        except BodyTooLarge as error:
+            body = await receive_body(scope, receive, self._bodies)
+        except AgentError as error:
             return await refuse(error, send)
         if body is None:
             return
@@ -72,19 +72,20 @@ class Handler(ASGIHandler):
         try:
             async with _while_connected(receive):
                 async with ThreadSensitiveContext(executor=thread):
-                    response = await self._respond(scope, BytesIO(body), thread)
-                    del body
+                    response = await self._respond(scope, body, thread)
                     if not isinstance(response, EventStream):
                         await self.send_response(response, send)
                 # Outside of the request's context, so that a stream that is open for
                 # hours does not keep the request's resources alive.
                 if isinstance(response, EventStream):
+                    body.close()
                     await self._send_stream(response, send)
         finally:
+            body.close()
             await self._finish(response, thread)
 
     async def _respond(
-        self, scope: Scope, body: BytesIO, thread: RequestThread
+        self, scope: Scope, body: RequestBody, thread: RequestThread
     ) -> HttpResponseBase:
         """Return the response to a request; an event stream holds no request."""
         set_script_prefix(get_script_prefix(scope))

@@ -13,6 +13,7 @@ from typing import Any, cast
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import AutoField, DateTimeField, Field, JSONField, Model
+from django.utils import timezone
 
 Fields = tuple["Field[Any, Any]", ...]
 #: The fields that select a row, and the fields to set in it, with their values.
@@ -51,20 +52,45 @@ def insert_with_keys(rows: Sequence[Model]) -> None:
             _mark_stored(row, connection)
 
 
-def update_all(model: type[Model], changes: Sequence[Change]) -> int:
+def update_all(
+    model: type[Model], changes: Sequence[Change], *, clock: tuple[str, ...] = ()
+) -> int:
     """Set fields of rows and return the number of rows that matched.
 
-    All changes name the same fields.
+    All changes name the same fields. Those in `clock` are times: they are set to the
+    database's own if its clock may differ from the clock of this process.
     """
     if not changes:
         return 0
     connection = connections[DEFAULT_DB_ALIAS]
+    if connection.vendor != "postgresql":
+        clock = ()
     where, values = changes[0]
-    sql, fields = _update(model, tuple(values), tuple(where))
+    given = tuple(name for name in values if name not in clock)
+    sql, fields = _update(model, given, tuple(where), clock)
     with connection.cursor() as cursor:
-        named = [(*values.values(), *where.values()) for where, values in changes]
+        named = [
+            (*map(values.get, given), *where.values()) for where, values in changes
+        ]
         cursor.executemany(sql, [_prepared(fields, row, connection) for row in named])
         return int(cursor.rowcount)
+
+
+def clock_sql() -> str:
+    """Return SQL for the database's time; NULL for SQLite.
+
+    SQLite runs in this process: its clock is that of `timezone.now()`.
+    """
+    vendor = connections[DEFAULT_DB_ALIAS].vendor
+    return "STATEMENT_TIMESTAMP()" if vendor == "postgresql" else "NULL"
+
+
+def database_time() -> datetime:
+    """Return the database's time, which all processes share."""
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute(f"SELECT {clock_sql()}")
+        now: datetime | None = cursor.fetchone()[0]
+    return now or timezone.now()
 
 
 def count(model: type[Model], **where: object) -> int:
@@ -126,13 +152,19 @@ def _insertion(model: type[Model]) -> tuple[str, Fields]:
 
 @cache
 def _update(
-    model: type[Model], values: tuple[str, ...], where: tuple[str, ...]
+    model: type[Model],
+    values: tuple[str, ...],
+    where: tuple[str, ...],
+    clock: tuple[str, ...],
 ) -> tuple[str, Fields]:
     """Return the statement, and the fields whose values it needs."""
     names = (*values, *where)
     fields = cast(Fields, tuple(model._meta.get_field(name) for name in names))
     terms = [f"{_column(field)} = %s" for field in fields]
-    to_set, to_match = terms[: len(values)], terms[len(values) :]
+    times = cast(Fields, tuple(model._meta.get_field(name) for name in clock))
+    to_set = terms[: len(values)]
+    to_set += [f"{_column(field)} = {clock_sql()}" for field in times]
+    to_match = terms[len(values) :]
     table = _quoted(model._meta.db_table)
     sql = f"UPDATE {table} SET {', '.join(to_set)} WHERE {' AND '.join(to_match)}"
     return sql, fields

@@ -1,12 +1,19 @@
 """Bad requests get the contract's JSON error, and nothing is stored."""
 
 import base64
+import codecs
+import json
+import time
 
 import pytest
 from django.test import override_settings
 
 from streaming.models import Organization, Run
 from tests.client import API, Api
+from tests.conftest import ChangeSettings
+
+#: The limit of a response to a bad request.
+RESPONSE_BYTES = 10_000
 
 BAD_BODIES = {
     "empty": (b"", "invalid_json", "body"),
@@ -73,6 +80,31 @@ BAD_BODIES = {
         {"input": "a", "context": {"a": "\0"}},
         "invalid_request",
         "context.a",
+    ),
+    "too many context entries": (
+        {"input": "a", "context": {str(number): "" for number in range(101)}},
+        "invalid_request",
+        "context",
+    ),
+    "too long context value": (
+        {"input": "a", "context": {"a": "x" * 100_000}},
+        "invalid_request",
+        "context",
+    ),
+    "too long context in all": (
+        {"input": "a", "context": {str(n) * 500: "\u00e9" * 700 for n in range(100)}},
+        "invalid_request",
+        "context",
+    ),
+    "too long context name": (
+        {"input": "a", "context": {"x" * 100_001: ""}},
+        "invalid_request",
+        "context",
+    ),
+    "too many events": (
+        {"input": "a", "events": ["content"] * 101},
+        "invalid_request",
+        "events",
     ),
     "unknown event": (
         {"input": "a", "events": ["contents"]},
@@ -221,3 +253,108 @@ async def test_a_nul_in_an_id_is_not_found(api: Api, path: str) -> None:
 async def test_a_huge_body_is_refused_everywhere(api: Api) -> None:
     response = await api.post("/health", b"a" * 3_000_000)
     assert response.status == 413
+
+
+#: Bodies whose details would be many or long.
+HOSTILE_BODIES = {
+    "unknown events": {"input": "a", "events": ["x"] * 150_000},
+    "some unknown events": {"input": "a", "events": ["x"] * 100},
+    "context of numbers": {"input": "a", "context": {f"{n}": n for n in range(99_999)}},
+    "some numbers": {
+        "input": "a",
+        "context": {"k" * 900 + str(n): n for n in range(99)},
+    },
+    "a long name": {"input": "a", "context": {"n" * 99_000: 1}},
+    "control characters": {
+        "input": "a",
+        "context": {"\x01\u2028" * 400 + str(n): n for n in range(99)},
+    },
+    "characters of four bytes": {
+        "input": "a",
+        "context": {"\U0001f600" * 900 + str(n): 1 for n in range(99)},
+    },
+    "quotes": {"input": "a", "context": {'"\\' * 400 + str(n): [] for n in range(99)}},
+    "all fields": {
+        "input": 1,
+        "org_id": "",
+        "conversation_id": 1,
+        "context": {'"' * 900 + str(n): None for n in range(99)},
+        "max_iterations": 99,
+        "events": [{}] * 99,
+        "background": 1,
+    },
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_BODIES)
+async def test_the_response_to_a_bad_body_is_small_and_quick(
+    api: Api, name: str
+) -> None:
+    body = json.dumps(HOSTILE_BODIES[name], ensure_ascii=False).encode()
+    started = time.process_time()
+    response = await api.post(f"{API}/stream", body)
+    assert time.process_time() - started < 1
+    assert (response.status, response.json["code"]) == (400, "invalid_request")
+    assert 1 <= len(response.json["details"]) <= 10
+    assert len(response.body) < RESPONSE_BYTES
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{API}/runs/x/events?events=" + ",".join(["unknown"] * 5000),
+        f"{API}/conversations?cursor=" + "%22" * 9000,
+        f"{API}/conversations?limit=" + "9" * 30_000,
+        f"{API}/conversations?search=" + "%F0%9F%98%80" * 4000,
+        f"{API}/conversations?org_id=" + "%01" * 9000,
+        f"{API}/runs/" + "%01" * 9000,
+        "/" + "%F0%9F%98%80" * 4000,
+    ],
+    ids=lambda path: path[:40],
+)
+async def test_the_response_to_a_bad_query_is_small(api: Api, path: str) -> None:
+    response = await api.get(path)
+    assert response.status in (400, 404)
+    assert len(response.body) < RESPONSE_BYTES
+
+
+async def test_the_number_of_further_errors_is_given(api: Api) -> None:
+    context = {f"{number:02}": number for number in range(30)}
+    response = await api.post(f"{API}/run", {"input": "a", "context": context})
+    fields = [detail["field"] for detail in response.json["details"]]
+    assert fields == [f"context.{number:02}" for number in range(10)]
+    assert response.json["error"].endswith("; and 20 more")
+
+
+async def test_a_context_at_its_limits_is_accepted(
+    api: Api, agent_settings: ChangeSettings
+) -> None:
+    agent_settings(agent_max_context_chars=1000)
+    context = {f"{number:03}": "1234567" for number in range(100)}
+    body = {"input": "2 + 2", "context": context, "events": ["content"] * 100}
+    assert (await api.post(f"{API}/run", body)).status == 200
+    assert (await Run.objects.aget()).context == context
+    context["099"] += "8"
+    assert (await api.post(f"{API}/run", body)).status == 400
+
+
+@pytest.mark.parametrize("path", ["run", "stream"])
+async def test_a_bom_before_the_body_is_ignored(api: Api, path: str) -> None:
+    body = codecs.BOM_UTF8 + json.dumps({"input": "2 + 2"}).encode()
+    response = await api.post(f"{API}/{path}", body)
+    assert response.status == 200
+    assert (await Run.objects.aget()).input == "2 + 2"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        codecs.BOM_UTF8,
+        codecs.BOM_UTF8 * 2 + b'{"input":"a"}',
+        b'{"input":' + codecs.BOM_UTF8 + b'"a"}',
+        '\ufeff{"input":"a"}'.encode("utf-16"),
+    ],
+)
+async def test_a_bom_elsewhere_is_not(api: Api, body: bytes) -> None:
+    response = await api.post(f"{API}/run", body)
+    assert (response.status, response.json["code"]) == (400, "invalid_json")

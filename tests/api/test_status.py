@@ -12,12 +12,12 @@ from django.http.response import HttpResponseBase
 from django.test import AsyncRequestFactory, override_settings
 from django.urls import path
 
-from streaming import conf
+from streaming import conf, runs
 from streaming.api import status
 from streaming.api.endpoint import public_endpoint
 from streaming.events import EVENT_TYPES
 from streaming.storage import database
-from tests.client import API, SECONDS, Api
+from tests.client import API, SECONDS, Api, Response
 
 
 async def test_health_needs_no_database(api: Api) -> None:
@@ -133,16 +133,68 @@ async def test_only_listed_origins_may_read(
         assert "X-Run-Id" in response.headers["access-control-expose-headers"]
 
 
-async def test_a_preflight_lets_our_headers_through(api: Api) -> None:
+async def preflight(api: Api, **headers: str) -> Response:
+    """Send the preflight of a `POST /stream` from https://a.example."""
     asked = {
         "origin": "https://a.example",
         "access_control_request_method": "POST",
-        "access_control_request_headers": "content-type,last-event-id,idempotency-key",
+        **headers,
     }
     with override_settings(CORS_ALLOWED_ORIGINS=["https://a.example"]):
         async with api.open("OPTIONS", f"{API}/stream", headers=asked) as stream:
-            response = await stream.end()
+            return await stream.end()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "content-type",
+        "last-event-id",
+        "idempotency-key",
+        "authorization",
+        "x-api-key",
+        "x-csrftoken",
+        "traceparent",
+        "tracestate",
+        "baggage",
+        "sentry-trace",
+        "b3",
+        "x-b3-traceid",
+        "x-datadog-trace-id",
+        "x-request-id",
+    ],
+)
+async def test_a_preflight_allows_the_headers_of_the_api_of_tracing_and_of_csrf(
+    api: Api, header: str
+) -> None:
+    response = await preflight(api, access_control_request_headers=header)
     assert response.status == 200
-    allowed = response.headers["access-control-allow-headers"]
-    for header in ("content-type", "last-event-id", "idempotency-key"):
-        assert header in allowed
+    allowed = response.headers["access-control-allow-headers"].split(", ")
+    assert header in allowed
+    assert "access-control-allow-credentials" not in response.headers
+
+
+async def test_credentials_are_allowed_to_listed_origins_only(api: Api) -> None:
+    with override_settings(CORS_ALLOW_CREDENTIALS=True):
+        listed = await preflight(api)
+        other = await preflight(api, origin="https://b.example")
+    assert listed.headers["access-control-allow-credentials"] == "true"
+    assert listed.headers["access-control-allow-origin"] == "https://a.example"
+    assert "access-control-allow-origin" not in other.headers
+
+
+async def test_changes_of_the_readiness_are_logged_and_not_each_probe(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    ready = status.readiness(seconds=2.0)
+    request = AsyncRequestFactory().get("/ready")
+    assert (await ready(request)).status_code == 200
+    service = runs.get_service()
+    await service.drain(0)
+    for _ in range(3):
+        assert (await ready(request)).status_code == 503
+    await runs.aclose()
+    for _ in range(3):
+        assert (await ready(request)).status_code == 200
+    logged = [r.getMessage() for r in caplog.records if r.name == status.__name__]
+    assert logged == ["readiness lost", "readiness gained"]

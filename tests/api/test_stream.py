@@ -234,10 +234,18 @@ async def test_a_client_that_disconnects_does_not_end_the_run(
 async def test_separators_do_not_break_lines(
     api: Api, upstream: StandInProvider
 ) -> None:
-    upstream.reply(chat.answer("a\u2028b\u2029c"))
-    response = await api.stream("Hi")
-    assert response.text == "a\u2028b\u2029c"
+    text = "a\u2028b\u2029c\u0085d\x0b\x0c\x1c\x1d\x1e\r\n\u2027\u0084e"
+    upstream.reply(chat.answer(text), chat.answer("\x85"))
+    response = await api.stream("Hi", org_id="caf\u00e9")
+    assert response.text == text
     assert len(response.body.decode().splitlines()) == response.body.count(b"\n")
+    again = await api.get(
+        f"{API}/runs/{response.headers['x-run-id']}/events?org_id=caf%C3%A9"
+    )
+    assert again.body.partition(b"\n\n")[2] == response.body.partition(b"\n\n")[2]
+    latin = await api.stream("Hi")
+    assert latin.text == "\x85"
+    assert b"\\u0085" in latin.body
 
 
 async def test_a_nul_from_the_model_is_replaced(

@@ -201,3 +201,31 @@ test("an ended stream leaves its connection for reuse", async () => {
   await collect(client.stream({ input: "y" }));
   assert.equal(requests[0].port, requests[1].port);
 });
+
+test("a runtime without response.body gets one error, and starts no run", async (context) => {
+  const { client, requests } = await scripted([streamed(contentFrames(1) + DONE)]);
+  const error = { code: "streaming_unsupported", retryable: false };
+  const body = Object.getOwnPropertyDescriptor(Response.prototype, "body");
+  context.after(() => Object.defineProperty(Response.prototype, "body", body));
+  for (const value of [null, undefined]) {
+    Object.defineProperty(Response.prototype, "body", { ...body, get: () => value });
+    await assert.rejects(collect(client.stream({ input: "x" })), error);
+    await assert.rejects(collect(client.follow("r")), error);
+  }
+  assert.equal(requests.length, 0);
+});
+
+test("a fetch without response.body gets one error, which names the run", async (context) => {
+  const { client, requests } = await scripted([
+    streamed(contentFrames(1) + DONE, "end", { "X-Run-Id": "r" }),
+  ]);
+  const { fetch } = globalThis;
+  context.after(() => Object.assign(globalThis, { fetch }));
+  globalThis.fetch = async (request) => {
+    const response = await fetch(request);
+    return Object.defineProperty(response, "body", { value: null });
+  };
+  const stream = client.stream({ input: "x" });
+  await assert.rejects(collect(stream), { code: "streaming_unsupported", status: 200, runId: "r" });
+  assert.deepEqual([stream.state, requests.length], ["ended", 1]);
+});

@@ -114,7 +114,7 @@ async def test_a_run_without_its_log_answers_but_has_nothing_to_stream(
     for query in ("", "?after=3"):
         assert (await api.get(f"{url}/events{query}")).status == 204
     resumed = await api.post(
-        f"{API}/stream", {"input": "x"}, last_event_id=f"{run_id}:3"
+        f"{API}/stream", {"input": "What is 2 + 2?"}, last_event_id=f"{run_id}:3"
     )
     assert resumed.events == ["connected"]
     state = (await api.get(url)).json

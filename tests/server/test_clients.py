@@ -91,10 +91,54 @@ async def test_an_organization_limits_its_active_runs(
     assert (await api.post(f"{API}/run", body)).json["output"] == "alice"
 
 
+@pytest.mark.usefixtures("model")
+async def test_a_process_limits_its_running_runs(
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
+) -> None:
+    agent_settings(run_max=2)
+    upstream.reply(HANGING, HANGING, chat.answer("later"))
+    body = {"input": "Hi"}
+    key = {"idempotency_key": "k"}
+    async with (
+        api.open("POST", f"{API}/run", body, key),
+        api.open("POST", f"{API}/stream", body) as stream,
+    ):
+        await stream.until("content")
+        while len(upstream.requests) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        for path in ("run", "stream"):
+            refused = await api.post(f"{API}/{path}", body | {"org_id": "another"})
+            assert (refused.status, refused.json["code"]) == (429, "rate_limited")
+            assert int(refused.headers["retry-after"]) > 0
+        # A repeated request joins its run, or is in conflict with it.
+        async with api.open("POST", f"{API}/stream", body, key) as joined:
+            await joined.until("content")
+        conflict = await api.post(f"{API}/run", {"input": "x"}, **key)
+        assert conflict.json["code"] == "idempotency_conflict"
+        # A run that has ended gives up its place at once.
+        runs.get_service().executor.stop(stream.response.headers["x-run-id"])
+        await stream.end()
+        assert (await api.post(f"{API}/run", body)).json["output"] == "later"
+        for run_id in [*runs.get_service().worker.executions]:
+            runs.get_service().executor.stop(run_id)
+
+
+@pytest.mark.usefixtures("model")
+async def test_requests_that_arrive_together_do_not_exceed_the_limit(
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
+) -> None:
+    agent_settings(run_max=3)
+    upstream.reply(*[chat.answer("x")] * 3)
+    responses = await asyncio.gather(*(api.run("Hi") for _ in range(10)))
+    assert sorted(r.status for r in responses) == [200] * 3 + [429] * 7
+    assert len(upstream.requests) == 3
+
+
 @asynccontextmanager
 async def served(app: App, **options: Any) -> AsyncIterator[int]:  # noqa: ANN401
     """Serve `app` by a real uvicorn and yield its port."""
-    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None, **options)
+    options = {"lifespan": "off", **options}
+    config = uvicorn.Config(app, port=0, log_config=None, **options)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         # The system would otherwise buffer megabytes before a send blocks.

@@ -25,7 +25,14 @@ from django.utils import autoreload
 from streaming.management.commands import runserver
 from streaming.server.clients import App, ClientConnection, ClientConnections, scope_of
 from streaming.server.event_stream import EventStream
+from streaming.server.request_heads import (
+    LimitedH11Protocol,
+    LimitedHttpToolsProtocol,
+    limit_heads,
+)
 from streaming.server.signals import HOUSEKEEPING
+from streaming.server.unchunked import without_chunks
+from tests.conftest import ChangeSettings
 from tests.private_parts import relies_on
 from tests.server.test_clients import ask, served
 
@@ -276,6 +283,85 @@ async def test_transport_of_uvicorn(http: str) -> None:
             writer.close()
         assert isinstance(found[0], asyncio.Transport)
         assert callable(found[0].abort)
+
+
+PROTOCOLS = {"httptools": LimitedHttpToolsProtocol, "h11": LimitedH11Protocol}
+
+
+@pytest.mark.parametrize("http", PROTOCOLS)
+async def test_lifespan_of_uvicorn(http: str) -> None:
+    found: list[type] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+        if scope["type"] == "lifespan":
+            await receive()
+            limit_heads(send)
+            await send({"type": "lifespan.startup.complete"})
+            return
+        found.append(type(send.__self__.on_response.__self__))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    with relies_on(
+        "uvicorn",
+        "send of the lifespan: a method of an object with the configuration, whose"
+        " http_protocol_class serves each connection",
+        "The heads of requests are limited neither in time nor in size.",
+    ):
+        async with served(app, http=http, lifespan="on") as port:
+            reader, writer = await ask(port)
+            assert b" 204 " in await reader.readline()
+            writer.close()
+        assert found == [PROTOCOLS[http]]
+
+
+@pytest.mark.parametrize("http", PROTOCOLS)
+async def test_protocols_of_uvicorn(http: str, agent_settings: ChangeSettings) -> None:
+    agent_settings(request_read_timeout_seconds=0.2)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    under_test: App = app
+    with relies_on(
+        "uvicorn",
+        "HttpToolsProtocol (on_message_begin, on_headers_complete, url, headers) and"
+        " H11Protocol (conn): both with send_400_response, cycle and transport",
+        "Heads of requests are not limited, or complete ones are refused.",
+    ):
+        async with served(under_test, http=PROTOCOLS[http]) as port:
+            for sent, expected in (
+                (b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n", b" 204 "),
+                (b"GET / HTTP/1.1\r\n", b" 408 "),
+                (b"nonsense\r\n\r\n", b" 400 "),
+            ):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(sent)
+                assert expected in await reader.readline()
+                writer.close()
+
+
+@pytest.mark.parametrize("http", PROTOCOLS)
+async def test_unchunked_response_of_uvicorn(http: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+        send = without_chunks(send)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        await send({"type": "http.response.body", "body": b"b"})
+
+    under_test: App = app
+    with relies_on(
+        "uvicorn",
+        "chunked_encoding and expected_content_length behind the send of httptools",
+        "HTTP/1.0 clients receive the sizes of chunks in each stream.",
+    ):
+        async with served(under_test, http=http) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.0\r\n\r\n")
+            received = await reader.read()
+            writer.close()
+        assert received.partition(b"\r\n\r\n")[2] == b"ab"
 
 
 # runserver

@@ -1,6 +1,6 @@
 /** One connection of a stream, and the delay before the next one. */
 
-import { connectionLost, unexpectedResponse } from "./agent-http.js";
+import { connectionLost, streamingUnsupported, unexpectedResponse } from "./agent-http.js";
 import { EventStreamParser } from "./sse.js";
 
 /** Checks of a silent connection within its timeout. */
@@ -42,11 +42,13 @@ export class Connection {
    * @returns {Promise<Response>} an event stream, or a 204: no events remain
    */
   async open(send) {
+    // Checked before the request: without streams, the response comes after the run's end.
+    if (!new Response("x").body) throw streamingUnsupported();
     const response = await this.#await(send(this.#controller.signal));
     if (response.status === 204) return response;
     const type = response.headers.get("Content-Type") ?? "";
     if (!type.startsWith("text/event-stream")) throw unexpectedResponse(response.status);
-    if (!response.body) throw connectionLost();
+    if (!response.body) throw streamingUnsupported(response);
     this.#reader = response.body.getReader();
     return response;
   }

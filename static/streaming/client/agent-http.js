@@ -20,7 +20,7 @@ const FINAL_CODES = ["provider_error", "provider_refused_key"];
  *
  * Its `code` comes from the server or from the client: `unreachable` (no response),
  * `connection_lost` (the response broke off), `unexpected_answer` (the response is not
- * from this API).
+ * from this API), `streaming_unsupported` (`fetch` cannot read a response in parts here).
  */
 export class AgentError extends Error {
   name = "AgentError";
@@ -60,6 +60,19 @@ export function connectionLost(cause) {
 export function unexpectedResponse(status, cause) {
   const message = "The response is not from this API.";
   return new AgentError(message, { code: "unexpected_answer", status, cause });
+}
+
+/**
+ * The error of a runtime such as React Native, whose responses have no `body`.
+ *
+ * @param {Response} [response]
+ */
+export function streamingUnsupported(response) {
+  const message =
+    "This runtime cannot read a response as a stream: its fetch gives no response.body. " +
+    "Use client.run(), or a fetch that streams.";
+  const runId = response?.headers.get("X-Run-Id") ?? "";
+  return new AgentError(message, { code: "streaming_unsupported", status: response?.status, runId });
 }
 
 /** A sender of requests to one server. */

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from streaming import conf
 from streaming.runs import retention
+from streaming.runs.idempotency import expired_keys
 from streaming.runs.maintenance import days_ago, prune
 from streaming.storage import database
 
@@ -79,8 +80,7 @@ async def _prune(days: int, conversations: int) -> dict[str, int]:
 
 
 def _count(days: int, conversations: int) -> dict[str, int]:
-    keys = retention.spent_idempotency_keys()
-    counts = {"idempotency_keys": keys.count()}
+    counts = {"idempotency_keys": expired_keys().count()}
     if conversations:
         unused = retention.conversations_unused_since(days_ago(conversations))
         counts["conversations"] = unused.count()

@@ -101,7 +101,7 @@ class Command(runserver.Command):
         options = conf.get()
         provider = make_provider(conf.provider())
         host = "localhost" if self.addr in LOCAL else self.addr
-        url = f"http://{host}:{self.port}"
+        url = f"http://{host}:{self.port}{settings.FORCE_SCRIPT_NAME or ''}"
         api = f"{url}/api/v1/agent"
         self.stdout.write(
             f"\n{self.style.SUCCESS(options.agent_name)}: provider {provider.name}, "
