@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from asgiref.sync import SyncToAsync
 from django.conf import settings
-from django.db import connections
+from django.db import connection, connections
 from django.test import override_settings
 
 from streaming import conf, runs
@@ -40,8 +40,17 @@ hypothesis.settings.load_profile("sample")
 LONGEST = ("faults", "processes", "selftest")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move the longest tests to the front: none of them then runs alone at the end."""
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Leave PostgreSQL's tests to its run; move the longest tests to the front.
+
+    None of these then runs alone at the end.
+    """
+    if connection.vendor != "postgresql":
+        others = [item for item in items if item.get_closest_marker("postgresql")]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
     items.sort(key=lambda item: item.path.parent.name not in LONGEST)
 
 

@@ -474,6 +474,7 @@ async def test_a_deleted_run_is_an_answer_of_the_database(make_log: Log) -> None
     log.abandon(run.id, [])
 
 
+@pytest.mark.postgresql
 async def test_a_flush_leaves_out_a_run_that_is_locked(make_log: Log) -> None:
     log = make_log(flush_seconds=60, options=LogOptions(slow_seconds=0))
     runs = [await database.execute_write(make_run) for _ in range(2)]

@@ -16,7 +16,7 @@ from tests.servers import UVICORN
 POSTGRES = os.environ.get("TEST_DATABASE_URL", "")
 REQUESTS = 40
 
-pytestmark = pytest.mark.skipif(not POSTGRES, reason="only PostgreSQL has a pool")
+pytestmark = pytest.mark.postgresql  # SQLite has no pool
 
 
 def cut_connections(server: Server) -> int:

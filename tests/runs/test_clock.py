@@ -21,13 +21,8 @@ from tests import chat
 from tests.client import Api, all_runs_end
 from tests.conftest import ChangeSettings
 
-pytestmark = [
-    pytest.mark.usefixtures("model"),
-    pytest.mark.skipif(
-        "connection.vendor != 'postgresql'",
-        reason="on SQLite the database's clock is that of the process",
-    ),
-]
+# On SQLite the database's clock is that of the process.
+pytestmark = [pytest.mark.usefixtures("model"), pytest.mark.postgresql]
 
 DAYS = 3
 SECONDS = 60

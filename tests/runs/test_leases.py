@@ -17,6 +17,7 @@ LONG_AGO = "2020-01-01T00:00Z"
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.postgresql
 async def test_a_locked_run_keeps_no_other_from_its_renewal() -> None:
     runs = [await database.execute_write(make_run) for _ in range(2)]
     await Run.objects.aupdate(heartbeat_at=LONG_AGO)

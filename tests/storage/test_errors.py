@@ -17,7 +17,6 @@ from streaming.storage.errors import (
     is_temporary,
     is_unavailable,
 )
-from tests.available import need
 from tests.locks import locked
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -83,15 +82,7 @@ def test_an_outage_is_temporary(error: Exception) -> None:
     assert not is_rejection(error)
 
 
-@pytest.fixture
-def postgres() -> None:
-    """The suite runs on PostgreSQL: SQLite locks the whole database."""
-    need("postgres")
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite locks no rows")
-
-
-@pytest.mark.usefixtures("postgres")
+@pytest.mark.postgresql
 def test_limits_end_a_statement_and_are_conflicts() -> None:
     with (
         pytest.raises(OperationalError) as raised,
@@ -103,7 +94,7 @@ def test_limits_end_a_statement_and_are_conflicts() -> None:
     execute("SELECT pg_sleep(0.2)")()  # the limit ends with its transaction
 
 
-@pytest.mark.usefixtures("postgres")
+@pytest.mark.postgresql
 async def test_a_read_that_takes_too_long_ends_and_frees_its_thread() -> None:
     other = Database(timeout_seconds=0.3)
     for _ in range(8):
@@ -118,6 +109,7 @@ def rename(name: str) -> int:
     return Organization.objects.filter(org_id=name).update(org_id=f"{name} again")
 
 
+@pytest.mark.postgresql
 async def test_a_locked_row_delays_its_own_writes_only() -> None:
     names = ["locked", "free"]
     for name in names:
@@ -134,6 +126,7 @@ async def test_a_locked_row_delays_its_own_writes_only() -> None:
         assert await writes[0] == 1
 
 
+@pytest.mark.postgresql
 async def test_a_lock_that_is_kept_fails_its_own_writes_only() -> None:
     other = Database(blocked_limits=Limits(lock=0.3, statement=5))
     await other.execute_write(Organization(org_id="locked").save)
