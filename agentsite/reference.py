@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agentsite.options import SiteOptions
-from streaming.conf import AgentConf
+from streaming.app_options import AgentConf
 from streaming.options import Declaration, Options, declarations
 from streaming.providers.base import ProviderOptions
 from streaming.providers.registry import PROVIDERS

@@ -13,6 +13,7 @@ from django.test import override_settings
 
 from agentsite.options import SiteOptions
 from streaming import conf
+from streaming.app_options import AgentConf
 from streaming.providers.anthropic.options import AnthropicOptions
 from streaming.providers.demo.options import DemoOptions
 from streaming.providers.openai.options import OpenAIOptions
@@ -32,7 +33,7 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_without_settings_the_defaults_apply() -> None:
     agent, provider = conf.load({})
-    assert agent == conf.AgentConf()
+    assert agent == AgentConf()
     assert agent.run_lease_seconds == 15.0
     assert provider == DemoOptions(llm_provider="demo")
 

@@ -51,7 +51,7 @@ def readiness(
             reachable = OK
             migrated = "missing: run manage.py migrate" if missing else OK
         except (Error, TimeoutError) as error:
-            logger.warning("readiness check failed: %s", describe(error))
+            logger.debug("readiness check failed: %s", describe(error))
             reachable, migrated = "unreachable", "unknown"
         checks = {
             "database": reachable,

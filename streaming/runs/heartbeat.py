@@ -13,7 +13,7 @@ from datetime import datetime
 
 from django.db import Error
 
-from streaming.conf import AgentConf
+from streaming.app_options import AgentConf
 from streaming.event_log import EventLog
 from streaming.exceptions import DatabaseUnavailable
 from streaming.runs import leases

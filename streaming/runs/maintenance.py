@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from django.db import Error
 
-from streaming.conf import AgentConf
+from streaming.app_options import AgentConf
 from streaming.event_log import stored_log
 from streaming.runs import retention
 from streaming.runs.timings import Timings

@@ -17,7 +17,7 @@ from contextlib import aclosing, asynccontextmanager
 from django.db import Error, IntegrityError
 
 from streaming.agent.loop import Agent
-from streaming.conf import AgentConf
+from streaming.app_options import AgentConf
 from streaming.event_log import DatabaseLog
 from streaming.events import Entry
 from streaming.exceptions import InternalError, RateLimited, ShuttingDown
