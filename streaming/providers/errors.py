@@ -4,6 +4,7 @@ Clients read one of this project's own sentences, never the vendor's text, which
 quote a key or a prompt. The vendor's text goes to the log, at debug level.
 """
 
+import json
 import logging
 import math
 import re
@@ -13,7 +14,6 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
-import msgspec
 
 from streaming.exceptions import (
     ProviderError,
@@ -204,13 +204,19 @@ def status_error(
         or _QUOTA_TEXT.search(str(fields.get("message")))
     ):
         return ProviderRateLimited(_NO_QUOTA, retryable=False)
-    text = (text or msgspec.json.encode(fields).decode())[:_MAX_TEXT]
+    text = (text or _as_text(fields))[:_MAX_TEXT]
     if status in _LENGTH_STATUSES and is_too_long(text, codes):
         return too_long(text)
     error = _error_for_status(status, headers)
     if status in _REFUSAL_STATUSES:
         error.refusal = text
     return error
+
+
+def _as_text(fields: Mapping[str, Any]) -> str:
+    """Return fields as JSON. Lone surrogates, which UTF-8 cannot hold, become "?"."""
+    text = json.dumps(fields, ensure_ascii=False, default=str)
+    return text.encode(errors="replace").decode()
 
 
 def _error_for_status(status: int, headers: Mapping[str, str]) -> ProviderError:

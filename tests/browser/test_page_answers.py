@@ -81,7 +81,9 @@ async def test_thinking_tools_and_text_are_in_order_of_arrival(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     call = fragment(SUM, id="call-1", name="calculator", index=0)
-    looking = chunks(chunk(content="Let me see. "), call, chunk("tool_calls"))
+    usage = {"prompt_tokens": 600, "completion_tokens": 17}
+    last = {"choices": [], "usage": usage}
+    looking = chunks(chunk(content="Let me see. "), call, chunk("tool_calls"), last)
     model.reply(
         Reply(chunks(chunk(reasoning_content="Six times seven.")) + looking),
         Reply(chunks(chunk(reasoning_content="So it is.")) + words("It is 42.")),
@@ -95,7 +97,7 @@ async def test_thinking_tools_and_text_are_in_order_of_arrival(
     await expect(scripted.tools.locator("dd")).to_have_text([SUM, "42"])
     summary = scripted.answer.locator(".summary")
     await expect(summary).to_contain_text("2 model calls · 1 tool call")
-    await expect(summary).to_contain_text("1,200 in, 34 out")
+    await expect(summary).to_contain_text("1,800 in, 51 out")
 
 
 async def test_a_task_runs_once_per_frame_and_scrolling_last(

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
-from django.db import connection
+from asgiref.sync import SyncToAsync
+from django.db import connection, connections
 from django.utils import timezone
 
 from streaming import runs
@@ -55,6 +56,8 @@ def renew_connections() -> None:
     """Close the connections of all threads, and those in the pool."""
     database.close()
     connection.close()
+    # Async ORM calls of the tests themselves run on this thread.
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
     connection.close_pool()  # type: ignore[attr-defined]  # only PostgreSQL's has it
 
 
