@@ -83,7 +83,7 @@ def fairness(running: Running, seconds: float) -> Mapping[str, Measurement]:
     """A 17th stream, again and again, alone and beside 16 that are flat out."""
     alone = running.measure(1, deltas=1, seconds=seconds / 2)
     greedy = running.begin(16, deltas=DELTAS, seconds=seconds + 1)
-    # By then they are all flat out; their process tells nothing before its end.
+    # All 16 are at full speed by then; their process reports only at its end.
     time.sleep(0.5)
     beside = running.measure(1, deltas=1, seconds=seconds)
     greedy()

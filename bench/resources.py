@@ -56,7 +56,7 @@ def _peak(running: Running, streams: int) -> tuple[int, int]:
     pid = running.server.pid
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # forget earlier peaks
     end = running.begin(streams, **HELD)
-    # By then all have begun; the load's process tells nothing before its end.
+    # All streams are open by then; the load's process reports only at its end.
     time.sleep(HELD["spread"] + 1)
     threads = status(pid, "Threads")
     end()

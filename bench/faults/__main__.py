@@ -85,7 +85,7 @@ def main() -> None:
         started = time.monotonic()
         try:
             seen = ", ".join(_told(asyncio.run(_do(do, args.postgres))))
-        except Exception:  # told as failed, whatever it is: the rest are still done
+        except Exception:  # reported as failed; the other faults still run
             failed += 1
             seen = "**failed**"
             traceback.print_exc()

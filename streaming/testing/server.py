@@ -151,7 +151,7 @@ class Server:
         while time.monotonic() < deadline and self.is_running:
             if self.is_ready():
                 return
-            time.sleep(_POLL_SECONDS)
+            time.sleep(_POLL_SECONDS)  # no event tells that a port is open
         log = self.log.read_text()[-_LOG_CHARS:]
         raise RuntimeError(f"{self._command} did not start:\n{log}")
 

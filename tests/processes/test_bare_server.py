@@ -163,7 +163,7 @@ def test_a_server_that_is_not_ready_says_so_once(make: Make, tmp_path: Path) -> 
     deadline = time.monotonic() + SECONDS
     while not is_listening(server.port):
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(0.1)  # polled: no event tells that a port is open
     for _ in range(5):
         assert httpx.get(f"{server.url}/ready").status_code == 503
     lost = [r for r in records(server) if r["message"].startswith("readiness")]

@@ -41,7 +41,7 @@ def test_a_stale_run_can_be_watched_anew() -> None:
     stale = StaleRuns(seconds=0.05)
     late = dict.fromkeys(("one", "other"), timezone.now())
     assert stale.confirmed(late) == {}
-    time.sleep(0.1)
+    time.sleep(0.1)  # the time without a heartbeat is the subject
     assert stale.confirmed(late) == late
     stale.watch_anew("one")
     assert set(stale.confirmed(late)) == {"other"}

@@ -36,7 +36,7 @@ async def swallow() -> str:
 @tool
 def hang() -> str:
     """Hang in a thread."""
-    time.sleep(600)
+    time.sleep(600)  # the fault itself
     return ""
 
 
@@ -135,5 +135,5 @@ def query(seconds: float) -> str:
             cursor.execute("SELECT pg_sleep(%s)", [seconds])
         else:
             cursor.execute("SELECT 1")
-            time.sleep(seconds)
+            time.sleep(seconds)  # SQLite has no function that waits
     return "queried"
