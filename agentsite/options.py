@@ -8,7 +8,9 @@ from streaming.options import Options, Setting
 class SiteOptions(Options, frozen=True):
     """The settings of the site, each read from an environment variable."""
 
-    port: Annotated[int, Setting("Port of `runserver`.", minimum=1)] = 8080
+    port: Annotated[int, Setting("Port of `runserver`.", minimum=1, maximum=65535)] = (
+        8080
+    )
     database_url: Annotated[
         str,
         Setting(

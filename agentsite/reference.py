@@ -11,6 +11,7 @@ from streaming.app_options import AgentConf
 from streaming.options import Declaration, Options, declarations
 from streaming.providers.base import ProviderOptions
 from streaming.providers.registry import PROVIDERS
+from streaming.telemetry_options import TelemetryOptions
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 
@@ -21,7 +22,8 @@ TABLES: Sequence[tuple[str, type[Options], type[Options]]] = (
         (f"The provider `{name}`", registration.options, ProviderOptions)
         for name, registration in PROVIDERS.items()
     ),
-    ("The agent, its runs and its streams", AgentConf, Options),
+    ("The agent, its runs and its streams", AgentConf, TelemetryOptions),
+    ("Metrics and traces", TelemetryOptions, Options),
     ("The site", SiteOptions, Options),
 )
 
@@ -31,7 +33,8 @@ INTRODUCTION = """\
 <!-- Made by `make docs` from the declarations of the settings. -->
 
 The site (`agentsite`) reads these environment variables. An invalid value stops the
-start with a sentence that names the variable. An empty variable counts as not set.
+start with a sentence that names the variable. An empty variable counts as not set;
+unknown ones are ignored.
 
 A host project gives the same names as keys of one Django setting. The last table
 belongs to the site alone: a host project has Django's own settings for these.

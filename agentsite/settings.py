@@ -16,6 +16,8 @@ from streaming import conf
 
 SITE = conf.read(SiteOptions, os.environ)
 STREAMING = conf.from_environment(os.environ)
+if SITE.debug:  # the demo on a developer's machine
+    STREAMING.setdefault("AUTHENTICATION", ["streaming.auth.open"])
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(SITE.data_dir or BASE_DIR / "data")
@@ -30,7 +32,10 @@ def _secret_key() -> str:
         return SITE.secret_key
     path = _data_dir() / "secret_key"
     if not path.exists():
-        _create_secret_key(path)
+        try:
+            _create_secret_key(path)
+        except OSError as error:
+            raise _unusable_data_dir(error) from None
     if key := path.read_text().strip():
         return key
     raise ImproperlyConfigured(
@@ -53,8 +58,17 @@ def _create_secret_key(path: Path) -> None:
 
 def _data_dir() -> Path:
     """Return DATA_DIR, created for its owner alone if it does not exist."""
-    DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable_data_dir(error) from None
     return DATA_DIR
+
+
+def _unusable_data_dir(error: OSError) -> ImproperlyConfigured:
+    return ImproperlyConfigured(
+        f"DATA_DIR={str(DATA_DIR)!r}: expected a writable directory ({error.strerror})."
+    )
 
 
 SECRET_KEY = _secret_key()
@@ -65,19 +79,20 @@ ASGI_APPLICATION = "agentsite.asgi.application"
 
 INSTALLED_APPS = [
     "streaming",  # above staticfiles: its `runserver` is the one that streams
+    "agentsite",
     "corsheaders",
-    "django.contrib.admin",
+    "agentsite.apps.AdminConfig",  # django.contrib.admin with throttled logins
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "django.contrib.humanize",  # numbers in the admin's pages
 ]
 
 # All middleware is async-capable; that of pages is kept off the API's path.
 MIDDLEWARE = [
     "corsheaders.middleware.CorsMiddleware",
+    "agentsite.middleware.PagePolicyMiddleware",  # outside: redirects and errors too
     "agentsite.middleware.PageSecurityMiddleware",
     "agentsite.middleware.PageSessionMiddleware",
     "agentsite.middleware.PageCommonMiddleware",
@@ -106,6 +121,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "agentsite.content_security.csp",
             ],
         },
     },
@@ -162,10 +178,20 @@ def _database(url: str) -> dict[str, Any]:
                 "reconnect_timeout": 2,
             }
         }
+    else:
+        raise ImproperlyConfigured(
+            "DATABASE_URL: expected a URL of PostgreSQL (postgres://…) or SQLite "
+            "(sqlite:///…)."
+        )
     return config
 
 
 DATABASES = {"default": _database(SITE.database_url)}
+if (
+    STREAMING.get("RUN_EXECUTOR") == "procrastinate"
+    and DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql"
+):
+    INSTALLED_APPS.append("procrastinate.contrib.django")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [
@@ -178,6 +204,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+LOGIN_URL = "admin:login"
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
@@ -191,7 +218,13 @@ STORAGES = {
 STATIC_ROOT = BASE_DIR / "staticfiles"
 #: The page's libraries, if npm installed them: see package.json.
 NPM_DIR = BASE_DIR / "node_modules" / ".browser"
-STATICFILES_DIRS = [BASE_DIR / "static", *filter(Path.is_dir, [NPM_DIR])]
+#: The static files of a checkout. Those of the installed package are in the package.
+STATIC_DIR = BASE_DIR / "static"
+STATICFILES_DIRS: list[Any] = []
+if STATIC_DIR.is_dir():
+    STATICFILES_DIRS += [STATIC_DIR]
+    if NPM_DIR.is_dir():
+        STATICFILES_DIRS += [("streaming", NPM_DIR)]
 
 # Browsers on other origins. `*` allows any, but never with the user's cookies.
 CORS_ALLOW_CREDENTIALS = SITE.cors_allow_credentials
@@ -232,7 +265,13 @@ CORS_ALLOW_HEADERS = [
     "x-csrftoken",
     *SITE.cors_allow_headers,
 ]
-CORS_EXPOSE_HEADERS = ["X-Run-Id", "Retry-After"]
+CORS_EXPOSE_HEADERS = [
+    "X-Run-Id",
+    "Retry-After",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+]
 CSRF_TRUSTED_ORIGINS = [*SITE.csrf_trusted_origins]
 
 X_FRAME_OPTIONS = "DENY"
@@ -255,4 +294,4 @@ if DEBUG:
     LOGGING["handlers"]["stderr"]["formatter"] = "readable"
     LOGGING["loggers"]["streaming"]["level"] = "DEBUG"
     # Without DEBUG it would repeat the app's own log of each run.
-    LOGGING["loggers"]["uvicorn.access"]["level"] = "INFO"
+    LOGGING["loggers"]["uvicorn.access"] = {"level": "INFO", "propagate": True}

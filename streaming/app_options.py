@@ -1,11 +1,12 @@
 """The settings of the app, each declared once; `conf` gives their values."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from streaming.options import Options, Setting
+from streaming.options import Setting
+from streaming.telemetry_options import TelemetryOptions
 
 
-class AgentConf(Options, frozen=True):
+class AgentConf(TelemetryOptions, frozen=True):
     """The settings of the agent, its runs and its streams."""
 
     model: Annotated[
@@ -14,6 +15,13 @@ class AgentConf(Options, frozen=True):
             "Provider and model as `provider:model`, or the provider alone for its "
             "default model. In the environment: `LLM_PROVIDER` and `LLM_MODEL`.",
             default="the first provider whose key is set, else `demo`",
+        ),
+    ] = ""
+    default_agent: Annotated[
+        str,
+        Setting(
+            "Name of the agent of requests that name none.",
+            default="the only one that the apps declare, else the settings' own",
         ),
     ] = ""
     agent_name: Annotated[str, Setting("Name of the agent in the metadata.")] = "Agent"
@@ -57,6 +65,30 @@ class AgentConf(Options, frozen=True):
             minimum=1,
         ),
     ] = 400_000
+    agent_summarize_history: Annotated[
+        bool,
+        Setting(
+            "The model writes a summary of the exchanges that do not fit into its "
+            "context window. Requests have the summary in their place."
+        ),
+    ] = False
+    conversation_page_messages: Annotated[
+        int,
+        Setting(
+            "Maximum number of messages in one response about a conversation; a cursor "
+            "leads to the others.",
+            minimum=1,
+        ),
+    ] = 1_000
+    conversation_page_chars: Annotated[
+        int,
+        Setting(
+            "Length of the stored messages at which a response about a conversation "
+            "ends; it has at least one message.",
+            "characters",
+            minimum=1,
+        ),
+    ] = 4_000_000
     agent_tool_timeout_seconds: Annotated[
         float, Setting("Timeout of a tool call.", "seconds", minimum=0)
     ] = 30.0
@@ -112,12 +144,47 @@ class AgentConf(Options, frozen=True):
             minimum=0,
         ),
     ] = 0
+    model_prices: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Prices of models in US dollars for a million tokens, as in "
+            "`MODEL=INPUT/OUTPUT` or `MODEL=INPUT/OUTPUT/CACHE_READ/CACHE_WRITE`. They "
+            "precede those of the package `genai-prices`."
+        ),
+    ] = ()
     authentication: Annotated[
+        tuple[str, ...] | str,
+        Setting(
+            "Authenticators: the first that returns the caller of a request decides. "
+            "Dotted paths of functions, of classes of Django REST framework or "
+            "django-ninja, or calls such as `streaming.auth.header('X-Org-Id')` "
+            "([authentication](authentication.md)).",
+        ),
+    ] = ("streaming.auth.session", "streaming.auth.api_key")
+    organization: Annotated[
         str,
         Setting(
-            "Dotted path of the function that returns the `Principal` of a request."
+            "Dotted path of the function that returns the organization of a user: "
+            "`(user, request or None)`, sync or async, to an object with a primary key "
+            "or to a text.",
+            default="none: all users are in the organization `default`",
         ),
-    ] = "streaming.api.access.organization_from_request"
+    ] = ""
+    share: Annotated[
+        Literal["user", "organization"],
+        Setting(
+            "Users own their conversations, or share them with the users of their "
+            "organization."
+        ),
+    ] = "user"
+    gateway_secret: Annotated[
+        str,
+        Setting(
+            "Secret that a gateway sends as `X-Gateway-Secret`. Without it the headers "
+            "of `streaming.auth.header` are not accepted.",
+            secret=True,
+        ),
+    ] = ""
     database_read_threads: Annotated[
         int,
         Setting(
@@ -142,6 +209,37 @@ class AgentConf(Options, frozen=True):
             minimum=1,
         ),
     ] = 200
+    event_live_ms: Annotated[
+        int,
+        Setting(
+            "Interval at which new events go to readers in other processes. Where "
+            "nothing but the database brings them, these readers poll at this interval "
+            "and the log is flushed at twice this interval, as long as there are such "
+            "readers.",
+            "milliseconds",
+            minimum=1,
+        ),
+    ] = 25
+    event_live: Annotated[
+        Literal["auto", "none"],
+        Setting(
+            "Path of new events to readers in other processes: `auto` is Redis if "
+            "`REDIS_URL` is set, else NOTIFY if the database is PostgreSQL, else the "
+            "database alone. `none` is the database alone, as behind a pooler of "
+            "transactions ([operations](operations.md#several-processes))."
+        ),
+    ] = "auto"
+    redis_url: Annotated[
+        str,
+        Setting(
+            "URL of the Redis that brings new events to readers in other processes, "
+            "such as `redis://:password@host:6379` (install the extra `redis`). It "
+            "stores nothing.",
+            pattern=r"((redis|rediss|unix)://.+)?",
+            expected="a URL such as redis://host:6379",
+            secret=True,
+        ),
+    ] = ""
     run_abandon_seconds: Annotated[
         float,
         Setting(
@@ -163,18 +261,27 @@ class AgentConf(Options, frozen=True):
     run_lease_seconds: Annotated[
         float,
         Setting(
-            "Time without a heartbeat after which a process counts as dead and its "
-            "runs as interrupted.",
+            "Time without a heartbeat after which a process counts as dead, and others "
+            "continue its runs.",
             "seconds",
             minimum=1,
         ),
     ] = 15.0
+    run_max_attempts: Annotated[
+        int,
+        Setting(
+            "Number of processes that may die while they execute a run, counted since "
+            "its last checkpoint, before the run ends as `interrupted`. 1: a run ends "
+            "with its process, also at a drain; required while processes of a version "
+            "without further attempts serve.",
+            minimum=1,
+        ),
+    ] = 3
     run_blocked_lease_seconds: Annotated[
         float,
         Setting(
             "Time for which a process whose event loop is blocked, as by an async tool "
-            "that blocks, keeps its runs. Then other processes count them as "
-            "interrupted.",
+            "that blocks, keeps its runs. Then other processes continue them.",
             "seconds",
             minimum=0,
         ),
@@ -182,8 +289,10 @@ class AgentConf(Options, frozen=True):
     run_executor: Annotated[
         str,
         Setting(
-            "Executor of runs: a module of `streaming.runs.executors`, or the dotted "
-            "path of a class."
+            "Executor of runs: `in_process` (the process that starts a run executes "
+            "it), `procrastinate` (processes of `manage.py agent_worker` execute all "
+            "runs; needs PostgreSQL and the extra `procrastinate`), or the dotted path "
+            "of a class ([workers](workers.md))."
         ),
     ] = "in_process"
     drain_seconds: Annotated[
@@ -209,6 +318,27 @@ class AgentConf(Options, frozen=True):
             minimum=0,
         ),
     ] = 0
+
+    audit_retention_days: Annotated[
+        int,
+        Setting(
+            "Time that records of the audit log are kept. 0: for ever.",
+            "days",
+            minimum=0,
+        ),
+    ] = 0
+
+    @property
+    def authenticators(self) -> tuple[str, ...]:
+        """Return the names of the authenticators; one may be given as text."""
+        names = self.authentication
+        return (names,) if isinstance(names, str) else names
+
+    @property
+    def executor_path(self) -> str:
+        """Return the dotted path of the executor."""
+        name = self.run_executor
+        return name if "." in name else f"streaming.runs.executors.{name}.executor"
 
     @property
     def database_threads(self) -> int:

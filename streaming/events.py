@@ -17,6 +17,7 @@ EventType = Literal[
     "thinking",
     "tool_call",
     "tool_result",
+    "restarted",
     "error",
     "complete",
     "done",
@@ -24,10 +25,12 @@ EventType = Literal[
 EVENT_TYPES: tuple[EventType, ...] = EventType.__args__  # type: ignore[attr-defined]
 #: These types are sent to every client despite its filter.
 ALWAYS_SENT: frozenset[EventType] = frozenset(
-    {"connected", "error", "complete", "done"}
+    {"connected", "restarted", "error", "complete", "done"}
 )
 
-StopReason = Literal["end_turn", "max_tokens", "max_iterations", "refusal", "cancelled"]
+StopReason = Literal[
+    "end_turn", "max_tokens", "max_iterations", "refusal", "cancelled", "budget"
+]
 
 
 def now_ms() -> int:
@@ -76,11 +79,25 @@ class ConnectedInfo(msgspec.Struct):
     resumed_after: int | UnsetType = UNSET
 
 
+class RestartInfo(msgspec.Struct):
+    """The next attempt of a run, and the number after which entries are void."""
+
+    attempt: int
+    discard_after: int
+
+
 class ErrorInfo(msgspec.Struct):
     """An error's code; `retryable`: the same request may succeed later."""
 
     code: str
     retryable: bool
+
+
+class Cost(msgspec.Struct):
+    """An amount of money. The amount is a decimal number in a string."""
+
+    amount: str
+    currency: str = "USD"
 
 
 class CompleteInfo(msgspec.Struct):
@@ -91,6 +108,13 @@ class CompleteInfo(msgspec.Struct):
     execution_summary: ExecutionSummary
     #: The number of oldest exchanges that did not fit into the context window.
     dropped_exchanges: int | UnsetType = UNSET
+    #: Unset: the price of the model is unknown.
+    cost: Cost | UnsetType = UNSET
+    #: The model that answered and its provider, if the agent has fallbacks.
+    provider: str | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    #: The answer as a JSON value, if the agent has an output type.
+    output: msgspec.Raw | UnsetType = UNSET
 
 
 class BaseEvent(msgspec.Struct, tag_field="type", kw_only=True):
@@ -130,6 +154,12 @@ class ToolResultEvent(BaseEvent, tag="tool_result", kw_only=True):
     tool_call: ToolCallInfo
 
 
+class Restarted(BaseEvent, tag="restarted", kw_only=True):
+    """Another attempt continues the run; the entries up to this one are void."""
+
+    metadata: RestartInfo
+
+
 class ErrorEvent(BaseEvent, tag="error", kw_only=True):
     """The run failed."""
 
@@ -157,6 +187,7 @@ Event = (
     | Content
     | ToolCallEvent
     | ToolResultEvent
+    | Restarted
     | ErrorEvent
     | Complete
     | Done
@@ -164,6 +195,7 @@ Event = (
 
 
 _encoder = msgspec.json.Encoder()
+_decode = msgspec.json.Decoder(Event).decode
 
 # Clients that split a stream into lines by Unicode's rules would cut data at these. The
 # other characters of these rules are below U+0020, which JSON escapes.
@@ -181,6 +213,15 @@ _DONE = b'{"type":"done"'
 def encode(event: BaseEvent) -> bytes:
     """Return an event's JSON: compact, UTF-8, one line by any definition of lines."""
     return encode_all([event])[0]
+
+
+def decode(data: bytes) -> Event | None:
+    """Return the event of an entry; None if it is of a type that is not known here."""
+    try:
+        event: Event = _decode(data)
+        return event
+    except msgspec.ValidationError:
+        return None
 
 
 def encode_all(events: Sequence[BaseEvent]) -> list[bytes]:
@@ -212,6 +253,12 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     def is_last(self) -> bool:
         """True for `done`, which ends every log."""
         return self.data.startswith(_DONE)
+
+
+def discard_after(entry: Entry) -> int:
+    """Return the number after which a `restarted` entry makes those before it void."""
+    event: Restarted = msgspec.json.decode(entry.data, type=Restarted)
+    return event.metadata.discard_after
 
 
 def make_entries(first: int, lines: Iterable[bytes]) -> list[Entry]:

@@ -3,6 +3,7 @@
 * AgentError
   x InvalidJson                400  invalid_json
   x InvalidRequest             400  invalid_request (with the fields at fault)
+  x Unauthenticated            401  unauthenticated
   x Forbidden                  403  forbidden
   x NotFound                   404  not_found
   x MethodNotAllowed           405  method_not_allowed
@@ -11,13 +12,17 @@
   x UnsupportedMediaType       415  unsupported_media_type
   x ConversationBusy           409  conversation_busy (with the run to join)
   x IdempotencyConflict        409  idempotency_conflict
+  x AgentRemoved               410  agent_removed
   x HeadTooLarge               431  head_too_large
   x RateLimited                429  rate_limited
+  x BudgetExhausted            429  budget_exhausted
   x TooManyStreams             429  too_many_streams
   x InternalError              500  internal_error
+  x StreamingUnsupported       501  streaming_unsupported
   x DatabaseUnavailable        503  database_unavailable
   x ShuttingDown               503  shutting_down
   x Interrupted                503  interrupted
+  x InvalidOutput              502  invalid_output
   * ProviderError              502  provider_error
     x ProviderRateLimited      502  provider_rate_limited
     x ProviderRefusedKey       502  provider_refused_key
@@ -25,10 +30,11 @@
     x ProviderTimeout          504  provider_timeout
     x ContextTooLong           400  context_too_long
 
-The docstring of a class is its default message. An error is `retryable` if the same
-request may succeed later; `retry_after` is in seconds.
+The docstring of a class, or the inherited one, is its default message. An error is
+`retryable` if the same request may succeed later; `retry_after` is in seconds.
 """
 
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
@@ -52,6 +58,23 @@ class FieldError(NamedTuple):
         return FieldError(field, _shortened(self.message, MAX_MESSAGE_CHARS))
 
 
+class Rate(NamedTuple):
+    """A limit of runs in a minute: its rest, and the seconds until it begins anew."""
+
+    limit: int
+    remaining: int
+    reset_seconds: int
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that tell it to the client."""
+        return {
+            "X-RateLimit-Limit": str(self.limit),
+            "X-RateLimit-Remaining": str(self.remaining),
+            "X-RateLimit-Reset": str(self.reset_seconds),
+        }
+
+
 class AgentError(Exception):
     """Something went wrong."""
 
@@ -66,7 +89,7 @@ class AgentError(Exception):
         retryable: bool | None = None,
         retry_after: float | None = None,
     ) -> None:
-        self.message = message or (type(self).__doc__ or "").strip()
+        self.message = message or inspect.getdoc(type(self)) or self.code
         self.retry_after = retry_after
         if retryable is not None:
             self.retryable = retryable
@@ -92,6 +115,13 @@ class InvalidRequest(AgentError):
         if len(details) > MAX_DETAILS:
             sentence += f"; and {len(details) - MAX_DETAILS} more"
         super().__init__(sentence)
+
+
+class Unauthenticated(AgentError):
+    """This request needs valid credentials."""
+
+    code = "unauthenticated"
+    status = 401
 
 
 class Forbidden(AgentError):
@@ -154,6 +184,13 @@ class ConversationBusy(AgentError):
         super().__init__()
 
 
+class AgentRemoved(AgentError):
+    """The agent of this run no longer exists on this server."""
+
+    code = "agent_removed"
+    status = 410
+
+
 class IdempotencyConflict(AgentError):
     """This Idempotency-Key was used with another body."""
 
@@ -174,6 +211,16 @@ class RateLimited(AgentError):
     code = "rate_limited"
     status = 429
     retryable = True
+    #: The limit of runs in a minute, if it is the one that was reached.
+    rate: Rate | None = None
+
+
+class BudgetExhausted(AgentError):
+    """The budget is used up; try again when its period has ended."""
+
+    code = "budget_exhausted"
+    status = 429
+    retryable = True
 
 
 class TooManyStreams(AgentError):
@@ -189,6 +236,13 @@ class InternalError(AgentError):
 
     code = "internal_error"
     status = 500
+
+
+class StreamingUnsupported(AgentError):
+    """This server is a WSGI server, which cannot stream: POST /run works here."""
+
+    code = "streaming_unsupported"
+    status = 501
 
 
 class DatabaseUnavailable(AgentError):
@@ -215,6 +269,14 @@ class Interrupted(AgentError):
     retryable = True
 
 
+class InvalidOutput(AgentError):
+    """The model's answer does not have the required form."""
+
+    code = "invalid_output"
+    status = 502
+    retryable = True
+
+
 class ProviderError(AgentError):
     """The model provider failed."""
 
@@ -222,6 +284,10 @@ class ProviderError(AgentError):
     status = 502
     #: The provider's text if it refused the request; it is never shown to a client.
     refusal: str = ""
+    #: True if the model had begun its output.
+    has_output: bool = False
+    #: True if the fault is not in the request: another model may answer it.
+    unavailable: bool = False
 
 
 class ProviderRateLimited(ProviderError):
@@ -229,12 +295,14 @@ class ProviderRateLimited(ProviderError):
 
     code = "provider_rate_limited"
     retryable = True
+    unavailable = True
 
 
 class ProviderRefusedKey(ProviderError):
     """The model provider refused the API key."""
 
     code = "provider_refused_key"
+    unavailable = True
 
 
 class ProviderIncomplete(ProviderError):
@@ -250,6 +318,7 @@ class ProviderTimeout(ProviderError):
     code = "provider_timeout"
     status = 504
     retryable = True
+    unavailable = True
 
 
 class ContextTooLong(ProviderError):

@@ -65,7 +65,23 @@ class OpaquePart(msgspec.Struct, tag="opaque", omit_defaults=True, gc=False):
     origin: str = ""
 
 
-Part = TextPart | ThinkingPart | ToolCallPart | ToolResultPart | OpaquePart
+class SummaryPart(msgspec.Struct, tag="summary", omit_defaults=True, gc=False):
+    """A summary of the oldest exchanges, written by the model for later requests.
+
+    It is the only part of its message. Requests have it in place of the exchanges that
+    it covers, if `AGENT_SUMMARIZE_HISTORY` is on; people still see them.
+    """
+
+    text: str
+    #: The number of exchanges that it covers, with those of the summary before it.
+    exchanges: int
+    #: The number of exchanges after these, up to the one that has the summary.
+    kept: int = 1
+
+
+Part = (
+    TextPart | ThinkingPart | ToolCallPart | ToolResultPart | OpaquePart | SummaryPart
+)
 
 
 class Message(msgspec.Struct, gc=False):
@@ -84,9 +100,24 @@ class Message(msgspec.Struct, gc=False):
         return text
 
     @property
+    def is_summary(self) -> bool:
+        """Whether it is a summary of the oldest exchanges."""
+        return any(isinstance(part, SummaryPart) for part in self.parts)
+
+    @property
     def tool_calls(self) -> list[ToolCallPart]:
         """The tool calls, in order."""
         return [p for p in self.parts if isinstance(p, ToolCallPart)]
+
+
+def unanswered_calls(messages: Sequence[Message]) -> list[ToolCallPart]:
+    """Return the tool calls of the newest response that have no result."""
+    answered: set[str] = set()
+    for message in reversed(messages):
+        if message.role != "tool":
+            return [call for call in message.tool_calls if call.id not in answered]
+        answered |= {p.id for p in message.parts if isinstance(p, ToolResultPart)}
+    return []
 
 
 class ToolSpec(msgspec.Struct, frozen=True):
@@ -150,3 +181,8 @@ def split_exchanges(messages: Sequence[Message]) -> list[Sequence[Message]]:
     starts = [n for n, message in enumerate(messages) if n and message.role == "user"]
     bounds = [0, *starts, len(messages)]
     return [messages[start:end] for start, end in pairwise(bounds)]
+
+
+def join_exchanges(exchanges: Iterable[Sequence[Message]]) -> list[Message]:
+    """Return the messages of exchanges in order: the inverse of `split_exchanges`."""
+    return [message for exchange in exchanges for message in exchange]

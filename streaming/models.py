@@ -14,6 +14,32 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from streaming.access_models import ApiKey, AuditRecord
+from streaming.account_models import Account, Limit, LimitSubject, Reservation
+from streaming.worker_models import Worker
+
+__all__ = [
+    "ACTIVE",
+    "IS_ACTIVE",
+    "Account",
+    "ApiKey",
+    "AuditRecord",
+    "Conversation",
+    "ConversationText",
+    "EventSegment",
+    "Limit",
+    "LimitSubject",
+    "LogState",
+    "Message",
+    "Organization",
+    "Reservation",
+    "Run",
+    "RunStatus",
+    "Worker",
+    "new_conversation_id",
+    "new_run_id",
+]
+
 
 def new_run_id() -> str:
     """Return an unguessable id of 32 hex digits that sorts by time."""
@@ -40,11 +66,13 @@ class Organization(models.Model):
 
 
 class Conversation(models.Model):
-    """Messages in order; clients name it by organization and conversation id."""
+    """Messages in order; clients name it by the conversation id of its owner."""
 
     organization = models.ForeignKey(
         Organization, models.CASCADE, related_name="conversations", db_index=False
     )
+    #: The owner in the organization (`Principal.owner`); empty: the whole of it.
+    owner = models.CharField(max_length=128, blank=True, default="", db_default="")
     conversation_id = models.CharField(max_length=128, default=new_conversation_id)
     #: The beginning of the first user message.
     title = models.CharField(max_length=120, blank=True)
@@ -55,19 +83,35 @@ class Conversation(models.Model):
         ordering: ClassVar = ["-updated_at", "-id"]
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["organization", "conversation_id"],
-                name="conversation_unique_in_organization",
+                fields=["organization", "owner", "conversation_id"],
+                name="conversation_unique_for_owner",
             )
         ]
         indexes: ClassVar = [
             models.Index(
-                fields=["organization", "-updated_at", "-id"],
-                name="conversation_newest_first",
+                fields=["organization", "owner", "-updated_at", "-id"],
+                name="conversation_newest_of_owner",
             )
         ]
 
     def __str__(self) -> str:
         return self.title or self.conversation_id
+
+
+class ConversationText(models.Model):
+    """The text in which a conversation is found; `storage.search` has its index.
+
+    It has a table of its own, since an update of the conversation's row would write the
+    row's indexes anew. On SQLite the table has triggers, which an altered table loses.
+    """
+
+    conversation = models.OneToOneField(
+        Conversation, models.CASCADE, primary_key=True, related_name="search"
+    )
+    text = models.TextField()
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class RunStatus(models.TextChoices):
@@ -105,15 +149,33 @@ class Run(models.Model):
         Organization, models.CASCADE, related_name="runs", db_index=False
     )
     conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="runs")
+    #: The same as the conversation's.
+    owner = models.CharField(max_length=128, blank=True, default="", db_default="")
     status = models.CharField(
         max_length=16, choices=RunStatus.choices, default=RunStatus.RUNNING
     )
 
     # The request.
+    #: The primary key of the user, as text. No foreign key: users may be in another
+    #: database, and a run outlives its user.
+    user = models.CharField(max_length=64, blank=True, default="", db_default="")
+    #: The proof of the caller's identity (`Principal.credential`).
+    credential = models.CharField(max_length=64, blank=True, default="", db_default="")
+    #: The name of the agent; empty: the agent of the settings.
+    agent = models.CharField(max_length=64, blank=True, default="", db_default="")
+    #: Values of Python code for the tools.
+    deps = models.JSONField(null=True, blank=True)
     input = models.TextField()
     context = models.JSONField(default=dict, blank=True)
     max_iterations = models.PositiveSmallIntegerField(default=5)
     background = models.BooleanField(default=False)
+    #: Whether the readers of the run remove the text that a further attempt voids.
+    restarts = models.BooleanField(default=False, db_default=False)
+    #: The agent's queue, and its priority there.
+    queue = models.CharField(max_length=64, blank=True, default="", db_default="")
+    priority = models.SmallIntegerField(default=0, db_default=0)
+    #: The W3C trace context of the request.
+    traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")
     provider = models.CharField(max_length=32)
     model = models.CharField(max_length=128)
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001  (NULLs are not equal in the unique constraint)
@@ -121,6 +183,9 @@ class Run(models.Model):
 
     # The result.
     stop_reason = models.CharField(max_length=32, blank=True)
+    #: The JSON of the answer of an agent with an output type; text, because `jsonb`
+    #: does not accept all JSON. The validators of such a type run once, at the end.
+    structured_output = models.TextField(blank=True, default="", db_default="")
     error_code = models.CharField(max_length=64, blank=True)
     error_message = models.TextField(blank=True)
     input_tokens = models.PositiveIntegerField(default=0)
@@ -128,6 +193,8 @@ class Run(models.Model):
     reasoning_tokens = models.PositiveIntegerField(default=0)
     cache_read_tokens = models.PositiveIntegerField(default=0)
     cache_write_tokens = models.PositiveIntegerField(default=0)
+    #: The cost in US dollars; null: the price of the model is unknown.
+    cost = models.DecimalField(max_digits=14, decimal_places=8, null=True, blank=True)
     llm_calls = models.PositiveIntegerField(default=0)
     tool_calls = models.PositiveIntegerField(default=0)
     used_tools = models.JSONField(default=list, blank=True)
@@ -152,6 +219,15 @@ class Run(models.Model):
         db_default=0,  # for processes of the previous version
         help_text=_("number of times that a worker has claimed the run"),
     )
+    crashes = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text=_("leases lost since the last checkpoint")
+    )
+    #: The number of the last entry that the last checkpoint covers.
+    checkpoint_number = models.PositiveIntegerField(default=0, db_default=0)
+    #: The number after which the entries of the next attempt begin.
+    log_number = models.PositiveIntegerField(default=0, db_default=0)
+    #: The job of an executor with an engine of its own.
+    job_id = models.BigIntegerField(null=True, blank=True)
     heartbeat_at = models.DateTimeField(
         default=timezone.now, help_text=_("time of the worker's last heartbeat")
     )
@@ -170,8 +246,8 @@ class Run(models.Model):
                 name="run_one_at_a_time_in_conversation",
             ),
             models.UniqueConstraint(
-                fields=["organization", "idempotency_key"],
-                name="run_unique_idempotency_key",
+                fields=["organization", "owner", "idempotency_key"],
+                name="run_unique_idempotency_key_of_owner",
             ),
         ]
         indexes: ClassVar = [
@@ -180,6 +256,11 @@ class Run(models.Model):
                 fields=["heartbeat_at"],
                 condition=IS_ACTIVE,
                 name="run_under_way",
+            ),
+            models.Index(
+                fields=["created_at", "id"],
+                condition=Q(status=RunStatus.QUEUED.value),
+                name="run_in_queue",
             ),
             models.Index(fields=["log_state", "ended_at"], name="run_log_by_age"),
             models.Index(

@@ -14,6 +14,7 @@ the configuration reference are derived from these fields.
 
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import UnionType
@@ -41,6 +42,7 @@ class Setting(msgspec.Struct, frozen=True):
     help: str
     unit: str = ""
     minimum: float = -math.inf
+    maximum: float = sys.float_info.max
     #: A regular expression that text matches as a whole, and its meaning in words.
     pattern: str = r"(?s).*"
     expected: str = ""
@@ -70,8 +72,9 @@ class Declaration(msgspec.Struct, frozen=True):
     @property
     def kind(self) -> Any:  # noqa: ANN401
         """Return the type without its parameters: `tuple` for `tuple[str, ...]`."""
-        origin = get_origin(self.type)
-        return get_args(self.type)[0] if origin is UnionType else origin or self.type
+        is_union = get_origin(self.type) is UnionType
+        first = get_args(self.type)[0] if is_union else self.type
+        return get_origin(first) or first
 
     @property
     def expected(self) -> str:
@@ -85,6 +88,8 @@ class Declaration(msgspec.Struct, frozen=True):
         words += f" of {setting.unit}" if setting.unit else ""
         if setting.minimum > -math.inf:
             words += f", at least {setting.minimum:g}"
+        if setting.maximum < sys.float_info.max:
+            words += f", at most {setting.maximum:g}"
         return words
 
     def parse(self, text: str) -> object:
@@ -102,7 +107,7 @@ class Declaration(msgspec.Struct, frozen=True):
             raise self.error(value) from None
         match converted:
             case int() | float():
-                is_valid = self.setting.minimum <= converted < math.inf
+                is_valid = self.setting.minimum <= converted <= self.setting.maximum
             case str():
                 is_valid = bool(re.fullmatch(self.setting.pattern, converted))
             case _:
@@ -197,7 +202,9 @@ def _flag(text: str) -> bool:
 
 
 def _items(text: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in text.split(",") if item.strip())
+    """Split at the commas outside of parentheses."""
+    items = re.findall(r"(?:[^,(]|\([^)]*\)?)+", text)
+    return tuple(item.strip() for item in items if item.strip())
 
 
 _PARSERS: dict[object, Callable[[str], object]] = {

@@ -1,5 +1,7 @@
 """The list of conversations, searched by their text, and each one's transcript."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
@@ -10,14 +12,20 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from streaming.admin import display
+from streaming.admin.deletion import DeletableAdmin
 from streaming.admin.filters import OrganizationFilter
-from streaming.admin.history import DeletableAdmin
-from streaming.admin.queries import per_parent
+from streaming.admin.queries import conversation_with, per_parent, words_of
 from streaming.admin.transcript import transcript
 from streaming.models import Conversation, Message, Run
-from streaming.storage.functions import Joined, PartsText
+from streaming.runs.deletion import Deletion, delete_conversations
+from streaming.storage.walk import keys_within
 
 EXCHANGES_PER_PAGE = 100
+#: Bounds of a page whose exchanges are long.
+MESSAGES_PER_PAGE = 1_000
+CHARS_PER_PAGE = 2_000_000
+#: Texts of runs that the transcript does not show.
+LONG_FIELDS = ("run__input", "run__context", "run__structured_output")
 
 
 class ConversationAdmin(DeletableAdmin):
@@ -30,13 +38,16 @@ class ConversationAdmin(DeletableAdmin):
         "run_count",
         "tokens",
         "active",
+        "owner_key",
     )
-    list_filter = (("organization", OrganizationFilter), "updated_at", "created_at")
+    list_filter = (OrganizationFilter, "updated_at", "created_at")
     list_select_related = ("organization",)
-    search_fields = ("title", "conversation_id", "organization__org_id", "text")
-    search_help_text = "By title, conversation id, organization id, or text"
+    search_fields = ("conversation_id", "organization__org_id")
+    search_help_text = (
+        "By title, beginning of the first question, conversation id or organization id"
+    )
     fields = (
-        ("organization_link", "conversation_id"),
+        ("organization_link", "owner_key", "conversation_id"),
         ("message_count", "run_count", "tokens"),
         ("created", "active"),
     )
@@ -44,6 +55,7 @@ class ConversationAdmin(DeletableAdmin):
     conversation_lookup = "pk"
 
     organization_link = display.column("organization", display.link, "organization")
+    owner_key = display.column("owner", display.text, "owner")
     message_count = display.column("message_count", display.number, "messages")
     run_count = display.counted("run_count", Run, "conversation")
     tokens = display.column("spent", display.number, "tokens")
@@ -57,14 +69,29 @@ class ConversationAdmin(DeletableAdmin):
             return row.conversation_id
         return format_html("{}<small>{}</small>", row.title, row.conversation_id)
 
+    def delete_keys(self, keys: Sequence[int]) -> Deletion:
+        """Return the deletion of conversations with all that belongs to them."""
+        chosen = Conversation.objects.filter(pk__in=keys)
+        return partial(delete_conversations, conversations=chosen)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:  # noqa: ANN401
+        """Log the ids: a title is the beginning of a user's question."""
+        for conversation in queryset:
+            conversation.title = ""
+        return super().log_deletions(request, queryset)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Conversation], search_term: str
+    ) -> tuple[QuerySet[Conversation], bool]:
+        """Return conversations with each word in their text or ids; no duplicates."""
+        return queryset.filter(*map(conversation_with, words_of(search_term))), False
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
-        """Add the counts of each conversation and its text, which the search reads."""
+        """Add the counts of each conversation."""
         messages, runs = Message.objects.all(), Run.objects.all()
         count, spent = Count("pk"), Sum(F("input_tokens") + F("output_tokens"))
         queryset: QuerySet[Conversation] = super().get_queryset(request)
-        return queryset.alias(
-            text=per_parent(messages, "conversation", Joined(PartsText("parts")))
-        ).annotate(
+        return queryset.annotate(
             message_count=Coalesce(per_parent(messages, "conversation", count), 0),
             run_count=Coalesce(per_parent(runs, "conversation", count), 0),
             spent=Coalesce(per_parent(runs, "conversation", spent), 0),
@@ -73,29 +100,47 @@ class ConversationAdmin(DeletableAdmin):
     def page_context(
         self, request: HttpRequest, conversation: Conversation
     ) -> dict[str, Any]:
-        """Return one page of exchanges of the transcript."""
-        page, messages = _page(conversation, request.GET.get("page", "1"))
-        whole = request.GET.get("whole", "")
+        """Return one page of exchanges of the transcript, or a part of a long one."""
+        page, messages, further = _page(
+            conversation, request.GET.get("page", "1"), _number(request, "after")
+        )
         return {
             "title": str(conversation),
             "page": page,
-            "transcript": transcript(messages, int(whole) if whole.isdecimal() else 0),
+            "after": _number(request, "after"),
+            "further": further,
+            "transcript": transcript(messages, _number(request, "whole")),
         }
 
 
+def _number(request: HttpRequest, name: str) -> int:
+    value = request.GET.get(name, "")
+    return int(value[:18]) if value.isdecimal() else 0
+
+
 def _page(
-    conversation: Conversation, number: str
-) -> tuple[Page[int], QuerySet[Message]]:
-    """Return a page of exchanges, and their messages.
+    conversation: Conversation, number: str, after: int
+) -> tuple[Page[int], QuerySet[Message], int]:
+    """Return a page of exchanges, its messages, and the key after which more follow.
 
     An exchange begins with a user's message, so no page separates a tool call from its
-    result.
+    result, unless it is too long: then its messages begin after a key.
     """
-    messages = Message.objects.filter(conversation=conversation)
+    messages = Message.objects.filter(conversation=conversation).order_by("pk")
     starts = messages.filter(role="user").values_list("pk", flat=True)
     page = Paginator(starts, EXCHANGES_PER_PAGE).get_page(number)
-    if page.has_previous():
-        messages = messages.filter(pk__gte=page[0])
+    first = page[0] - 1 if page.has_previous() else 0
     if page.has_next():
         messages = messages.filter(pk__lt=starts[page.end_index()])
-    return page, messages.select_related("run").defer("run__input", "run__context")
+    keys = keys_within(
+        conversation.pk,
+        max(first, after),
+        forward=True,
+        limit=MESSAGES_PER_PAGE,
+        chars=CHARS_PER_PAGE,
+    )
+    if not keys:
+        return page, messages.none(), 0
+    further = keys[-1] if messages.filter(pk__gt=keys[-1]).exists() else 0
+    shown = messages.filter(pk__gte=keys[0], pk__lte=keys[-1]).select_related("run")
+    return page, shown.defer(*LONG_FIELDS), further

@@ -1,6 +1,6 @@
 """Display values in the admin. All text from the database is escaped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from django.contrib.admin.utils import quote
 from django.db import models
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from streaming.models import Run, RunStatus
@@ -74,6 +74,17 @@ def list_link(model: type[models.Model], text: str, **filters: object) -> SafeSt
     return format_html('<a href="{}?{}">{}</a>', url, urlencode(filters), text)
 
 
+def links(instances: Sequence[models.Model]) -> SafeString:
+    """Return links to the pages of some rows."""
+    shown = ((link(each),) for each in instances)
+    return format_html_join(", ", "{}", shown) or format_html("{}", EMPTY)
+
+
+def text(value: str) -> str:
+    """Return a text, or the sign for none."""
+    return value or EMPTY
+
+
 def number(value: int) -> str:
     """Format 12345 as 12,345."""
     return f"{value:,}"
@@ -116,9 +127,12 @@ def status(run: Run) -> SafeString:
     label = str(RunStatus(run.status).label)
     if run.is_active and run.cancel_requested_at:
         label = "cancelling"
-    return format_html(
-        '<span class="run-status run-{}">{}</span>', RunStatus(run.status).value, label
-    )
+    return badge(RunStatus(run.status).value, label)
+
+
+def badge(status: str, label: str) -> SafeString:
+    """Return a label in the colour of a status of runs."""
+    return format_html('<span class="run-status run-{}">{}</span>', status, label)
 
 
 def took(run: Run) -> str:

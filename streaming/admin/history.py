@@ -1,26 +1,17 @@
-"""The base classes of the admin: history is read-only, but can be deleted as a whole.
+"""The base class of the admin: history is read-only."""
 
-Whole conversations or organizations are deleted. The confirmation counts the rows that
-go with them and lists none: a conversation's event log has too many rows for a page.
-"""
-
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 
 from streaming.admin import display
-from streaming.event_log import stored_log
-from streaming.models import IS_ACTIVE, Conversation, Message, Run
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
     _ModelAdmin = admin.ModelAdmin
-
-MAX_RUNS_LISTED = 20
 
 
 class HistoryAdmin(_ModelAdmin):
@@ -49,7 +40,7 @@ class HistoryAdmin(_ModelAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Return the list, with the name of its rows as the title."""
-        name = _plural(self.model)
+        name = plural(self.model)
         title = {"title": name[:1].upper() + name[1:]}
         return super().changelist_view(request, title | (extra_context or {}))
 
@@ -71,33 +62,6 @@ class HistoryAdmin(_ModelAdmin):
         return super().render_change_form(request, context, add, change, form_url, obj)
 
 
-class DeletableAdmin(HistoryAdmin):
-    """History that may be deleted with its rows, unless one of its runs is active."""
-
-    #: The lookup from a conversation to a row of this list.
-    conversation_lookup: str
-
-    def get_deleted_objects(
-        self, objs: QuerySet[Any] | Sequence[Any], request: HttpRequest
-    ) -> tuple[list[Any], dict[Any, int], set[Any], list[Any]]:
-        """Return the rows to delete, counts by type, and the runs that prevent it."""
-        keys = [each.pk for each in objs]
-        conversations = Conversation.objects.filter(
-            **{f"{self.conversation_lookup}__in": keys}
-        )
-        runs = Run.objects.filter(conversation__in=conversations)
-        related: list[QuerySet[Any]] = [
-            conversations,
-            runs,
-            Message.objects.filter(conversation__in=conversations),
-        ]
-        counts = {_plural(self.model): len(objs)}
-        counts |= {_plural(rows.model): rows.count() for rows in related}
-        counts["event segments"] = stored_log().count_segments(runs)
-        active = runs.filter(IS_ACTIVE)[:MAX_RUNS_LISTED]
-        protected = [display.link(run, f"Run {run}: still running") for run in active]
-        return [display.link(each) for each in objs], counts, set(), protected
-
-
-def _plural(model: type[Model]) -> str:
+def plural(model: type[Model]) -> str:
+    """Return the name of a model's rows."""
     return str(model._meta.verbose_name_plural)

@@ -1,13 +1,17 @@
 """The list of organizations, with their usage and links to their history."""
 
+from collections.abc import Sequence
+from functools import partial
+
 from django.db.models import Count, F, Max, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
 from streaming.admin import display
-from streaming.admin.history import DeletableAdmin
+from streaming.admin.deletion import DeletableAdmin
 from streaming.admin.queries import per_parent
 from streaming.models import Conversation, Organization, Run
+from streaming.runs.deletion import Deletion, delete_organizations
 
 
 class OrganizationAdmin(DeletableAdmin):
@@ -38,6 +42,10 @@ class OrganizationAdmin(DeletableAdmin):
     tokens = display.column("spent", display.number, "tokens")
     active = display.column("last", display.moment, "last activity")
     created = display.column("created_at", display.moment, "created")
+
+    def delete_keys(self, keys: Sequence[int]) -> Deletion:
+        """Return the deletion of organizations with all that belongs to them."""
+        return partial(delete_organizations, keys=keys)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
         """Add the counts of each organization."""

@@ -1,22 +1,34 @@
 """The list of runs, and the page of one: request, outcome, usage and timeline."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 from django.contrib import admin, messages
 from django.core.paginator import Paginator
-from django.db.models import F, Model, QuerySet
+from django.db import transaction
+from django.db.models import F, Model, Q, QuerySet
 from django.db.models.functions import Substr
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from streaming import runs
+from streaming import audit, runs
 from streaming.admin import display
-from streaming.admin.filters import OrganizationFilter, ValueFilter
+from streaming.admin.filters import OrganizationFilter, values_of
 from streaming.admin.history import HistoryAdmin
+from streaming.admin.queries import conversation_with, words_of
 from streaming.admin.timeline import timeline
-from streaming.models import IS_ACTIVE, LogState, Run
+from streaming.agents import registry
+from streaming.models import (
+    IS_ACTIVE,
+    Conversation,
+    LogState,
+    Run,
+    RunStatus,
+    Worker,
+)
+from streaming.storage.alias import app_alias
 
 ROWS_PER_PAGE = 200
 MOST_CHARACTERS = 2_000
@@ -35,8 +47,12 @@ def preformatted(text: str) -> str:
 
 def pretty(value: object) -> str:
     """Return a JSON value with indents."""
-    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
-    return preformatted(text) if value else display.EMPTY
+    return pretty_json(msgspec.json.encode(value).decode()) if value else display.EMPTY
+
+
+def pretty_json(text: str) -> str:
+    """Return JSON with indents."""
+    return preformatted(msgspec.json.format(text, indent=2) if text else "")
 
 
 def yes_or_no(value: bool) -> str:
@@ -54,6 +70,16 @@ def names(values: list[str]) -> str:
     return ", ".join(values) or display.EMPTY
 
 
+def in_dollars(cost: Decimal | None) -> str:
+    """Format a cost; a run of a model without a known price has none."""
+    return display.EMPTY if cost is None else f"${cost:,.4f}"
+
+
+def worker_link(name: str) -> str:
+    """Return a link to the process that executes a run, or executed it last."""
+    return display.list_link(Worker, name, q=name) if name else display.EMPTY
+
+
 class RunAdmin(HistoryAdmin):
     """Runs with their outcome; the page of one is the timeline of its events."""
 
@@ -63,37 +89,38 @@ class RunAdmin(HistoryAdmin):
         "asked",
         "engine",
         "tokens",
+        "price",
         "took",
         "first_token",
+        "agent_name",
+        "user_key",
+        "process",
     )
     list_filter = (
         "status",
-        ("organization", OrganizationFilter),
-        ("provider", ValueFilter),
-        ("model", ValueFilter),
-        ("stop_reason", ValueFilter),
-        ("error_code", ValueFilter),
+        OrganizationFilter,
+        *values_of("agent", "provider", "model", "stop_reason", "error_code", "worker"),
         "background",
         "created_at",
     )
     list_select_related = ("organization", "conversation")
-    search_fields = (
-        "id",
-        "organization__org_id",
-        "conversation__conversation_id",
-        "input",
+    search_fields = ("id",)
+    search_help_text = (
+        "By run id, organization id, conversation id, or the conversation's title and "
+        "beginning"
     )
-    search_help_text = "By run id, organization id, conversation id, or input"
-    actions = ("cancel_runs",)
+    actions = ("cancel_runs", "requeue_runs")
     fieldsets = (
         (
             "Request",
             {
                 "fields": (
                     ("organization_link", "conversation_link"),
+                    ("agent_name", "user_key", "owner_key"),
                     ("engine", "max_iterations", "in_background", "idempotency_key"),
                     "question",
                     "context_given",
+                    "structured",
                 )
             },
         ),
@@ -102,9 +129,11 @@ class RunAdmin(HistoryAdmin):
             {
                 "classes": ("collapse",),
                 "fields": (
-                    ("reasoning", "cache_read", "cache_written", "tools"),
+                    ("price", "reasoning", "cache_read", "cache_written", "tools"),
                     ("created", "first_token_time", "ended", "cancel_requested"),
-                    ("last_alive", "last_read", "worker", "event_log"),
+                    ("last_alive", "last_read", "process", "event_log"),
+                    ("queue", "priority"),
+                    ("attempt", "crashes", "allows_restarts"),
                 ),
             },
         ),
@@ -112,7 +141,11 @@ class RunAdmin(HistoryAdmin):
 
     organization_link = display.column("organization", display.link, "organization")
     conversation_link = display.column("conversation", display.link, "conversation")
+    agent_name = display.column("agent", registry.display_name, "agent")
+    user_key = display.column("user", display.text, "user")
+    owner_key = display.column("owner", display.text, "owner")
     tokens = display.column("total", display.number, "tokens")
+    price = display.column("cost", in_dollars, "cost")
     created = display.column("created_at", display.moment, "created")
     first_token_time = display.column("first_token_at", display.moment, "first token")
     ended = display.column("ended_at", display.moment, "ended")
@@ -128,21 +161,41 @@ class RunAdmin(HistoryAdmin):
     cache_written = display.column(
         "cache_write_tokens", display.number, "tokens written to cache"
     )
+    process = display.column("worker", worker_link, "process")
     event_log = display.column("log_state", log_state, "event log")
     in_background = display.column("background", yes_or_no, "background")
+    allows_restarts = display.column("restarts", yes_or_no, "readers accept restarts")
     tools = display.column("used_tools", names, "used tools")
     question = display.column("input", preformatted, "input")
     context_given = display.column("context", pretty, "context")
+    structured = display.column("structured_output", pretty_json, "structured output")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         """Add the columns of the list, and leave out the long texts."""
         queryset: QuerySet[Run] = super().get_queryset(request)
-        return queryset.defer("input", "context").annotate(
+        return queryset.defer("input", "context", "structured_output").annotate(
             beginning=Substr("input", 1, 120),
             total=F("input_tokens") + F("output_tokens"),
             waited=F("first_token_at") - F("created_at"),
             lasted=F("ended_at") - F("created_at"),
         )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Run], search_term: str
+    ) -> tuple[QuerySet[Run], bool]:
+        """Return runs with each word in their id or conversation; no duplicates.
+
+        Each half of the condition is a query of its own, which an index answers: the
+        inputs in the rows of runs would have to be read otherwise.
+        """
+        for word in words_of(search_term):
+            conversations = Conversation.objects.filter(conversation_with(word))
+            of_conversation = Run.objects.filter(conversation__in=conversations)
+            by_id = Run.objects.filter(pk__icontains=word)
+            queryset = queryset.filter(
+                Q(pk__in=of_conversation.values("pk")) | Q(pk__in=by_id.values("pk"))
+            )
+        return queryset, False
 
     def has_delete_permission(
         self, request: HttpRequest, obj: Model | None = None
@@ -161,6 +214,7 @@ class RunAdmin(HistoryAdmin):
             for name, value in (
                 ("idempotency_key", obj and obj.idempotency_key),
                 ("context_given", obj and obj.context),
+                ("structured", obj and obj.structured_output),
             )
             if not value
         }
@@ -194,6 +248,12 @@ class RunAdmin(HistoryAdmin):
         for run in active:
             if run.pk in cancelled:
                 self.log_change(request, run, "Told to stop.")
+                audit.record(
+                    "run.cancelled",
+                    actor=audit.user_name(request.user.pk),
+                    target=f"run:{run.pk}",
+                    org_id=run.organization.org_id,
+                )
         told = (
             f"{asked} of {chosen} runs told to stop: each ends within about a second."
         )
@@ -204,6 +264,39 @@ class RunAdmin(HistoryAdmin):
                 "Nothing to cancel: these runs had ended or been told to stop before."
             )
             self.message_user(request, none, messages.WARNING)
+
+    @admin.action(
+        description="Return selected runs to the queue", permissions=["cancel"]
+    )
+    def requeue_runs(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
+        """Take running runs from their processes, for any process to continue them."""
+        chosen = queryset.count()
+        running = queryset.filter(status=RunStatus.RUNNING)
+        requeued = sum(self._requeue(request, run) for run in list(running))
+        report = f"{requeued} of {chosen} runs returned to the queue."
+        if requeued < chosen:
+            report += (
+                " The others do not run, or their clients do not accept a restart of "
+                "the answer: cancel them instead."
+            )
+        level = messages.SUCCESS if requeued else messages.WARNING
+        self.message_user(request, report, level)
+
+    def _requeue(self, request: HttpRequest, run: Run) -> bool:
+        """Return a run to the queue and record it, in one transaction."""
+        with transaction.atomic(app_alias()):
+            transaction.on_commit(runs.wake_executors, using=app_alias())
+            if not runs.requeue([run.pk]):
+                return False
+            self.log_change(request, run, "Returned to the queue.")
+            audit.record(
+                "run.requeued",
+                actor=audit.user_name(request.user.pk),
+                target=f"run:{run.pk}",
+                org_id=run.organization.org_id,
+                details={"worker": run.worker},
+            )
+        return True
 
     @admin.display(description="run", ordering="created_at")
     def run(self, run: Run) -> str:

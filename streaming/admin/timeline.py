@@ -18,6 +18,7 @@ from streaming.events import (
     Done,
     ErrorEvent,
     Event,
+    Restarted,
     Thinking,
     ToolCallEvent,
     ToolCallInfo,
@@ -47,6 +48,8 @@ class Row:
     name: str = ""
     call_id: str = ""
     is_error: bool = False
+    #: Whether a further attempt has made it void.
+    is_void: bool = False
     #: Silence before the row.
     gap: int = 0
     #: Ids missing before the row, as after a crash of the server.
@@ -116,6 +119,13 @@ class Timeline:
             call.took = row.start - call.start
         self._place(row)
 
+    def discard(self, after: int) -> None:
+        """Mark the rows after a number as void."""
+        for row in reversed(self.rows):
+            if row.last_id <= after:
+                break
+            row.is_void = True
+
     def _place(self, row: Row) -> None:
         last = self.rows[-1] if self.rows else None
         row.lost = max(row.first_id - (last.last_id if last else 0) - 1, 0)
@@ -140,6 +150,8 @@ def timeline(run: Run) -> Timeline:
             kind, summary = "unreadable", _Summary(entry.data.decode())
         else:
             at = event.timestamp
+            if isinstance(event, Restarted):
+                drawn.discard(event.metadata.discard_after)
             kind, summary = str(event.__struct_config__.tag), _summary(event)
         offset = max(at - zero, 0)
         drawn.add(
@@ -178,6 +190,8 @@ def _summary(event: Event) -> _Summary:
         case ToolResultEvent(tool_call=ToolCallInfo() as call):
             result = call.result or ""
             return _Summary(result, call.name, call.id, call.status == "error")
+        case Restarted(metadata=info):
+            return _Summary(f"attempt {info.attempt}, void after {info.discard_after}")
         case ErrorEvent():
             return _Summary(f"{event.metadata.code}: {event.error}", is_error=True)
         case Complete():
@@ -188,9 +202,10 @@ def _summary(event: Event) -> _Summary:
 
 def _outcome(event: Complete) -> str:
     usage, summary = event.metadata.usage, event.metadata.execution_summary
+    model = f", answered by {event.metadata.model}" if event.metadata.model else ""
     return (
         f"{event.metadata.stop_reason}: {number(usage.total_tokens)} tokens,"
-        f" {summary.llm_calls} model calls, {summary.tool_calls} tool calls"
+        f" {summary.llm_calls} model calls, {summary.tool_calls} tool calls{model}"
     )
 
 

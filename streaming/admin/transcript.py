@@ -11,6 +11,7 @@ from streaming.admin.display import Clip, clip, facts, moment, pretty_json
 from streaming.messages import (
     OpaquePart,
     Part,
+    SummaryPart,
     TextPart,
     ThinkingPart,
     ToolCallPart,
@@ -98,6 +99,9 @@ def _block(part: Part, source: int, limit: int | None) -> Block:
         case ToolResultPart():
             result = clip(part.result, limit)
             return Block("result", source, result, part.name, is_error=part.is_error)
+        case SummaryPart():
+            body = clip(part.text, limit)
+            return Block("summary", source, body, str(part.exchanges))
         case OpaquePart():
             kind = str(part.data.get("type", "block"))
             return Block("opaque", source, Clip(kind), part.provider)

@@ -1,97 +1,45 @@
 """The agent loop: call the model, run the tools that it calls, call the model again.
 
-`Agent.run` yields events in batches. A `Progress` holds the messages and the usage up
-to any moment, so a run that is interrupted has them too.
+`AgentLoop.run` yields events in batches. A `Progress` holds the messages and the usage
+up to any moment, so a run that is interrupted has them too.
 """
 
-import asyncio
 import logging
+import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
 
-import msgspec
 from msgspec import structs
 
+from streaming.agent.model_call import ModelCall
+from streaming.agent.output import OutputCheck, OutputType, check_names
+from streaming.agent.progress import Progress
 from streaming.agent.response import DEFAULT_LIMITS, ResponseBuilder
-from streaming.events import (
-    Event,
-    ExecutionSummary,
-    StopReason,
-    ToolCallEvent,
-    ToolCallInfo,
-    ToolResultEvent,
-    Usage,
-)
+from streaming.agent.summary import Summarizer
+from streaming.agent.tool_calls import Checkpoint, ToolCalls
+from streaming.events import Event, StopReason
 from streaming.messages import (
     Message,
-    Part,
     ToolCallPart,
-    ToolResultPart,
+    join_exchanges,
     split_exchanges,
 )
-from streaming.providers.base import (
-    ModelRequest,
-    Provider,
-    TokenUsage,
-)
-from streaming.providers.limits import MAX_COUNT, ResponseLimits
-from streaming.tools.base import ToolContext
+from streaming.providers.base import ModelRequest, Provider
+from streaming.providers.fallback import for_run
+from streaming.providers.limits import ResponseLimits
+from streaming.tools.base import Context
 from streaming.tools.toolbox import Toolbox
 
 logger = logging.getLogger(__name__)
 
-#: The assumed length of a token, for calls whose tokens the provider did not count.
-CHARS_PER_TOKEN = 4
-
-Checkpoint = Callable[[], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class Progress:
-    """The state of a run: its messages, usage and counts up to the moment."""
-
-    started: float = field(default_factory=time.monotonic)
-    messages: list[Message] = field(default_factory=list)
-    usage: TokenUsage = TokenUsage()
-    llm_calls: int = 0
-    tool_calls: int = 0
-    used_tools: list[str] = field(default_factory=list)
-    stop_reason: StopReason = "end_turn"
-    #: The length of the responses and tool results, in characters.
-    added_chars: int = 0
-    #: The number of oldest exchanges that did not fit into the context window.
-    dropped_exchanges: int = 0
-
-    @property
-    def output(self) -> str:
-        """The text of the newest response."""
-        responses = [m for m in self.messages if m.role == "assistant"]
-        return responses[-1].text if responses else ""
-
-    def wire_usage(self) -> Usage:
-        """Return the usage in the form that clients receive."""
-        used = self.usage
-        total = min(used.input_tokens + used.output_tokens, MAX_COUNT)
-        return Usage(
-            used.input_tokens, used.output_tokens, total, used.reasoning_tokens
-        )
-
-    def summary(self) -> ExecutionSummary:
-        """Return the counts and the duration of the run."""
-        return ExecutionSummary(
-            llm_calls=self.llm_calls,
-            tool_calls=self.tool_calls,
-            execution_time_ms=round((time.monotonic() - self.started) * 1000),
-            used_tools=self.used_tools,
-            stop_reason=self.stop_reason,
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
-class Agent:
-    """A model with its instructions and its tools."""
+class AgentLoop:
+    """A model with its instructions and its tools, for any number of runs."""
 
     provider: Provider
     toolbox: Toolbox
@@ -101,11 +49,21 @@ class Agent:
     limits: ResponseLimits = DEFAULT_LIMITS
     #: The length of all that one run adds to its conversation.
     max_run_chars: int = 16_000_000
+    #: The highest number of tokens of one response.
+    max_output_tokens: int = 8192
+    #: Replace exchanges that exceed the context window by a summary of them.
+    summarize_history: bool = False
+    #: The type of the answer; None: text.
+    output: OutputType[Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a tool with the name that the model calls to give its output."""
+        check_names(self.toolbox.specs, self.output)
 
     async def run(
         self,
         history: Sequence[Message],
-        context: ToolContext,
+        context: Context,
         *,
         max_iterations: int,
         progress: Progress,
@@ -113,51 +71,95 @@ class Agent:
     ) -> AsyncGenerator[list[Event]]:
         """Answer the last message of `history`; yield the events as they happen.
 
-        Awaits `checkpoint` after each new message in `progress`: before a tool starts,
-        and before the model receives a result. The last response has no checkpoint.
-        Raises `ProviderError`.
+        Continues from the messages in `progress` if earlier attempts have left any.
+        Awaits `checkpoint` after each new message but the last: before a tool starts,
+        before the model receives a result. An answer that does not fit `output` is
+        requested once more. Raises `ProviderError`, `InvalidOutput`, `BudgetReached`.
         """
-        origin = getattr(self.provider, "origin", "")
-        names = [spec.name for spec in self.toolbox.specs]
-        call_ids: set[str] = set()
-        for iteration in range(1, max_iterations + 1):
-            is_last = iteration == max_iterations
-            left = self.max_run_chars - progress.added_chars
-            limits = structs.replace(self.limits, chars=min(self.limits.chars, left))
-            response = ResponseBuilder(origin, names, call_ids, limits=limits)
-            request = ModelRequest(
-                system=self.system_prompt,
-                messages=[*history, *progress.messages],
-                tools=self.toolbox.specs,
-                allow_tools=not is_last,
-            )
+        call_ids = {call.id for m in progress.messages for call in m.tool_calls}
+        provider = for_run(self.provider)
+        model: Provider | Summarizer = provider
+        if self.summarize_history:
+            model = Summarizer(provider, progress, self.max_run_chars)
+            history = model.take_summary(history, progress.messages)
+        tools = self._tool_calls(context, progress, checkpoint)
+        async with aclosing(tools.resume()) as results:
+            async for events in results:
+                yield events
+        output = OutputCheck(self.output, progress)
+        for iteration in count(progress.iterations + 1):
+            if self._has_no_room(progress, output):
+                return
+            is_last = iteration >= max_iterations or bool(output.correction)
+            response = self._response(progress, call_ids, output)
+            messages = [*history, *progress.messages, *output.correction]
+            request = self._request(messages, output, allow_tools=not is_last)
+            progress.count_lost(request)
+            await progress.reserve(request)
             with self._model_call(request, response, progress):
-                async with aclosing(self.provider.stream(request)) as batches:
+                async with aclosing(model.stream(request)) as batches:
                     async for batch in batches:
                         if events := response.add(batch):
                             yield events
                         if response.is_full:
                             break
                 response.check(request)
-            if response.dropped_exchanges:
-                progress.dropped_exchanges += response.dropped_exchanges
-                rest = split_exchanges(history)[response.dropped_exchanges :]
-                history = [message for exchange in rest for message in exchange]
+            if dropped := response.dropped_exchanges:
+                progress.dropped_exchanges += dropped
+                history = join_exchanges(split_exchanges(history)[dropped:])
             if is_last or not response.needs_another_call:
                 progress.stop_reason = _stop_reason(response, is_last)
-                return
-            await checkpoint()
-            if calls := response.message.tool_calls:
-                async with aclosing(
-                    self._call_tools(calls, context, progress)
-                ) as results:
-                    async for events in results:
-                        yield events
-                await checkpoint()
-            if progress.added_chars >= self.max_run_chars:
-                logger.warning("run stopped: %d characters", progress.added_chars)
-                progress.stop_reason = "max_tokens"
-                return
+                if await output.accepts(response, self.tool_timeout):
+                    return
+                continue
+            async with aclosing(tools.run(response.message.tool_calls)) as results:
+                async for events in results:
+                    yield events
+
+    def _tool_calls(
+        self, context: Context, progress: Progress, checkpoint: Checkpoint
+    ) -> ToolCalls:
+        return ToolCalls(
+            self.toolbox,
+            context,
+            progress,
+            checkpoint,
+            timeout=self.tool_timeout,
+            max_result_chars=self.max_tool_result_chars,
+            max_run_chars=self.max_run_chars,
+        )
+
+    def _response(
+        self, progress: Progress, call_ids: set[str], output: OutputCheck
+    ) -> ResponseBuilder:
+        """Return an empty response, which may add to the run what it has left."""
+        left = self.max_run_chars - progress.added_chars
+        return ResponseBuilder(
+            getattr(self.provider, "origin", ""),
+            [spec.name for spec in self.toolbox.specs],
+            call_ids,
+            limits=structs.replace(self.limits, chars=min(self.limits.chars, left)),
+            output=output.name,
+        )
+
+    def _has_no_room(self, progress: Progress, output: OutputCheck) -> bool:
+        """Return True, and set the stop reason, if the run may add nothing more."""
+        if progress.added_chars < self.max_run_chars or output.correction:
+            return False
+        logger.warning("run stopped: %d characters", progress.added_chars)
+        progress.stop_reason = "max_tokens"
+        return True
+
+    def _request(
+        self, messages: Sequence[Message], output: OutputCheck, *, allow_tools: bool
+    ) -> ModelRequest:
+        return ModelRequest(
+            system=self.system_prompt,
+            messages=messages,
+            tools=self.toolbox.specs,
+            allow_tools=allow_tools,
+            output=output.spec,
+        )
 
     @contextmanager
     def _model_call(
@@ -173,6 +175,7 @@ class Agent:
             self.provider.model,
         )
         started = time.monotonic()
+        call = ModelCall(self.provider, request)
         try:
             yield
         finally:
@@ -183,65 +186,15 @@ class Agent:
                     p for p in message.parts if not isinstance(p, ToolCallPart)
                 ]
             if message.parts:
-                progress.messages.append(message)
-            progress.added_chars += response.size
-            usage = _complete_usage(request, response)
-            counts = structs.astuple(progress.usage), structs.astuple(usage)
-            sums = (min(a + b, MAX_COUNT) for a, b in zip(*counts, strict=True))
-            progress.usage = TokenUsage(*sums)
+                progress.add_response(message)
+            usage = progress.count(request, response)
+            call.end(response, usage, sys.exception())
             logger.debug(
                 "model call ended: %s in %.0f ms, %s",
                 response.stop_reason or "interrupted",
                 (time.monotonic() - started) * 1000,
                 usage,
             )
-
-    async def _call_tools(
-        self, calls: Sequence[ToolCallPart], context: ToolContext, progress: Progress
-    ) -> AsyncGenerator[list[Event]]:
-        """Run the tools concurrently; yield the event of each result as it arrives."""
-        progress.tool_calls += len(calls)
-        for call in calls:
-            if call.name not in progress.used_tools:
-                progress.used_tools.append(call.name)
-        yield [
-            ToolCallEvent(
-                tool_call=ToolCallInfo(call.id, call.name, call.arguments, "executing")
-            )
-            for call in calls
-        ]
-        left = max(self.max_run_chars - progress.added_chars, 0)
-        max_chars = min(self.max_tool_result_chars, left // len(calls))
-        running = {
-            asyncio.create_task(self._call_tool(call, context, max_chars)): call
-            for call in calls
-        }
-        try:
-            pending = set(running)
-            while pending:
-                done, pending = await asyncio.wait(
-                    pending, return_when=asyncio.FIRST_COMPLETED
-                )
-                yield [_result_event(running[task], task.result()) for task in done]
-        finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-            results = [
-                task.result()
-                for task in running
-                if not task.cancelled() and not task.exception()
-            ]
-            progress.added_chars += sum(len(result.result) for result in results)
-            if results:
-                progress.messages.append(Message("tool", [*results]))
-
-    async def _call_tool(
-        self, call: ToolCallPart, context: ToolContext, max_chars: int
-    ) -> ToolResultPart:
-        return await self.toolbox.call(
-            call, context, timeout=self.tool_timeout, max_chars=max_chars
-        )
 
 
 def _stop_reason(response: ResponseBuilder, is_last: bool) -> StopReason:
@@ -253,33 +206,3 @@ def _stop_reason(response: ResponseBuilder, is_last: bool) -> StopReason:
             return "max_iterations"
         case _:
             return "end_turn"
-
-
-def _result_event(call: ToolCallPart, result: ToolResultPart) -> ToolResultEvent:
-    info = ToolCallInfo(
-        call.id,
-        call.name,
-        call.arguments,
-        "error" if result.is_error else "completed",
-        result.result,
-    )
-    return ToolResultEvent(tool_call=info)
-
-
-def _complete_usage(request: ModelRequest, response: ResponseBuilder) -> TokenUsage:
-    """Return the usage of a call, with estimates of what the provider did not count.
-
-    The output of a response that was cut short is at least what has arrived of it.
-    """
-    counted = response.usage
-    is_whole = bool(response.stop_reason) and not response.is_full
-    sent, received = counted.input_tokens, counted.output_tokens
-    if not sent:
-        sent = _tokens(request.messages)
-    if not is_whole or not received:
-        received = max(received, _tokens(response.message.parts))
-    return structs.replace(counted, input_tokens=sent, output_tokens=received)
-
-
-def _tokens(content: Sequence[Message] | Sequence[Part]) -> int:
-    return len(msgspec.json.encode(content)) // CHARS_PER_TOKEN

@@ -20,6 +20,7 @@ from streaming.providers.base import (
     Delta,
     ExchangesDropped,
     ModelRequest,
+    ModelSelected,
     OutputBegun,
     ResponseEnd,
     ResponseStopReason,
@@ -51,8 +52,29 @@ class ResponseBuilder:
     At the limit of its length the response ends as if its token limit had cut it off.
     Opaque parts receive the `origin` to which they must return. The name of a tool call
     becomes the one of `tools` that the model means, and its arguments a JSON object if
-    they hold one. If `call_ids` is given, its id becomes unique among them.
+    they hold one. If `call_ids` is given, its id becomes unique among them. A call of
+    the tool `output` is the answer: its arguments are text, and other calls are none.
     """
+
+    __slots__ = (
+        "_call_ids",
+        "_calls",
+        "_dropped_before",
+        "_left",
+        "_limits",
+        "_open",
+        "_origin",
+        "_output",
+        "_parts",
+        "_pieces",
+        "_tools",
+        "dropped_exchanges",
+        "failed_usage",
+        "has_output_call",
+        "selected",
+        "stop_reason",
+        "usage",
+    )
 
     def __init__(
         self,
@@ -61,13 +83,23 @@ class ResponseBuilder:
         call_ids: set[str] | None = None,
         *,
         limits: ResponseLimits = DEFAULT_LIMITS,
+        output: str = "",
     ) -> None:
         self.stop_reason: ResponseStopReason | None = None
         self.usage = TokenUsage()
+        #: The model that responds, of a provider that has several.
+        self.selected: ModelSelected | None = None
+        #: The usage of models that failed before this one was called.
+        self.failed_usage: list[tuple[ModelSelected, TokenUsage]] = []
+        #: True if the model has given its answer as a call of a tool.
+        self.has_output_call = False
         #: The number of oldest exchanges that the request could not contain.
         self.dropped_exchanges = 0
+        #: The same before the first model of the call was called.
+        self._dropped_before = 0
         self._origin = origin
         self._tools = tools
+        self._output = output
         self._call_ids = call_ids
         self._limits = limits
         #: The length that may still be added; negative once the limit was exceeded.
@@ -98,17 +130,21 @@ class ResponseBuilder:
                 self._left = left = self._left - len(text)
                 if left < 0 and not (text := text[:left]):
                     break
-                self._extend(TextPart, text)
+                if self._open is not TextPart:
+                    self._begin(TextPart)
+                self._pieces.append(text)
                 events.append(Content(content=text, timestamp=now))
             elif isinstance(delta, ThinkingDelta):
                 text = delta.text
                 self._left = left = self._left - len(text)
                 if left < 0 and not (text := text[:left]):
                     break
-                self._extend(ThinkingPart, text)
+                if self._open is not ThinkingPart:
+                    self._begin(ThinkingPart)
+                self._pieces.append(text)
                 events.append(Thinking(thinking_step=text, timestamp=now))
-            else:
-                self._add_other(delta)
+            elif answer := self._add_other(delta):
+                events.append(Content(content=answer, timestamp=now))
         if self._left < 0:
             self.stop_reason = "max_tokens"
         if len(self._pieces) > _MAX_PIECES:
@@ -158,9 +194,10 @@ class ResponseBuilder:
         | OpaquePart
         | TokenUsage
         | ExchangesDropped
+        | ModelSelected
         | ResponseEnd,
-    ) -> None:
-        """Add a delta that has no event of its own."""
+    ) -> str | None:
+        """Add another delta; return its text if clients receive any."""
         match delta:
             case ThinkingEnd(provider, opaque):
                 if self._fits(len(msgspec.json.encode(opaque))):
@@ -169,26 +206,55 @@ class ResponseBuilder:
                 if self._fits(len(msgspec.json.encode(data))):
                     self._append(OpaquePart(provider, data, origin or self._origin))
             case ToolCallPart():
-                self._add_call(delta)
+                return self._add_call(delta)
             case TokenUsage():
                 self.usage = delta
             case ExchangesDropped(count):
                 self.dropped_exchanges = count
+            case ModelSelected():
+                self._select(delta)
             case ResponseEnd(stop_reason):
-                self.stop_reason = stop_reason
+                is_call = self.has_output_call and stop_reason == "tool_use"
+                self.stop_reason = "end_turn" if is_call else stop_reason
+        return None
 
-    def _add_call(self, call: ToolCallPart) -> None:
+    def _select(self, model: ModelSelected) -> None:
+        """Begin with a model, or again if one before it has failed without output."""
+        if self.selected and model.after_failure:
+            if self.usage != TokenUsage():
+                self.failed_usage.append((self.selected, self.usage))
+            self.usage = TokenUsage()
+            self.dropped_exchanges = self._dropped_before
+        else:
+            self._dropped_before = self.dropped_exchanges
+        self.selected = model
+        self._origin = model.origin
+
+    def _add_call(self, call: ToolCallPart) -> str | None:
+        """Add a call; return the text of the answer if it has that."""
         if len(call.arguments) > self._limits.arguments_chars:
             self._left = -1
         extra = len(msgspec.json.encode(call.extra)) if call.extra else 0
         length = len(call.id) + len(call.name) + len(call.arguments) + extra
         if not self._fits(length):
-            return
+            return None
+        if self._output and find_name(call.name, [self._output]):
+            return self._add_output(call)
         self._calls += 1
         if self._calls <= self._limits.tool_calls:
             self._append(self._repaired(call))
         elif self._calls == self._limits.tool_calls + 1:
             logger.warning("tool calls ignored: more than %d", self._calls - 1)
+        return None
+
+    def _add_output(self, call: ToolCallPart) -> str | None:
+        """Add the answer as text; return it. The first call counts."""
+        if self.has_output_call:
+            return None
+        self.has_output_call = True
+        text = object_text(call.arguments) or call.arguments
+        self._append(TextPart(text))
+        return text
 
     def _fits(self, length: int) -> bool:
         """Count a part; return False if it exceeds the limit, which drops it."""
@@ -199,11 +265,10 @@ class ResponseBuilder:
         self._close()
         self._parts.append(part)
 
-    def _extend(self, kind: type[TextPart | ThinkingPart], text: str) -> None:
-        if kind is not self._open:
-            self._close()
-            self._open = kind
-        self._pieces.append(text)
+    def _begin(self, kind: type[TextPart | ThinkingPart]) -> None:
+        """Begin a part of another kind."""
+        self._close()
+        self._open = kind
 
     def _end_thinking(self, provider: str, opaque: dict[str, object]) -> None:
         text = "".join(self._pieces) if self._open is ThinkingPart else ""

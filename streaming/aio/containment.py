@@ -23,13 +23,11 @@ class TaskCrash(Exception):
 def contain_tasks() -> None:
     """Contain the tasks that the present context and its copies start from now on.
 
-    Only in an event loop in which `enable_containment` was called.
+    The first call gives the running event loop a task factory. A loop that has one of
+    its own keeps it, and contains nothing.
     """
     _is_contained.set(True)
-
-
-def enable_containment(loop: asyncio.AbstractEventLoop) -> None:
-    """Have an event loop contain tasks, unless it has a task factory of its own."""
+    loop = asyncio.get_running_loop()
     if loop.get_task_factory() is None:
         loop.set_task_factory(_make_task)
 

@@ -6,18 +6,24 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from streaming import __version__, conf, runs
+from streaming.agents import registry
+from streaming.agents.declaration import MAX_ITERATIONS, Agent
 from streaming.api import payloads
-from streaming.api.access import Principal
+from streaming.api.agents import describe, find_agent, select_agent
 from streaming.api.endpoint import endpoint, public_endpoint
 from streaming.api.follow import follow
 from streaming.api.responses import error_response, json_response
 from streaming.api.schemas import (
-    MAX_ITERATIONS,
+    OrgQuery,
     RunBody,
     parse_idempotency_key,
     parse_last_event_id,
+    query,
     run_body,
 )
+from streaming.auth import description
+from streaming.auth.chain import authenticate, require
+from streaming.auth.requests import declare_input
 from streaming.events import EVENT_TYPES
 from streaming.exceptions import (
     DatabaseUnavailable,
@@ -26,10 +32,15 @@ from streaming.exceptions import (
     from_code,
 )
 from streaming.models import Run
+from streaming.principals import ANONYMOUS, Principal
 from streaming.runs import store
+from streaming.runs.start import StartResult
 from streaming.server.clients import acquire_stream_slot
 from streaming.server.event_stream import EventStream
 from streaming.storage import database
+from streaming.telemetry.context import parse_traceparent
+from streaming.telemetry.tracing import tracer
+from streaming.tools.permissions import ANYONE
 from streaming.wire.native import NativeFormat
 
 API = "/api/v1/agent"
@@ -37,19 +48,29 @@ API = "/api/v1/agent"
 
 @public_endpoint("GET")
 async def metadata(request: HttpRequest) -> HttpResponseBase:
-    """Describe the agent and its capabilities."""
+    """Describe an agent and its capabilities.
+
+    The description is as public as the agent. That of the settings' agent is public, so
+    that a page learns how to authenticate.
+    """
     prefix = request.path.removesuffix(f"{API}/metadata")
-    return json_response(_metadata(prefix))
+    agent = find_agent(request.GET.get("agent"))
+    principal = Principal("", owner=ANONYMOUS)
+    if agent is not registry.get().of_settings and agent.permission != ANYONE:
+        declare_input(request, query(OrgQuery))
+        principal = await authenticate(request)
+        await select_agent(agent.name, principal)
+    return json_response(await _metadata(prefix, agent, principal))
 
 
-@endpoint("POST", reads=run_body)
+@endpoint(POST="run", reads=run_body)
 async def run(
     request: HttpRequest, principal: Principal, body: RunBody
 ) -> HttpResponseBase:
     """Run to the end and return one JSON response."""
-    started = await _start(request, principal, body)
-    await runs.get_service().wait_for_end(started)
-    ended, output = await database.execute_read(_load_ended, started)
+    started = await _start(request, principal, body, restarts=True)
+    await runs.get_service().wait_for_end(started.run)
+    ended, output = await database.execute_read(_load_ended, started.run.id, principal)
     if ended.is_active:
         # The wait ended before the run: by a shutdown, or by a failing database.
         raise ShuttingDown if runs.get_service().draining else DatabaseUnavailable
@@ -58,10 +79,10 @@ async def run(
     else:
         response = json_response(payloads.run_answer(ended, output))
     response["X-Run-Id"] = ended.id
-    return response
+    return _with_rate(response, started)
 
 
-@endpoint("POST", reads=run_body)
+@endpoint(POST="run", reads=run_body)
 async def stream(
     request: HttpRequest, principal: Principal, body: RunBody
 ) -> HttpResponseBase:
@@ -73,33 +94,50 @@ async def stream(
     wire = NativeFormat(body.events)
     if last_event_id := request.headers.get("Last-Event-ID"):
         run_id, after = parse_last_event_id(last_event_id)
-        resumed = await database.execute_read(store.get_run, run_id, principal.org_id)
-        # Runs that were not started by a request have no hash.
-        if resumed.request_hash not in ("", body.request_hash):
+        resumed = await database.execute_read(store.get_run, run_id, principal)
+        if not resumed.request_hash:  # the caller cannot have started it by a request
+            require(principal, "read")
+        elif resumed.request_hash != body.request_hash:
             raise IdempotencyConflict("Last-Event-ID names a run of another body.")
-        return EventStream(follow(resumed, wire, after), resumed.id)
-    started = await _start(request, principal, body)
-    return EventStream(follow(started, wire), started.id)
+        return EventStream(follow(resumed, wire, principal, after), resumed.id)
+    started = await _start(request, principal, body, restarts=False)
+    follower = follow(started.run, wire, principal)
+    return _with_rate(EventStream(follower, started.run.id), started)
 
 
-async def _start(request: HttpRequest, principal: Principal, body: RunBody) -> Run:
+async def _start(
+    request: HttpRequest, principal: Principal, body: RunBody, *, restarts: bool
+) -> StartResult:
     key = parse_idempotency_key(request.headers.get("Idempotency-Key", ""))
-    return await runs.get_service().start(body.to_request(principal.org_id, key))
+    agent = await select_agent(body.agent, principal)
+    parent = tracer().parent() or parse_traceparent(
+        request.headers.get("traceparent", "")
+    )
+    asked = body.to_request(
+        principal, key, agent, restarts=restarts, traceparent=parent
+    )
+    return await runs.get_service().begin(asked)
 
 
-def _load_ended(run: Run) -> tuple[Run, str]:
-    run = store.get_run(run.id, run.organization.org_id)
+def _with_rate(response: HttpResponseBase, started: StartResult) -> HttpResponseBase:
+    for name, value in (started.rate.headers if started.rate else {}).items():
+        response[name] = value
+    return response
+
+
+def _load_ended(run_id: str, principal: Principal) -> tuple[Run, str]:
+    run = store.get_run(run_id, principal)
     return run, store.load_output(run)
 
 
-def _metadata(prefix: str) -> dict[str, Any]:
+async def _metadata(prefix: str, agent: Agent, principal: Principal) -> dict[str, Any]:
     """Return the metadata; `prefix` is the path of the app's mount point."""
     api = f"{prefix}{API}"
     options = conf.get()
-    agent = runs.get_service().agent
+    described = await describe(agent, principal)
     return {
-        "name": options.agent_name,
-        "description": options.agent_description,
+        "name": agent.name,
+        "description": agent.description,
         "version": __version__,
         "supports_streaming": True,
         "capabilities": ["run", "stream", "metadata", "resume", "cancel"],
@@ -114,9 +152,9 @@ def _metadata(prefix: str) -> dict[str, Any]:
             "cancel": f"{api}/runs/{{run_id}}/cancel",
             "conversations": f"{api}/conversations",
         },
-        "provider": agent.provider.name,
-        "model": agent.provider.model,
-        "tools": agent.toolbox.specs,
+        "provider": described["provider"],
+        "model": described["model"],
+        "tools": described["tools"],
         "event_types": EVENT_TYPES,
         "limits": {
             "max_input_chars": options.agent_max_input_chars,
@@ -127,4 +165,5 @@ def _metadata(prefix: str) -> dict[str, Any]:
             "max_runs": options.run_max or None,
             "max_runs_per_org": options.run_max_per_org or None,
         },
+        "authentication": description.describe(),
     }

@@ -1,68 +1,90 @@
 """Conversations of an organization: list, read, delete."""
 
-import base64
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from streaming import runs
-from streaming.api import payloads
-from streaming.api.access import Principal
+from streaming.aio.turns import Turns
+from streaming.api import cursors, payloads
 from streaming.api.endpoint import endpoint
+from streaming.api.message_pages import message_page
 from streaming.api.responses import json_response
-from streaming.api.schemas import OrgQuery, PageQuery, query
-from streaming.exceptions import FieldError, InvalidRequest, NotFound
+from streaming.api.schemas import ConversationQuery, PageQuery, query
+from streaming.exceptions import NotFound, RateLimited
 from streaming.models import IS_ACTIVE, Conversation, Run
-from streaming.runs.deletion import delete_conversation
+from streaming.principals import Principal
+from streaming.runs.deletion import delete_conversations
 from streaming.storage import database
+from streaming.storage.search import matching
 
 NO_CONVERSATION = "There is no such conversation in this organization."
 
+#: Searches and whole conversations take long, on one thread for all organizations.
+_turns = Turns()
 
-@endpoint("GET", reads=query(PageQuery))
+
+@endpoint(GET="read", reads=query(PageQuery))
 async def index(
     request: HttpRequest, principal: Principal, asked: PageQuery
 ) -> HttpResponseBase:
-    """List the conversations of an organization, newest first, in pages."""
-    lane = database.SEARCH if asked.search else database.READ
-    page = await database.execute_read_in(
-        lane, list_conversations, principal.org_id, asked
-    )
-    return json_response(page)
+    """List the conversations of the caller, newest first, in pages."""
+    read = partial(list_conversations, principal, asked)
+    if asked.search:
+        org_id = principal.org_id
+        return json_response(await _read_in_turn(database.SEARCH, org_id, read))
+    return json_response(await database.execute_read(read))
 
 
-@endpoint("GET", "DELETE", reads=query(OrgQuery))
+@endpoint(GET="read", DELETE="admin", reads=query(ConversationQuery))
 async def detail(
-    request: HttpRequest, principal: Principal, _: OrgQuery, conversation_id: str
+    request: HttpRequest,
+    principal: Principal,
+    asked: ConversationQuery,
+    conversation_id: str,
 ) -> HttpResponseBase:
     """Return a conversation with its messages, or delete it and its runs."""
-    org_id = principal.org_id
     if request.method != "DELETE":
-        return json_response(
-            await database.execute_read_in(
-                database.CONVERSATIONS, _read, org_id, conversation_id
-            )
-        )
+        read = partial(read_conversation, principal, conversation_id, asked)
+        lane = database.CONVERSATIONS
+        return json_response(await _read_in_turn(lane, principal.org_id, read))
     service = runs.get_service()
-    pk, active = await database.execute_read(_deletable, org_id, conversation_id)
+    pk, active = await database.execute_read(_deletable, principal, conversation_id)
     # Stopped before: an execution that finds its run deleted ends as interrupted.
     for run_id in active:
         service.executor.stop(run_id)
-    for run_id in await delete_conversation(database.default, pk):
+    deleted = Conversation.objects.filter(pk=pk)
+    for run_id in await delete_conversations(database.default, deleted):
         service.executor.stop(run_id)
     return HttpResponse(status=204)
 
 
-def list_conversations(org_id: str, asked: PageQuery) -> dict[str, Any]:
-    """Return one page of an organization's conversations."""
-    rows = Conversation.objects.filter(organization__org_id=org_id)
+async def _read_in_turn(
+    lane: str, org_id: str, read: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Read in a lane that has one thread; an organization takes one place in it.
+
+    Raises `RateLimited` if the organization's other requests take too long.
+    """
+    try:
+        async with _turns.of((lane, org_id), database.default.timeout_seconds):
+            return await database.execute_read_in(lane, read)
+    except TimeoutError:
+        raise RateLimited(
+            "This organization reads too much at a time; try again later."
+        ) from None
+
+
+def list_conversations(principal: Principal, asked: PageQuery) -> dict[str, Any]:
+    """Return one page of a caller's conversations."""
+    rows = Conversation.objects.filter(_belongs_to(principal))
     if text := asked.search.strip():
-        rows = _matching(rows, text)
+        rows = rows.filter(matching(text))
     if asked.cursor:
         updated_at, pk = _read_cursor(asked.cursor)
         rows = rows.filter(
@@ -72,36 +94,31 @@ def list_conversations(org_id: str, asked: PageQuery) -> dict[str, Any]:
     page = found[: asked.limit]
     return {
         "conversations": _summaries(page),
-        "next_cursor": _cursor(page[-1]) if len(found) > len(page) else None,
+        "next_cursor": cursors.encode(page[-1].updated_at.isoformat(), page[-1].pk)
+        if len(found) > len(page)
+        else None,
     }
 
 
-def _read(org_id: str, conversation_id: str) -> dict[str, Any]:
-    conversation = _get(org_id, conversation_id)
+def read_conversation(
+    principal: Principal, conversation_id: str, asked: ConversationQuery
+) -> dict[str, Any]:
+    """Return a conversation with its messages, or with a part of many."""
+    conversation = _get(principal, conversation_id)
     [summary] = _summaries([conversation])
-    messages = conversation.messages.order_by("id")
+    page = message_page(conversation, asked)
     # The input is among the messages already.
-    of_conversation = conversation.runs.defer("input", "context")
-    return summary | {
-        "org_id": org_id,
-        "messages": [payloads.message(row) for row in messages],
+    runs_shown = conversation.runs.defer("input", "context", "structured_output")
+    if not page.is_whole:
+        runs_shown = runs_shown.filter(pk__in=page.messages.order_by().values("run"))
+    read = {
+        "org_id": principal.org_id,
+        "messages": [payloads.message(row) for row in page.messages],
         "runs": [
-            payloads.run_outcome(run)
-            for run in of_conversation.order_by("created_at", "id")
+            payloads.run_outcome(run) for run in runs_shown.order_by("created_at", "id")
         ],
     }
-
-
-def _matching(rows: QuerySet[Conversation], text: str) -> QuerySet[Conversation]:
-    """Select conversations with the text in their title or first input, in any case.
-
-    A regular expression is used since SQLite's LIKE ignores the case of ASCII only.
-    """
-    first = Run.objects.filter(conversation=OuterRef("pk")).order_by("created_at", "id")
-    pattern = re.escape(text)
-    return rows.annotate(first_input=Subquery(first.values("input")[:1])).filter(
-        Q(title__iregex=pattern) | Q(first_input__iregex=pattern)
-    )
+    return summary | read | ({"next_cursor": page.cursor} if page.cursor else {})
 
 
 def _summaries(rows: Sequence[Conversation]) -> list[dict[str, Any]]:
@@ -110,33 +127,31 @@ def _summaries(rows: Sequence[Conversation]) -> list[dict[str, Any]]:
     return [payloads.conversation_summary(row, run_of.get(row.pk)) for row in rows]
 
 
-def _deletable(org_id: str, conversation_id: str) -> tuple[int, list[str]]:
+def _deletable(principal: Principal, conversation_id: str) -> tuple[int, list[str]]:
     """Return the key of a conversation, and its active runs."""
-    conversation = _get(org_id, conversation_id)
+    conversation = _get(principal, conversation_id)
     active = conversation.runs.filter(IS_ACTIVE)
     return conversation.pk, list(active.values_list("id", flat=True))
 
 
-def _get(org_id: str, conversation_id: str) -> Conversation:
+def _belongs_to(principal: Principal) -> Q:
+    return Q(organization__org_id=principal.org_id, owner=principal.owner)
+
+
+def _get(principal: Principal, conversation_id: str) -> Conversation:
     if "\0" in conversation_id:  # PostgreSQL refuses it, even in a query
         raise NotFound(NO_CONVERSATION)
     found = Conversation.objects.filter(
-        organization__org_id=org_id, conversation_id=conversation_id
+        _belongs_to(principal), conversation_id=conversation_id
     ).first()
     if found is None:
         raise NotFound(NO_CONVERSATION)
     return found
 
 
-def _cursor(row: Conversation) -> str:
-    text = f"{row.updated_at.isoformat()}|{row.pk}"
-    return base64.urlsafe_b64encode(text.encode()).decode()
-
-
 def _read_cursor(cursor: str) -> tuple[datetime, int]:
     try:
-        time, pk = base64.urlsafe_b64decode(cursor.encode()).decode().split("|")
+        time, pk = cursors.decode(cursor)
         return datetime.fromisoformat(time).astimezone(UTC), int(pk[:18])
     except (ValueError, OverflowError):
-        message = "must be a next_cursor of an earlier page"
-        raise InvalidRequest([FieldError("cursor", message)]) from None
+        raise cursors.invalid() from None

@@ -2,16 +2,19 @@
 
 import functools
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import DisallowedHost, SuspiciousOperation
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
-from streaming.api.access import Principal, authenticate, declare_input, read_input
 from streaming.api.responses import error_response, unknown_host
+from streaming.auth.chain import authenticate, require, require_own_organization
+from streaming.auth.keys.query import hide_token
+from streaming.auth.requests import complete_response, declare_input, read_input
 from streaming.exceptions import (
     AgentError,
     DatabaseUnavailable,
@@ -20,6 +23,8 @@ from streaming.exceptions import (
     InvalidRequest,
     MethodNotAllowed,
 )
+from streaming.principals import SCOPES, Principal
+from streaming.server.host import respond_in_app_loop
 from streaming.storage.errors import describe, is_temporary
 
 logger = logging.getLogger(__name__)
@@ -32,22 +37,33 @@ View = Callable[Concatenate[HttpRequest, Principal, M, P], Responds]
 
 
 def endpoint(
-    *methods: str, reads: Callable[[HttpRequest], M]
+    *,
+    reads: Callable[[HttpRequest], M],
+    authenticate: Callable[[HttpRequest], Awaitable[Principal]] = authenticate,
+    **scopes: str,
 ) -> Callable[[View[M, P]], PublicView[P]]:
     """Make a view an endpoint that receives the caller and its input.
 
-    `reads` parses the body or the query. The caller is authenticated first.
+    `scopes` names the methods with the scope that each requires, as in `GET="read"`.
+    `reads` parses the body or the query, after `authenticate` has returned the caller.
     """
+    if unknown := sorted({*scopes.values()} - {*SCOPES}):
+        raise ValueError(f"unknown scope {unknown[0]!r}")
 
     def decorate(view: View[M, P]) -> PublicView[P]:
-        @public_endpoint(*methods)
+        @public_endpoint(*scopes)
         @functools.wraps(view)
         async def call(
             request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs
         ) -> HttpResponseBase:
             declare_input(request, reads)
             principal = await authenticate(request)
-            return await view(request, principal, read_input(request), *args, **kwargs)
+            require(principal, scopes.get(request.method or "", scopes.get("GET", "")))
+            read = read_input(request)
+            require_own_organization(principal, read)
+            response = await view(request, principal, read, *args, **kwargs)
+            complete_response(request, response)
+            return response
 
         return call
 
@@ -63,15 +79,14 @@ def public_endpoint(
     this server and read the responses in its visitors' browsers. Probes connect to
     addresses, so their endpoints allow `any_host`.
 
-    Requests need no CSRF token: no cookie grants anything here, and a JSON body cannot
-    come from another site's form.
+    Requests need no CSRF token here: where a session identifies the caller, its
+    authenticator checks one. `LoginRequiredMiddleware` leaves them alone, since it
+    redirects to a page.
     """
     allowed = (*methods, "HEAD") if "GET" in methods else methods
 
     def decorate(view: PublicView[P]) -> PublicView[P]:
-        @csrf_exempt
-        @functools.wraps(view)
-        async def call(
+        async def respond(
             request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs
         ) -> HttpResponseBase:
             try:
@@ -82,6 +97,16 @@ def public_endpoint(
                 return await view(request, *args, **kwargs)
             except Exception as error:  # Django would respond in HTML
                 return error_response(_api_error(request, error))
+
+        @csrf_exempt
+        @login_not_required
+        @functools.wraps(view)
+        async def call(
+            request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs
+        ) -> HttpResponseBase:
+            hide_token(request)
+            response = respond(request, *args, **kwargs)
+            return await respond_in_app_loop(request, response)
 
         return call
 

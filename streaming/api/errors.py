@@ -10,9 +10,9 @@ from streaming.exceptions import FieldError, InternalError, InvalidRequest, NotF
 
 
 @public_endpoint("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-async def not_found(request: HttpRequest, path: str = "") -> HttpResponseBase:
+async def not_found(request: HttpRequest) -> HttpResponseBase:
     """Respond to any unknown path in JSON, with DEBUG too."""
-    raise NotFound(f"There is nothing at /{path[:200]}.")
+    raise NotFound(f"There is nothing at {request.path_info[:201]}.")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:

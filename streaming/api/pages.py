@@ -1,20 +1,26 @@
 """The interactive demo page, a client of the API like any other."""
 
-import posixpath
+import base64
+import hashlib
 import re
-from functools import cache
-from pathlib import Path
+from urllib.parse import urlsplit
 
-from django.contrib.staticfiles import finders
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.templatetags.static import static
+from django.urls import NoReverseMatch, reverse
 from django.views.decorators.http import require_safe
 
-#: Forbids inline scripts and styles, other origins, and the use of text as HTML.
+from streaming import conf
+from streaming.agents import registry
+from streaming.auth.anonymous import anonymous
+from streaming.auth.requests import complete_response
+
+#: Forbids inline styles, other origins, and the use of text as HTML. Inline scripts are
+#: forbidden as well, except the import map of hashed files.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
-        "default-src 'self'",
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'none'",
@@ -23,49 +29,85 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "trusted-types 'none'",
     )
 )
-
-#: Optional libraries that npm installs; the page works without them.
-LIBRARIES = ("marked", "remend", "highlight")
-PAGE = "streaming/page/page.js"
-_IMPORT = re.compile(r'^(?:import|export)\b[^"]*? from "(\.[^"]+)";', re.MULTILINE)
+_IMPORT_MAP = re.compile(r'<script type="importmap"[^>]*>(.*?)</script>', re.DOTALL)
+ICON = "streaming/favicon.svg"
+#: The authenticator that needs a CSRF token.
+SESSION, ANONYMOUS = "streaming.auth.session", "streaming.auth.anonymous"
+#: Opening questions, which the demo model answers.
+QUESTIONS = (
+    {"title": "Explain", "prompt": "Explain how photosynthesis works"},
+    {
+        "title": "Calculate",
+        "prompt": "Calculate the compound interest for $5000 at 3.5% annual rate for "
+        "8 years",
+    },
+    {
+        "title": "Reason",
+        "prompt": "Think through this step by step: If I have 20 apples and give away "
+        "3/4 of them, then buy twice as many as I gave away, how many apples do I "
+        "have?",
+    },
+    {
+        "title": "Deduce",
+        "prompt": "Using step-by-step reasoning, solve this logic puzzle: Three "
+        "friends, Ann, Bob and Cleo, have different colored cars: red, blue and "
+        "green. Ann's car is not red. Bob's car is blue. Which car does each of them "
+        "have?",
+    },
+    {
+        "title": "Tools in parallel",
+        "prompt": "What time is it in Tokyo, Berlin and New York?",
+    },
+    {
+        "title": "A tool that fails",
+        "prompt": "What time is it in Paris and in Atlantis?",
+    },
+)
 
 
 @require_safe
 async def index(request: HttpRequest) -> HttpResponse:
     """Return the demo page."""
-    # Rendered without the request: context processors would load a user.
-    files = {name: f"libraries/{name}.js" for name in LIBRARIES}
-    found = {name: file for name, file in files.items() if finders.find(file)}
-    context = {"libraries": found, "modules": modules()}
-    page = render_to_string("streaming/index.html", context)
-    return HttpResponse(
-        page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY}
-    )
+    agents = registry.get()
+    values: dict[str, object] = {
+        "title": agents.default.title or agents.default.name,
+        "questions": agents.default.opening_questions or QUESTIONS,
+        "several": len(agents.offered) > 1,
+        "admin": _admin_url(),
+    }
+    if SESSION in conf.get().authenticators:
+        values["request"] = request  # the chat sends its CSRF token back
+        values["sign_in"] = redirect_to_login(request.get_full_path()).url
+    # Rendered without context processors, which would load a user.
+    page = render_to_string("streaming/index.html", values)
+    response = page_response(page)
+    if ANONYMOUS in conf.get().authenticators:
+        # The page sends several requests at once: all have the caller's cookie.
+        await anonymous(request)
+        complete_response(request, response)
+    return response
 
 
-@cache
-def modules() -> list[str]:
-    """Return all modules that the page's module imports, directly or not.
+def page_response(page: str) -> HttpResponse:
+    """Return a rendered page, whose policy allows static files of a CDN if they are."""
+    url = urlsplit(static(ICON))
+    cdn = f" {url.scheme or 'https'}://{url.netloc}" if url.netloc else ""
+    policy = f"default-src 'self'{cdn}; {CONTENT_SECURITY_POLICY}"
+    if found := _IMPORT_MAP.search(page):
+        digest = base64.b64encode(hashlib.sha256(found[1].encode()).digest())
+        policy += f"; script-src 'self'{cdn} 'sha256-{digest.decode()}'"
+    return HttpResponse(page, headers={"Content-Security-Policy": policy})
 
-    The page preloads them in one round of requests. Without the list, a browser
-    discovers imports level by level, at the cost of one round trip for each level.
-    """
-    found = {PAGE: None}
-    unread = [PAGE]
-    while unread:
-        module = unread.pop()
-        source = Path(finders.find(module) or "").read_text()
-        directory = posixpath.dirname(module)
-        names = [
-            posixpath.normpath(posixpath.join(directory, name))
-            for name in _IMPORT.findall(source)
-        ]
-        unread += [name for name in names if name not in found]
-        found |= dict.fromkeys(names)
-    return list(found)[1:]
+
+def _admin_url() -> str:
+    """Return the path of the admin; empty in a project without it."""
+    try:
+        return reverse("admin:index")
+    except NoReverseMatch:
+        return ""
 
 
 @require_safe
 async def favicon(request: HttpRequest) -> HttpResponseRedirect:
     """Redirect from the path that browsers request when a page names no icon."""
-    return HttpResponseRedirect(static("streaming/favicon.svg"))
+    return HttpResponseRedirect(static(ICON))

@@ -3,10 +3,14 @@
 from datetime import datetime
 from typing import Any
 
-from streaming import conf
+import msgspec
+
+from streaming.agents import registry
+from streaming.events import Cost
 from streaming.messages import (
     OpaquePart,
     Part,
+    SummaryPart,
     ThinkingPart,
     ToolCallPart,
     parts_from_json,
@@ -17,15 +21,19 @@ from streaming.models import Conversation, Message, Run
 
 def run_answer(run: Run, output: str) -> dict[str, Any]:
     """Return a completed run as the response of `POST /run`."""
-    return {
+    answer: dict[str, Any] = {
         "output": output,
-        "agent": conf.get().agent_name,
+        "agent": registry.display_name(run.agent),
         "execution_summary": execution_summary(run),
         "usage": usage(run),
+        **cost(run),
         "run_id": run.id,
         "org_id": run.organization.org_id,
         "conversation_id": run.conversation.conversation_id,
     }
+    if run.structured_output:
+        answer["structured_output"] = msgspec.Raw(run.structured_output)
+    return answer
 
 
 def run_state(run: Run, output: str) -> dict[str, Any]:
@@ -48,10 +56,12 @@ def run_outcome(run: Run) -> dict[str, Any]:
     """Return the outcome of a run, without the messages that it stored."""
     return {
         "run_id": run.id,
+        "agent": registry.display_name(run.agent),
         "status": run.status,
         "error": failure(run),
         "execution_summary": execution_summary(run),
         "usage": usage(run),
+        **cost(run),
     }
 
 
@@ -87,6 +97,11 @@ def usage(run: Run) -> dict[str, int]:
     }
 
 
+def cost(run: Run) -> dict[str, Cost]:
+    """Return the cost of a run as a field; none if the model's price is unknown."""
+    return {} if run.cost is None else {"cost": Cost(f"{run.cost:f}")}
+
+
 def conversation_summary(
     conversation: Conversation, active_run_id: str | None
 ) -> dict[str, Any]:
@@ -113,12 +128,14 @@ def message(row: Message) -> dict[str, Any]:
 
 
 def _shown(part: Part) -> Part:
-    """Return a part without the fields that only a provider reads."""
+    """Return a part without the fields that only a provider or the agent reads."""
     match part:
         case ThinkingPart():
             return ThinkingPart(part.text)
         case ToolCallPart():
             return ToolCallPart(part.id, part.name, part.arguments)
+        case SummaryPart():
+            return SummaryPart(part.text, part.exchanges)
     return part
 
 

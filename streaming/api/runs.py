@@ -2,17 +2,20 @@
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils import timezone
 
 from streaming import runs
 from streaming.api import payloads
-from streaming.api.access import Principal
 from streaming.api.endpoint import endpoint
 from streaming.api.follow import follow
 from streaming.api.responses import json_response
 from streaming.api.schemas import EventsQuery, OrgQuery, parse_last_event_id, query
+from streaming.auth.keys.readers import authenticate_reader
+from streaming.auth.keys.run_tokens import sign_token, token_expiry
 from streaming.event_log import stored_log
 from streaming.exceptions import FieldError, InvalidRequest
 from streaming.models import Run
+from streaming.principals import Principal
 from streaming.runs import store
 from streaming.server.clients import acquire_stream_slot
 from streaming.server.event_stream import EventStream
@@ -20,42 +23,58 @@ from streaming.storage import database
 from streaming.wire.native import NativeFormat
 
 
-@endpoint("GET", reads=query(OrgQuery))
+@endpoint(GET="read", reads=query(OrgQuery))
 async def detail(
     request: HttpRequest, principal: Principal, _: OrgQuery, run_id: str
 ) -> HttpResponseBase:
     """Return the run's present state."""
-    return json_response(await database.execute_read(_state, run_id, principal.org_id))
+    return json_response(await database.execute_read(_state, run_id, principal))
 
 
-@endpoint("GET", reads=query(EventsQuery))
+@endpoint(GET="read", reads=query(EventsQuery), authenticate=authenticate_reader)
 async def events(
     request: HttpRequest, principal: Principal, asked: EventsQuery, run_id: str
 ) -> HttpResponseBase:
     """Stream the run's events after a number: the logged ones and those to come."""
-    run = await database.execute_read(store.get_run, run_id, principal.org_id)
+    run = await database.execute_read(store.get_run, run_id, principal)
     after = _after(request, run_id, asked)
     if not run.is_active:
         newest = await database.execute_read(stored_log().newest, run.id)
         if newest is None or newest.number <= (after or 0):
             return HttpResponse(status=204)
     acquire_stream_slot(request)
-    return EventStream(follow(run, NativeFormat(asked.events), after), run.id)
+    wire = NativeFormat(asked.events)
+    return EventStream(follow(run, wire, principal, after), run.id)
 
 
-@endpoint("POST", reads=query(OrgQuery))
+@endpoint(POST="read", reads=query(OrgQuery))
+async def token(
+    request: HttpRequest, principal: Principal, _: OrgQuery, run_id: str
+) -> HttpResponseBase:
+    """Sign a token for the URL of the run's events, for clients without headers."""
+    run = await database.execute_read(store.get_run, run_id, principal)
+    now = timezone.now()
+    expires_at = token_expiry(run.ended_at, now)
+    signed = {
+        "token": sign_token(run.id, principal, now),
+        "expires_at": payloads.time(expires_at),
+    }
+    return json_response(signed)
+
+
+@endpoint(POST="cancel", reads=query(OrgQuery))
 async def cancel(
     request: HttpRequest, principal: Principal, _: OrgQuery, run_id: str
 ) -> HttpResponseBase:
     """Cancel the run, at the provider too."""
-    run = await database.execute_read(store.get_run, run_id, principal.org_id)
+    run = await database.execute_read(store.get_run, run_id, principal)
     was_active = await runs.get_service().cancel(run.id)
-    state = await database.execute_read(_state, run_id, principal.org_id)
+    state = await database.execute_read(_state, run_id, principal)
     return json_response(state, 202 if was_active else 200)
 
 
-def _state(run_id: str, org_id: str) -> dict[str, object]:
-    run: Run = store.get_run(run_id, org_id)
+def _state(run_id: str, principal: Principal) -> dict[str, object]:
+    run: Run = store.get_run(run_id, principal)
     return payloads.run_state(run, store.load_output(run))
 
 

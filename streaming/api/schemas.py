@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from django.http import HttpRequest
 from pydantic import (
@@ -16,6 +16,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from streaming import conf
+from streaming.agents import registry
+from streaming.agents.declaration import MAX_ITERATIONS, Agent
 from streaming.events import EventType
 from streaming.exceptions import (
     FieldError,
@@ -23,16 +25,18 @@ from streaming.exceptions import (
     InvalidRequest,
     UnsupportedMediaType,
 )
+from streaming.principals import Principal
 from streaming.runs import RunRequest
 from streaming.wire.sse import BOM
 
 MAX_IDEMPOTENCY_KEY = 255
 MAX_EVENT_NUMBER = 2**31 - 1
-MAX_ITERATIONS = 50
 MAX_SEARCH = 200
 #: More than there are types: a list may name one twice.
 MAX_EVENT_TYPES = 100
 MAX_CONTEXT_ENTRIES = 100
+#: Default of a conversation's `limit`, which the settings bound.
+MAX_LIMIT = 2**31 - 1
 
 Q = TypeVar("Q", bound=BaseModel)
 
@@ -97,31 +101,61 @@ class RunBody(BaseModel):
     max_iterations: Annotated[int, Field(ge=1, le=MAX_ITERATIONS)] = 5
     events: EventTypes | None = None
     background: bool = False
+    restarts: bool | None = None
+    agent: Identifier | None = None
 
-    def to_request(self, org_id: str, idempotency_key: str) -> RunRequest:
-        """Return the request for a run in an organization."""
+    def to_request(
+        self,
+        principal: Principal,
+        idempotency_key: str,
+        agent: Agent,
+        *,
+        restarts: bool = True,
+        traceparent: str = "",
+    ) -> RunRequest:
+        """Return the request of a caller for a run of an agent.
+
+        `restarts` is that of a body without the field.
+        """
+        chosen = "max_iterations" in self.model_fields_set
         return RunRequest(
             input=self.input,
-            org_id=org_id,
+            principal=principal,
+            agent=registry.get().key(agent),
             conversation_id=self.conversation_id or "",
             context=self.context,
-            max_iterations=self.max_iterations,
+            max_iterations=self.max_iterations if chosen else agent.max_iterations,
             background=self.background,
+            restarts=restarts if self.restarts is None else self.restarts,
             idempotency_key=idempotency_key,
             request_hash=self.request_hash,
+            traceparent=traceparent,
         )
 
     @property
     def request_hash(self) -> str:
         """The hash of the run that the body requests.
 
-        The filter of a connection is no part of it, nor is the order of the keys.
+        The properties of a connection are no part of it, nor is the order of the keys.
+        An agent is a part only if the body names one: the default may change.
         """
-        ordered = self.model_copy(
-            update={"context": dict(sorted(self.context.items()))}
-        )
-        hashed = ordered.model_dump_json(exclude={"events"}).encode()
+        ordered = self
+        if len(self.context) > 1:
+            context = dict(sorted(self.context.items()))
+            ordered = self.model_copy(update={"context": context})
+        excluded = {"events", "restarts"}
+        if not self.agent:
+            excluded.add("agent")
+        hashed = ordered.model_dump_json(exclude=excluded).encode()
         return hashlib.sha256(hashed).hexdigest()
+
+
+def make_body(**values: object) -> RunBody:
+    """Return the body with these values. Raises `InvalidRequest`."""
+    try:
+        return RunBody.model_validate(values)
+    except ValidationError as error:
+        raise _bad_request(error) from None
 
 
 class OrgQuery(BaseModel):
@@ -143,6 +177,14 @@ class PageQuery(OrgQuery):
     limit: Annotated[int, Field(ge=1, le=100)] = 20
     cursor: str = ""
     search: Annotated[Text, Field(max_length=MAX_SEARCH)] = ""
+
+
+class ConversationQuery(OrgQuery):
+    """The query of a conversation: which part of its messages."""
+
+    limit: Annotated[int, Field(ge=1)] = MAX_LIMIT
+    cursor: str = ""
+    start: Annotated[Literal["start", "end"], Field(alias="from")] = "start"
 
 
 def run_body(request: HttpRequest) -> RunBody:

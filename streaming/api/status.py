@@ -6,13 +6,17 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
 from django.db import Error
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from streaming import conf, runs
+from streaming.agents import registry
 from streaming.api.endpoint import public_endpoint
 from streaming.api.responses import json_response
+from streaming.runs.queue import QueueState, queue_state
+from streaming.runs.worker_rows import WorkerCounts, count_workers
 from streaming.storage import database, migrations
 from streaming.storage.errors import describe
 
@@ -25,9 +29,8 @@ OK = "ok"
 async def health(request: HttpRequest) -> HttpResponseBase:
     """Respond while the process is alive; uses no database and no provider."""
     now = int(time.time())
-    return json_response(
-        {"status": "healthy", "agent": conf.get().agent_name, "time": now}
-    )
+    agent = registry.get().default.name
+    return json_response({"status": "healthy", "agent": agent, "time": now})
 
 
 def readiness(
@@ -43,11 +46,17 @@ def readiness(
     @public_endpoint("GET", any_host=True)
     async def ready(request: HttpRequest) -> HttpResponseBase:
         here = runs.get_service()
+        queue: QueueState | None = None
+        workers: WorkerCounts | None = None
         try:
             async with asyncio.timeout(seconds):
                 missing = await database.execute_read_in(
                     database.PROBE, migrations.missing
                 )
+                if not missing:
+                    queue, workers = await database.execute_read_in(
+                        database.PROBE, read_details
+                    )
             reachable = OK
             migrated = "missing: run manage.py migrate" if missing else OK
         except (Error, TimeoutError) as error:
@@ -69,11 +78,20 @@ def readiness(
         body = {
             "status": "ready" if is_ready else "unavailable",
             "checks": checks,
-            "details": {"abandoned_tool_calls": here.agent.toolbox.abandoned},
+            "details": {
+                "abandoned_tool_calls": here.agents.abandoned_tool_calls,
+                "queue": queue and msgspec.structs.asdict(queue),
+                "workers": workers and workers._asdict(),
+            },
         }
         return json_response(body, 200 if is_ready else 503)
 
     return ready
+
+
+def read_details() -> tuple[QueueState, WorkerCounts]:
+    """Return the state of the queue and the numbers of workers."""
+    return queue_state(), count_workers(conf.get().run_lease_seconds)
 
 
 ready = readiness(seconds=2.0)

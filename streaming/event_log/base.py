@@ -1,7 +1,7 @@
 """The ports of the event log: `EventLog` of one process, `StoredLog` of all runs.
 
-A log is the sequence of a run's entries. Numbers start at 1 and increase by 1; after
-the run was orphaned they leap once. The last entry of an ended run's log is `done`.
+A log is the sequence of a run's entries. Numbers start at 1 and increase by 1; if the
+run's owner dies they leap. The last entry of an ended run's log is `done`.
 """
 
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
@@ -19,8 +19,13 @@ T = TypeVar("T")
 ClosedLogs = Sequence[tuple[T, LogState]]
 
 
+#: Leap of the numbers past a dead owner's last durable one: beyond all that it may have
+#: shown to its readers without making it durable.
+ORPHAN_LEAP = 1_000_000
+
+
 class OwnershipLost(Exception):
-    """Another process, or a deletion, has ended a run that this process executes."""
+    """Another process, or a deletion, took a run from this process."""
 
 
 class EventLog(Protocol):
@@ -30,9 +35,10 @@ class EventLog(Protocol):
     that opened its log. No number is ever given to two different events.
     """
 
-    def open(self, run_id: str, attempt: int) -> None:
-        """Become the owner of the log of a run that has no entries yet.
+    def open(self, run_id: str, attempt: int, after: int = 0) -> None:
+        """Become the owner of the log of a run; its next entry follows number `after`.
 
+        No later number was given to an event, and all entries up to it are durable.
         Nothing is written once the run has another worker or attempt.
         """
         ...
@@ -40,18 +46,27 @@ class EventLog(Protocol):
     def append(self, run_id: str, events: Sequence[Event]) -> None:
         """Number events and show them to the readers in this process at once.
 
-        They become durable, and visible to other processes, within one flush interval.
+        They become durable, and visible to other processes, within one flush interval;
+        earlier to other processes if the log is shared.
         Raises `KeyError` if this process does not own the run's log.
         """
         ...
 
-    async def checkpoint(self, run_id: str, commit: Callable[[], None]) -> None:
+    async def checkpoint(
+        self,
+        run_id: str,
+        commit: Callable[[int], None],
+        events: Sequence[Event] = (),
+    ) -> None:
         """Make a run's entries durable, in one transaction with the writes of `commit`.
 
-        `commit` is called on a database thread. If it raises, nothing is written and
+        Further `events` are part of it: readers see them once they are durable. After
+        any exception but `OwnershipLost` they count as appended.
+        `commit` is called on a database thread, with the number of the last entry (or
+        that after which the log was opened). If it raises, nothing is written and
         the same exception is raised here. After a `django.db.Error` the outcome is
         unknown: the caller may call again, and `commit` must then tolerate that its
-        earlier writes exist. Raises `OwnershipLost` if the log was abandoned.
+        earlier writes exist. Raises `OwnershipLost` if the log was given up.
         """
         ...
 
@@ -80,9 +95,26 @@ class EventLog(Protocol):
     def abandon(self, run_id: str, events: Sequence[Event]) -> None:
         """Give up a log, showing last events to the readers in this process only.
 
-        For a run that another process has taken over, or that the database cannot
-        store. The numbers of these events are never reused, because `end_orphan` leaps.
-        Has no effect if this process does not own the log.
+        For a run that was deleted, or whose end the database cannot store. The numbers
+        of these events are never reused, because the numbers of an orphan leap. Has no
+        effect if this process does not own the log.
+        """
+        ...
+
+    def hand_over(self, run_id: str) -> None:
+        """Give up a log that another owner continues; pending entries are dropped.
+
+        The readers in this process follow that owner from now on, through the database.
+        After `release` they are disconnected. Has no effect if this process does not
+        own the log.
+        """
+        ...
+
+    def share(self, run_id: str, wanted: bool) -> None:
+        """Bring an owned run's events to readers in other processes earlier, or not.
+
+        Earlier than the next flush, at some cost for each event. Has no effect on the
+        events themselves, nor if this process does not own the log.
         """
         ...
 
@@ -146,21 +178,25 @@ class StoredLog(Protocol):
         ...
 
     def text(self, run_id: str, *, since_tool: bool = False) -> str:
-        """Return the text of all `content` events, joined.
+        """Return the text of all `content` events that are not void, joined.
 
         `since_tool=True` returns only the text after the last `tool_call` or
         `tool_result`.
         """
         ...
 
-    def count_segments(self, runs: QuerySet[Run]) -> int:
-        """Return the number of stored segments (rows) of the logs of `runs`."""
+    def count_segments(self, runs: QuerySet[Run], limit: int) -> int:
+        """Return the number of stored segments (rows) of the logs of `runs`.
+
+        Counting ends at `limit`.
+        """
         ...
 
     def delete_segments(self, runs: QuerySet[Run], limit: int) -> int:
         """Delete at most `limit` segments of the logs of `runs`; return their number.
 
-        For runs that are about to be deleted, so that each transaction is short.
+        For runs or logs that are about to be deleted, so that each transaction is
+        short. Must be called in a transaction.
         """
         ...
 
@@ -189,14 +225,18 @@ class StoredLog(Protocol):
         """
         ...
 
-    def end_orphan(
-        self, run_id: str, events: Sequence[Event], *, leap: bool = True
-    ) -> None:
-        """Append the last events to the log of a run without an owner.
+    def free_number(self, run_id: str, after: int, *, leap: bool) -> int:
+        """Return the first number, after `after` too, that no event has been given.
 
-        Must be called in the transaction that ends the run. If the owner died, their
-        numbers leap 1,000,000 past the last durable one, beyond all that the owner may
-        have shown to its readers without making it durable. `leap=False`: the run had
-        no owner since its last durable event.
+        If the owner died, it leaps beyond all that the owner may have shown to its
+        readers without making it durable. `leap=False`: the run had no owner since its
+        last durable event.
+        """
+        ...
+
+    def append(self, run_id: str, first: int, events: Sequence[Event]) -> None:
+        """Append events to the log of a run without an owner, from a free number on.
+
+        Must be called in the transaction that ends the run or returns it to the queue.
         """
         ...

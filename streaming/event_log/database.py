@@ -3,7 +3,7 @@
 Readers in the process that owns a run follow a tail in memory, without a query. All
 runs of the process share one writer: at each flush interval their new events are
 written to the database in one transaction. Readers of runs that other processes own
-share one poller, which fills a tail for each run from the database.
+follow a tail that the database and a live path fill (`remote`).
 """
 
 import asyncio
@@ -13,28 +13,29 @@ from collections.abc import (
     AsyncGenerator,
     Awaitable,
     Callable,
-    Collection,
-    Coroutine,
     Mapping,
     Sequence,
 )
-from contextvars import Context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
 from django.db import Error
 
+from streaming.aio.background import BackgroundTask
 from streaming.aio.deadline import Deadline
 from streaming.event_log import segments
 from streaming.event_log.base import ClosedLogs, OwnershipLost
+from streaming.event_log.live.base import MakeLive, NoLive
 from streaming.event_log.options import LogOptions
-from streaming.event_log.owned import OwnedLog, RemoteLog, writing
+from streaming.event_log.outbox import Outbox
+from streaming.event_log.owned import OwnedLog, tracked, writing
+from streaming.event_log.remote import RemoteLog, RemoteLogs
 from streaming.event_log.segments import PendingSegment, Segment
 from streaming.event_log.stored import DatabaseStoredLog
 from streaming.event_log.tail import Tail
 from streaming.events import Entry, Event, encode_all, make_entries
 from streaming.storage.database import Database, default
-from streaming.storage.errors import describe, is_rejection, is_unavailable
+from streaming.storage.errors import describe, is_rejection
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,9 @@ class DatabaseLog:
 
     `worker` is the owner's name in the runs' rows. `on_lost` is called with the id of a
     run that this process has lost to another, `on_rejected` with the id of a run whose
-    events the database rejects.
+    events the database rejects. `live` makes the path on which the events of shared
+    runs go to other processes, at intervals of `live_seconds`. With `shares_all` each
+    run is shared from its opening on.
     """
 
     def __init__(
@@ -59,6 +62,9 @@ class DatabaseLog:
         on_rejected: Callable[[str], None] = lambda run_id: None,
         database: Database = default,
         options: LogOptions | None = None,
+        live: MakeLive = NoLive,
+        live_seconds: float = 0.025,
+        shares_all: bool = False,
     ) -> None:
         self._worker = worker
         self._flush_seconds = flush_seconds
@@ -68,10 +74,20 @@ class DatabaseLog:
         self._options = options or LogOptions()
         self._stored = DatabaseStoredLog(self._options)
         self._owned: dict[str, OwnedLog] = {}
-        self._remote: dict[str, RemoteLog] = {}
         self._flushing = asyncio.Lock()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._released = False
+        self._flush_task = BackgroundTask(self._flush_forever)
+        self._remote = RemoteLogs(
+            database,
+            self._options,
+            live,
+            flush_seconds=flush_seconds,
+            live_seconds=live_seconds,
+        )
+        self._outbox = Outbox(self._owned, self._remote.live, live_seconds)
+        self._shared_flush_seconds = flush_seconds
+        if not self._remote.live.carries:
+            self._shared_flush_seconds = min(2 * live_seconds, flush_seconds)
+        self._shares_all = shares_all
 
     @property
     def failing_since(self) -> float | None:
@@ -83,16 +99,17 @@ class DatabaseLog:
 
     def unanswered(self, seconds: float) -> list[str]:
         """Return the runs with a write that has been unanswered for longer."""
-        before = time.monotonic() - seconds
-        return [
-            run_id
-            for run_id, owned in self._owned.items()
-            if owned.unanswered_since and owned.unanswered_since < before
-        ]
+        now = time.monotonic()
+        since = {r: o.unanswered_since or now for r, o in self._owned.items()}
+        return [run_id for run_id, at in since.items() if now - at > seconds]
 
-    def open(self, run_id: str, attempt: int) -> None:
-        """Become the owner of a run's log."""
-        self._owned[run_id] = OwnedLog(Tail(self._options.tail_entries), attempt)
+    def open(self, run_id: str, attempt: int, after: int = 0) -> None:
+        """Become the owner of a run's log; readers here follow it in memory."""
+        self.hand_over(run_id)  # an earlier attempt may have lost the run unnoticed
+        self._owned[run_id] = OwnedLog(Tail(self._options.tail_entries, after), attempt)
+        self._remote.move(run_id)
+        if self._shares_all:
+            self.share(run_id, True)
 
     def append(self, run_id: str, events: Sequence[Event]) -> None:
         """Number events, show them, and write them with the next flush."""
@@ -100,18 +117,34 @@ class DatabaseLog:
         lines = encode_all(events)
         owned.pending += lines
         owned.show(lines)
-        self._ensure_task("flush", self._flush_forever)
+        self._flush_task.ensure()
 
-    async def checkpoint(self, run_id: str, commit: Callable[[], None]) -> None:
-        """Write a run's pending events and the writes of `commit`."""
-        if owned := self._owned.get(run_id):
-            await owned.wait_for_write()
-        if owned is None or self._owned.get(run_id) is not owned:
+    async def checkpoint(
+        self,
+        run_id: str,
+        commit: Callable[[int], None],
+        events: Sequence[Event] = (),
+    ) -> None:
+        """Write a run's pending events, further ones and the writes of `commit`."""
+        owned = self._owned.get(run_id)
+        if owned is None:
             raise OwnershipLost(run_id)
-        with writing([owned]):
-            segment = owned.segment(run_id)
-            await self._save(owned, segment, None, lambda _: commit())
-            owned.forget(segment)
+        lines = encode_all(events)
+        try:
+            await owned.wait_for_write()
+            if self._owned.get(run_id) is not owned:
+                raise OwnershipLost(run_id)
+            with writing([owned]):
+                segment = owned.segment(run_id, *lines)
+                await self._save(owned, segment, None, lambda _: commit(segment.last))
+                owned.forget(segment)
+        except OwnershipLost:
+            raise
+        except BaseException:  # they may be stored: no other events get their numbers
+            owned.pending += lines
+            owned.show(lines)
+            raise
+        owned.show(lines)
 
     async def close(
         self,
@@ -134,6 +167,7 @@ class DatabaseLog:
         await self._save(owned, segment, end, commit)
         del self._owned[run_id]
         owned.show(lines)
+        self._outbox.end(run_id)
 
     def abandon(self, run_id: str, events: Sequence[Event]) -> None:
         """Stop writing a run's log, and show last events to the readers here."""
@@ -141,54 +175,72 @@ class DatabaseLog:
             first = max(owned.tail.last, owned.tried) + 1
             owned.tail.extend(make_entries(first, encode_all(events)))
 
+    def share(self, run_id: str, wanted: bool) -> None:
+        """Bring an owned run's events to other processes early, or no longer."""
+        if wanted:
+            self._outbox.add(run_id)
+        else:
+            self._outbox.discard(run_id)
+
+    def hand_over(self, run_id: str) -> None:
+        """Stop writing a run's log; the readers here go on from the database."""
+        if owned := self._owned.pop(run_id, None):
+            owned.tail.move()
+
     def release(self) -> None:
         """Disconnect the readers of runs that other processes own."""
-        self._released = True
-        self._disconnect_readers()
+        self._remote.release()
 
     async def follow(
         self, run_id: str, after: int, heartbeat: float
     ) -> AsyncGenerator[list[Entry]]:
         """Yield the entries after a number: from the tail, or else the database."""
         remote: RemoteLog | None = None
-        owned = self._owned.get(run_id)
-        tail = owned.tail if owned else None
+        tail = self._owned_tail(run_id)
         silence = Deadline()
         try:
             while True:
                 batch = tail.since(after) if tail else None
                 if batch is None:
+                    before = tail.before if tail else 0
                     batch = await self._read(self._stored.read, run_id, after)
+                    if not batch and after < before:  # the numbers between leap
+                        after = before
+                        continue
                 if batch:
                     yield batch
                     after = batch[-1].number
                     if batch[-1].is_last:
                         return
                 elif tail is None:
+                    remote = remote or self._remote.enter(run_id)
+                    await self._remote.live.listen(run_id)
                     newest = await self._read(self._stored.newest, run_id)
                     if newest and newest.is_last and newest.number <= after:
                         return
-                    remote = self._join(run_id, newest.number if newest else 0)
-                    tail = remote.tail
+                    if tail := self._owned_tail(run_id):  # claimed here meanwhile
+                        self._remote.leave(run_id, remote)
+                        remote = None
+                        continue
+                    tail = self._remote.begin(remote, newest.number if newest else 0)
                 elif tail.ended:
-                    return
+                    if self._remote.released or not tail.moved:
+                        return
+                    self._remote.leave(run_id, remote)
+                    remote, tail = None, self._owned_tail(run_id)
                 elif not await tail.wait(silence.within(heartbeat)):
                     yield []
         except Error as error:
             logger.warning("reader disconnected: %s", describe(error))
         finally:
             silence.close()
-            if remote:
-                remote.readers -= 1
-                if not remote.readers and self._remote.get(run_id) is remote:
-                    del self._remote[run_id]
+            self._remote.leave(run_id, remote)
 
     async def aclose(self) -> None:
         """Stop flushing and polling, then write the pending events a last time."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._flush_task.aclose()
+        await self._outbox.aclose()
+        await self._remote.aclose()
         try:
             async with asyncio.timeout(self._options.close_seconds):
                 await self.flush()
@@ -217,7 +269,7 @@ class DatabaseLog:
         batch = [owned.segment(run_id) for run_id, owned in taken.items()]
         unsure = any(owned.maybe_committed for owned in taken.values())
         save = partial(self._database.execute_write, segments.save, batch, self._worker)
-        saved = await self._write(taken.values(), save)
+        saved = await tracked(taken.values(), save)
         for segment in batch:
             owned = taken[segment.run_id]
             if segment.run_id in saved.locked:
@@ -225,7 +277,8 @@ class DatabaseLog:
             else:
                 owned.forget(segment)
         for run_id in saved.lost:
-            self._on_lost(run_id)
+            if self._owned.get(run_id) is taken[run_id]:  # else in an earlier attempt
+                self._on_lost(run_id)
 
     async def _flush_each(self, taken: Mapping[str, OwnedLog]) -> None:
         """Write the pending events of each run alone; the database rejected one."""
@@ -256,30 +309,14 @@ class DatabaseLog:
                 on_blocked=partial(owned.end_write, True),
             )
 
-        await self._write([owned], save)
-
-    async def _write(
-        self, logs: Collection[OwnedLog], save: Callable[[bool], Awaitable[T]]
-    ) -> T:
-        """Await `save(maybe_committed)`; the flag is True after a failed write."""
-        maybe_committed = any(owned.maybe_committed for owned in logs)
-        for owned in logs:
-            owned.begin_write()
-        try:
-            saved = await save(maybe_committed)
-        except Exception as error:
-            if not is_unavailable(error):  # an answer: nothing was committed
-                for owned in logs:
-                    owned.end_write(maybe_committed)
-            raise
-        for owned in logs:
-            owned.end_write(False)
-        return saved
+        await tracked([owned], save)
 
     async def _flush_forever(self) -> None:
         took = 0.0
         while self._owned:
-            await asyncio.sleep(max(self._flush_seconds - took, 0))
+            shared = self._outbox.has_runs()
+            every = self._shared_flush_seconds if shared else self._flush_seconds
+            await asyncio.sleep(max(every - took, 0))
             started = time.monotonic()
             try:
                 await self.flush()
@@ -290,56 +327,9 @@ class DatabaseLog:
                 logger.exception("event log flush failed, events kept in memory")
             took = time.monotonic() - started
 
-    async def _poll_forever(self) -> None:
-        succeeded_at = time.monotonic()
-        while self._remote:
-            try:
-                await self._poll()
-                succeeded_at = time.monotonic()
-            except Error as error:
-                logger.debug("event log poll failed: %s", describe(error))
-            except Exception:  # all readers here depend on this task
-                logger.exception("event log poll failed")
-            if time.monotonic() - succeeded_at >= self._database.timeout_seconds:
-                self._disconnect_readers()  # they reconnect, and get the error
-            await asyncio.sleep(self._flush_seconds / 2)
-
-    async def _poll(self) -> None:
-        remote = dict(self._remote)
-        positions = {run_id: log.tail.last for run_id, log in remote.items()}
-        found, ended = await self._database.execute_read(
-            self._stored.read_new, positions
-        )
-        for run_id, entries in found.items():
-            remote[run_id].tail.extend(entries)
-            remote[run_id].tail.forget(entries[-1].number)
-        for run_id in ended:
-            remote[run_id].tail.release()
-
-    def _join(self, run_id: str, after: int) -> RemoteLog:
-        """Add a reader to another process's run, and poll for it."""
-        remote = self._remote.get(run_id)
-        if remote is None:
-            remote = RemoteLog(Tail(self._options.tail_entries, after))
-            self._remote[run_id] = remote
-        if self._released:
-            remote.tail.release()
-        remote.readers += 1
-        self._ensure_task("poll", self._poll_forever)
-        return remote
-
-    def _disconnect_readers(self) -> None:
-        for remote in self._remote.values():
-            remote.tail.release()
-        self._remote.clear()
-
-    def _ensure_task(
-        self, name: str, work: Callable[[], Coroutine[None, None, None]]
-    ) -> None:
-        """Start a background task, which ends when it has no work, unless it runs."""
-        if name not in self._tasks or self._tasks[name].done():
-            # An empty context: the task outlives the request that starts it.
-            self._tasks[name] = asyncio.create_task(work(), context=Context())
+    def _owned_tail(self, run_id: str) -> Tail | None:
+        owned = self._owned.get(run_id)
+        return owned.tail if owned else None
 
     async def _read(self, load: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Read, waiting for a database that is unavailable for a while."""

@@ -2,12 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from streaming.event_log.segments import Segment
 from streaming.event_log.tail import Tail
 from streaming.events import make_entries
+from streaming.storage.errors import is_unavailable
+from streaming.telemetry.metrics import LOG_WRITE_FAILURES, LOG_WRITE_SECONDS
+
+T = TypeVar("T")
 
 
 class OwnedLog:
@@ -40,6 +45,11 @@ class OwnedLog:
         waiting = bool(self.pending) and not self.tried
         return waiting and self.write is None and not self.rejected
 
+    @property
+    def durable(self) -> int:
+        """The number of an event up to which all are in the database."""
+        return self.tail.last - len(self.pending)
+
     async def wait_for_write(self) -> None:
         """Return when no write of this log is in progress."""
         while self.write:
@@ -71,23 +81,42 @@ class OwnedLog:
             self.tail.forget(segment.last)
 
 
+async def tracked(
+    logs: Collection[OwnedLog], save: Callable[[bool], Awaitable[T]]
+) -> T:
+    """Await `save(maybe_committed)`, a write of logs; note if it is answered.
+
+    The flag is True after a failed write.
+    """
+    maybe_committed = any(owned.maybe_committed for owned in logs)
+    for owned in logs:
+        owned.begin_write()
+    try:
+        saved = await save(maybe_committed)
+    except Exception as error:
+        if not is_unavailable(error):  # an answer: nothing was committed
+            for owned in logs:
+                owned.end_write(maybe_committed)
+        raise
+    for owned in logs:
+        owned.end_write(False)
+    return saved
+
+
 @contextmanager
 def writing(logs: Collection[OwnedLog]) -> Iterator[None]:
     """Keep other writes of these logs waiting; the logs of other runs do not wait."""
     done = asyncio.get_running_loop().create_future()
+    started = time.monotonic()
     for owned in logs:
         owned.write = done
     try:
         yield
+        LOG_WRITE_SECONDS.observe(time.monotonic() - started)
+    except BaseException:
+        LOG_WRITE_FAILURES.add(1)
+        raise
     finally:
         for owned in logs:
             owned.write = None
         done.set_result(None)
-
-
-class RemoteLog:
-    """The log of a run that another process owns, as seen by the readers here."""
-
-    def __init__(self, tail: Tail) -> None:
-        self.tail = tail
-        self.readers = 0

@@ -1,31 +1,32 @@
 """The durable logs of all runs, as rows in the user's own database."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
-from functools import reduce
-from operator import or_
+from typing import NamedTuple
 
 import msgspec
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from streaming.event_log import compaction, segments
+from streaming.event_log.base import ORPHAN_LEAP
 from streaming.event_log.options import LogOptions
 from streaming.event_log.segments import Segment, row_entries
-from streaming.events import Entry, Event, encode_all
-from streaming.models import IS_ACTIVE, EventSegment, LogState, Run
-
-#: Leap of the numbers past a dead process's last durable one: beyond all that it may
-#: have shown to its readers without making it durable.
-ORPHAN_LEAP = 1_000_000
-#: Runs that one query covers: SQLite's expressions are at most a thousand deep.
-RUNS_PER_QUERY = 100
+from streaming.events import Entry, Event, discard_after, encode_all
+from streaming.models import EventSegment, LogState, Run
 
 
 class _Content(msgspec.Struct):
     """The only field that `text` decodes."""
 
     content: str = ""
+
+
+class _Piece(NamedTuple):
+    """A piece of a run's text, or a tool call or result, which has none."""
+
+    number: int
+    text: str | None
 
 
 class DatabaseStoredLog:
@@ -48,44 +49,39 @@ class DatabaseStoredLog:
         for row in _rows(run_id, after).iterator(self._options.read_rows):
             yield from row_entries(*row, after)
 
-    def read_new(
-        self, positions: Mapping[str, int]
-    ) -> tuple[dict[str, list[Entry]], set[str]]:
-        """Return entries of several runs, each after a number; and the ended runs' ids.
-
-        A run that was deleted counts as ended.
-        """
-        # This query comes first: all entries of an ended run precede the second one.
-        active = Run.objects.filter(IS_ACTIVE, id__in=positions)
-        ended = set(positions) - set(active.values_list("id", flat=True))
-        found: dict[str, list[Entry]] = {}
-        wanted = list(positions.items())
-        for start in range(0, len(wanted), RUNS_PER_QUERY):
-            _read_new(dict(wanted[start : start + RUNS_PER_QUERY]), found)
-        return found, ended
-
     def newest(self, run_id: str) -> Entry | None:
         """Return a run's newest durable entry."""
         return segments.newest(run_id)
 
     def text(self, run_id: str, *, since_tool: bool = False) -> str:
         """Return the text of a run's log, or only that after its last tool."""
-        pieces: list[str] = []
+        pieces: list[_Piece] = []
         for entry in self.read_all(run_id):
-            if since_tool and entry.type in ("tool_call", "tool_result"):
-                pieces.clear()
-            elif entry.type == "content":
-                pieces.append(msgspec.json.decode(entry.data, type=_Content).content)
-        return "".join(pieces)
+            match entry.type:
+                case "content":
+                    decoded = msgspec.json.decode(entry.data, type=_Content)
+                    pieces.append(_Piece(entry.number, decoded.content))
+                case "tool_call" | "tool_result":
+                    pieces.append(_Piece(entry.number, None))
+                case "restarted":
+                    valid = discard_after(entry)
+                    while pieces and pieces[-1].number > valid:
+                        pieces.pop()
+        if since_tool:
+            tools = [at for at, piece in enumerate(pieces, 1) if piece.text is None]
+            del pieces[: tools[-1] if tools else 0]
+        return "".join(piece.text for piece in pieces if piece.text)
 
-    def count_segments(self, runs: QuerySet[Run]) -> int:
-        """Return the number of rows of the logs of `runs`."""
-        return EventSegment.objects.filter(run__in=runs).count()
+    def count_segments(self, runs: QuerySet[Run], limit: int) -> int:
+        """Return the number of rows of the logs of `runs`, or the limit if less."""
+        return EventSegment.objects.filter(run__in=runs).order_by()[:limit].count()
 
     def delete_segments(self, runs: QuerySet[Run], limit: int) -> int:
         """Delete at most `limit` rows of the logs of `runs`; return their number."""
-        rows = EventSegment.objects.filter(run__in=runs).order_by()
-        keys = list(rows.values_list("pk", flat=True)[:limit])
+        rows = EventSegment.objects.filter(run__in=runs).order_by("pk")
+        # A locked row is being deleted by another transaction, or with its run later.
+        free = rows.select_for_update(skip_locked=True)
+        keys = list(free.values_list("pk", flat=True)[:limit])
         EventSegment.objects.filter(pk__in=keys).delete()
         return len(keys)
 
@@ -110,12 +106,14 @@ class DatabaseStoredLog:
         Run.objects.filter(pk__in=deleted).update(log_state=LogState.REMOVED)
         return deleted
 
-    def end_orphan(
-        self, run_id: str, events: Sequence[Event], *, leap: bool = True
-    ) -> None:
-        """Append the last events of a run without an owner."""
-        last = segments.newest(run_id)
-        first = (last.number if last else 0) + (ORPHAN_LEAP if leap else 1)
+    def free_number(self, run_id: str, after: int, *, leap: bool) -> int:
+        """Return the first number that no event of a run has been given."""
+        newest = segments.newest(run_id)
+        used = max(newest.number if newest else 0, after)
+        return used + (ORPHAN_LEAP if leap else 1)
+
+    def append(self, run_id: str, first: int, events: Sequence[Event]) -> None:
+        """Append events to the log of a run without an owner."""
         row = Segment(run_id, first, encode_all(events)).row(timezone.now())
         row.save(force_insert=True)
 
@@ -124,12 +122,3 @@ def _rows(run_id: str, after: int) -> "QuerySet[EventSegment, tuple[int, str]]":
     """Select the first number and the events of a run's rows after a number."""
     found = EventSegment.objects.filter(run_id=run_id, last_id__gt=after)
     return found.order_by("last_id").values_list("first_id", "events")
-
-
-def _read_new(positions: Mapping[str, int], found: dict[str, list[Entry]]) -> None:
-    # Each run has its own number: one that is far ahead is not read again each time.
-    new = [Q(run_id=run_id, last_id__gt=after) for run_id, after in positions.items()]
-    rows = EventSegment.objects.filter(reduce(or_, new)).order_by("run_id", "last_id")
-    for run_id, first, events in rows.values_list("run_id", "first_id", "events"):
-        entries = row_entries(first, events, positions[run_id])
-        found.setdefault(run_id, []).extend(entries)

@@ -23,11 +23,18 @@ class Tail:
         self._before = after
         self._waiting: set[asyncio.Future[None]] = set()
         self._released = False
+        #: True if the readers are to follow the run elsewhere.
+        self.moved = False
 
     @property
     def last(self) -> int:
         """The number of the newest entry."""
         return self._entries[-1].number if self._entries else self._before
+
+    @property
+    def before(self) -> int:
+        """The number before the first entry held; earlier ones are durable."""
+        return self._before
 
     @property
     def ended(self) -> bool:
@@ -43,6 +50,11 @@ class Tail:
         """End the tail, although the run continues in another process."""
         self._released = True
         self._wake()
+
+    def move(self) -> None:
+        """End the tail, since the run has another owner, or one in this process."""
+        self.moved = True
+        self.release()
 
     def since(self, after: int) -> list[Entry] | None:
         """Return the entries after a number; None if some of them may be dropped."""

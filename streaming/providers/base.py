@@ -6,9 +6,10 @@ a provider keeps no text of its own.
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from streaming.messages import Message, OpaquePart, ToolCallPart, ToolSpec
 from streaming.options import Options, Setting
@@ -23,6 +24,9 @@ ResponseStopReason = Literal[
 class ProviderOptions(Options, frozen=True):
     """The settings that all providers share; a provider's own are in a subclass."""
 
+    #: The model for which `LLM_MODEL` is not set.
+    default_model: ClassVar[str] = ""
+
     llm_provider: Annotated[
         str,
         Setting(
@@ -35,6 +39,16 @@ class ProviderOptions(Options, frozen=True):
     llm_max_tokens: Annotated[
         int, Setting("Maximum length of one response.", "tokens", minimum=1)
     ] = 8192
+    llm_context_window: Annotated[
+        int,
+        Setting(
+            "Context window of the model. The oldest exchanges that do not fit are "
+            "left out. 0: that of a known model, or the one that an error of the "
+            "server names.",
+            "tokens",
+            minimum=0,
+        ),
+    ] = 0
     llm_thinking: Annotated[
         str,
         Setting(
@@ -109,6 +123,18 @@ class ProviderOptions(Options, frozen=True):
     ] = ResponseLimits().tool_calls
 
     @property
+    def model_name(self) -> str:
+        """Return the name of the model."""
+        return self.llm_model or self.default_model
+
+    @property
+    def max_output_tokens(self) -> int:
+        """Return the highest number of tokens of one response, reasoning included."""
+        budget = int(self.llm_thinking) if self.llm_thinking.isdigit() else 0
+        # A budget that exceeds the length of a response is added to it.
+        return self.llm_max_tokens + budget
+
+    @property
     def limits(self) -> ResponseLimits:
         """Return the bounds of one response."""
         return ResponseLimits(
@@ -163,12 +189,28 @@ class TokenUsage(msgspec.Struct, frozen=True):
 
 
 class ExchangesDropped(msgspec.Struct, frozen=True):
-    """The number of oldest exchanges without which the request is sent again.
+    """The number of oldest exchanges without which the request is sent.
 
-    The server has refused a longer one. Later requests of the run need not have them.
+    They exceed the context window. Later requests of the run need not have them. This
+    delta is the first of a batch before any output: a consumer may end the call here,
+    before the request is sent, and make another one.
     """
 
     count: int
+
+
+class ModelSelected(msgspec.Struct, frozen=True):
+    """The model that is called from here on, of a provider that has several.
+
+    It precedes the other deltas of each model that is called. `after_failure` is true
+    if a model before it has failed in the same call: the counts since its own
+    `ModelSelected` belong to that one.
+    """
+
+    provider: str
+    model: str
+    origin: str
+    after_failure: bool = False
 
 
 class ResponseEnd(msgspec.Struct, frozen=True):
@@ -188,6 +230,7 @@ Delta = (
     | OpaquePart
     | TokenUsage
     | ExchangesDropped
+    | ModelSelected
     | ResponseEnd
 )
 
@@ -196,13 +239,18 @@ class ModelRequest(msgspec.Struct, frozen=True):
     """One model call.
 
     With `allow_tools` false the request describes the tools, since the history may hold
-    calls of them, but the model must answer without calling any.
+    calls of them, but the model must answer without calling any. `avoid` are causes of
+    refusals that this call alone avoids. `output` describes the expected answer: its
+    `parameters` are the schema. A model that cannot be given a schema calls it as a
+    tool instead.
     """
 
     system: str
     messages: Sequence[Message]
     tools: Sequence[ToolSpec] = ()
     allow_tools: bool = True
+    avoid: frozenset[str] = frozenset()
+    output: ToolSpec | UnsetType = UNSET
 
     @property
     def may_end_empty(self) -> bool:
@@ -224,11 +272,13 @@ class ModelRequest(msgspec.Struct, frozen=True):
 class Provider(Protocol):
     """A way to a model, created once per event loop and used by many runs at once.
 
-    The class of a provider is called with its options. Three attributes are optional:
+    The class of a provider is called with its options. Four attributes are optional:
     `options_type`, the subclass of `ProviderOptions` with its own settings (read from
     a class named by its dotted path), `needs_retries = False`, which omits the timeouts
-    and retries of `RetryingProvider`, and `origin`, the server, API and model that
-    opaque parts come from. See also `AdaptiveProvider`.
+    and retries of `RetryingProvider`, `origin`, the server, API and model that opaque
+    parts come from, and `takes_output = True` if the provider reads
+    `ModelRequest.output`: without it the model receives a tool in its place.
+    See also `AdaptiveProvider`.
     """
 
     name: str
@@ -256,15 +306,19 @@ class AdaptiveProvider(Protocol):
 
     @property
     def learned(self) -> frozenset[str]:
-        """The causes of refusals without which requests are built."""
+        """The causes of refusals without which all requests are built."""
         ...
 
-    def learn(
+    def find_cause(
         self, request: ModelRequest, refusal: str, sent_without: frozenset[str]
-    ) -> bool:
-        """Learn the cause of a refusal; return True if another request avoids it.
+    ) -> str | None:
+        """Return the cause of a refusal that another request avoids; None without one.
 
-        `refusal` is the server's text, `sent_without` the causes that were learned
-        when the request was built.
+        `refusal` is the server's text, `sent_without` the causes that the request was
+        built without: those that were learned, and those that it avoids.
         """
+        ...
+
+    def learn(self, cause: str) -> None:
+        """Build all later requests without a cause."""
         ...

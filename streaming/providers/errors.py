@@ -6,11 +6,8 @@ quote a key or a prompt. The vendor's text goes to the log, at debug level.
 
 import json
 import logging
-import math
 import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx2
@@ -22,8 +19,10 @@ from streaming.exceptions import (
     ProviderRefusedKey,
     ProviderTimeout,
 )
-from streaming.providers.context_window import is_too_long, too_long
+from streaming.providers.context_window import is_above_rate, is_too_long, too_long
 from streaming.providers.http_transport import BodyEncodingError
+from streaming.providers.refusals import sentences
+from streaming.providers.waits import retry_after
 
 logger = logging.getLogger(__name__)
 
@@ -79,17 +78,32 @@ _STATUS_BY_CODE = {
 
 #: The statuses of a request that the server refuses; some templates fail with 500.
 _REFUSAL_STATUSES = frozenset({400, 404, 405, 422, 500, 501})
-_LENGTH_STATUSES = _REFUSAL_STATUSES | {413}
+_LENGTH_STATUSES = _REFUSAL_STATUSES
+_TOO_LARGE = 413
+#: The last three are Cloudflare's and other proxies'.
+_TIMEOUTS = frozenset({408, 504, 522, 524, 598})
+#: Statuses below 500 that do not blame the request: 498 is Groq's for a lack of
+#: capacity, 499 a gateway's for a request that was cancelled behind it.
+_TRANSIENT = frozenset({409, 425, 498, 499})
 #: The most characters of an error's body that are searched for a cause.
 _MAX_TEXT = 20_000
+
+#: The names of an error's fields; `base_resp` is MiniMax's, `error_msg` Baidu's.
+_WRAPPERS = ("error", "errors", "base_resp", "detail")
+_TEXTS = ("message", "error", "detail", "msg", "error_msg", "status_msg")
+_CODE_FIELDS = ("code", "error_code", "status_code")
+_SUCCESS = frozenset({None, 0, 200, "0", "200", "ok", "OK", "success", "Success"})
 
 #: Errors that a retry cannot fix.
 _QUOTA_CODES = frozenset(
     {
+        "1113",  # of Zhipu
+        "arrearage",
         "billing_error",
         "billing_hard_limit_reached",
         "billing_not_active",
         "contract_spend_limit_reached",
+        "exceeded_current_quota_error",
         "enforced_spend_limit_reached",
         "insufficient_balance",
         "insufficient_credits",
@@ -99,13 +113,27 @@ _QUOTA_CODES = frozenset(
     }
 )
 _QUOTA_TEXT = re.compile(
-    r"insufficient (account )?(balance|credit|fund)|payment required|out of credit",
+    r"insufficient (account )?(balance|credit|fund)|payment required|out of credit|"
+    r"credit balance is too low|used all available credits|spending limit|"
+    r"余额不足|欠费",
+    re.IGNORECASE,
+)
+#: Google's limits of a day, whose errors ask for a wait of seconds.
+_DAILY_QUOTA = re.compile(r"quotaId\W+\w*PerDay")
+#: Errors without an HTTP status or a known code, by the words of their messages.
+_STATUS_BY_TEXT = (
+    (429, re.compile(r"rate.?limit|too many requests|\bqps\b|并发|频率|限流", re.I)),
+    (401, re.compile(r"api[ _-]?(secret )?key|unauthorized|login fail", re.I)),
+)
+_POLICY = re.compile(
+    r"content[ _]?(filter|policy|management)|responsible ?ai|content exists risk|"
+    r"violat[^.]{0,60}polic|usage polic|flagged|datainspection_?failed|"
+    r"data_inspection_failed|moderation",
     re.IGNORECASE,
 )
 _PAYMENT_REQUIRED = 402
-
-#: The longest wait in seconds that is passed on to a client.
-_MAX_RETRY_AFTER = 86_400.0
+#: The model is unknown, or no longer offered.
+_NOT_FOUND = 404
 
 
 def map_request_error(error: BaseException) -> ProviderError:
@@ -148,7 +176,12 @@ def find_error(body: object) -> Mapping[str, Any] | None:
         first.get("error")
         or "error" in (first.get("type"), first.get("object"))
         or first.get("detail")
-        or (_number(first) and isinstance(first.get("message"), str))
+        or first.get("errors")
+        or (
+            fields["code"] not in _SUCCESS
+            and isinstance(fields["message"], str)
+            and not first.get("choices")
+        )
     )
     return fields if is_error else None
 
@@ -156,8 +189,8 @@ def find_error(body: object) -> Mapping[str, Any] | None:
 def error_fields(body: object) -> Mapping[str, Any]:
     """Return the fields of an error body, and before them those of its `error`.
 
-    Google's servers send a list of one error, others a text in place of the fields or
-    in the field `detail`.
+    Google's servers send a list of one error, others a text in place of the fields,
+    other names for them, or an object around them.
     """
     if isinstance(body, list):
         body = next(iter(body), None)
@@ -165,11 +198,16 @@ def error_fields(body: object) -> Mapping[str, Any]:
         return {"message": body}
     if not isinstance(body, Mapping):
         return {}
-    inner = body.get("error")
-    if isinstance(inner, Mapping):
-        return {**body, **inner}
-    text = body.get("message") or inner or body.get("detail")
-    return {**body, "message": text if isinstance(text, str) else None}
+    inner = _first(body, _WRAPPERS)
+    if isinstance(inner, Mapping | list):
+        return {**body, "message": None, **error_fields(inner)}
+    text = _first(body, _TEXTS)
+    known = {"message": text if isinstance(text, str) else None}
+    return {**body, **known, "code": _first(body, _CODE_FIELDS)}
+
+
+def _first(body: Mapping[str, Any], names: Sequence[str]) -> Any:  # noqa: ANN401
+    return next((body[name] for name in names if body.get(name)), None)
 
 
 def status_error(
@@ -186,8 +224,7 @@ def status_error(
     `text` is the whole body. Without any that tells the status it is `default`.
     """
     codes = _error_codes(fields)
-    known = (_STATUS_BY_CODE[code] for code in codes if code in _STATUS_BY_CODE)
-    status = status or _number(fields) or next(known, default)
+    status = status or _number(fields) or _told_status(fields, codes) or default
     headers = headers or {}
     request_id = headers.get("request-id") or headers.get("x-request-id") or "unknown"
     logger.warning(
@@ -202,13 +239,15 @@ def status_error(
         status == _PAYMENT_REQUIRED
         or _QUOTA_CODES.intersection(codes)
         or _QUOTA_TEXT.search(str(fields.get("message")))
+        or _DAILY_QUOTA.search(text)
     ):
         return ProviderRateLimited(_NO_QUOTA, retryable=False)
     text = (text or _as_text(fields))[:_MAX_TEXT]
-    if status in _LENGTH_STATUSES and is_too_long(text, codes):
+    is_length = status in _LENGTH_STATUSES and is_too_long(text, codes)
+    if is_length or status == _TOO_LARGE or (status == 429 and is_above_rate(text)):
         return too_long(text)
-    error = _error_for_status(status, headers)
-    if status in _REFUSAL_STATUSES:
+    error = _error_for_status(status, headers, retry_after(headers, text))
+    if status in _REFUSAL_STATUSES or (status == 403 and is_about_policy(text)):
         error.refusal = text
     return error
 
@@ -219,21 +258,37 @@ def _as_text(fields: Mapping[str, Any]) -> str:
     return text.encode(errors="replace").decode()
 
 
-def _error_for_status(status: int, headers: Mapping[str, str]) -> ProviderError:
-    retry_after = _retry_after(headers)
+def is_about_policy(text: str) -> bool:
+    """Return True if an error's text objects to the content of a request."""
+    return bool(_POLICY.search(sentences(text)))
+
+
+def _error_for_status(
+    status: int, headers: Mapping[str, str], wait: float | None
+) -> ProviderError:
     should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
     if status in (401, 403):
         return ProviderRefusedKey()
     if status == 429:
-        return ProviderRateLimited(retryable=should_retry, retry_after=retry_after)
-    if status in (408, 504):
-        return ProviderTimeout(retryable=should_retry, retry_after=retry_after)
-    is_transient = status == 409 or status >= 500
-    return ProviderError(
+        return ProviderRateLimited(retryable=should_retry, retry_after=wait)
+    if status in _TIMEOUTS:
+        return ProviderTimeout(retryable=should_retry, retry_after=wait)
+    is_transient = status in _TRANSIENT or status >= 500
+    error = ProviderError(
         _MESSAGES.get(status, "" if is_transient else _REFUSED),
         retryable=is_transient if should_retry is None else should_retry,
-        retry_after=retry_after,
+        retry_after=wait,
     )
+    error.unavailable = is_transient or status == _NOT_FOUND
+    return error
+
+
+def _told_status(fields: Mapping[str, Any], codes: Sequence[str]) -> int | None:
+    """Return the status that the codes or the message of an error tell."""
+    known = [_STATUS_BY_CODE[code] for code in codes if code in _STATUS_BY_CODE]
+    message = str(fields.get("message"))
+    told = [status for status, words in _STATUS_BY_TEXT if words.search(message)]
+    return next(iter([*known, *told]), None)
 
 
 def _error_codes(fields: Mapping[str, Any]) -> list[str]:
@@ -252,28 +307,6 @@ def _number(fields: Mapping[str, Any]) -> int | None:
         if isinstance(number, int) and 400 <= number < 600:
             return number
     return None
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds to wait, from `retry-after` or `retry-after-ms`."""
-    try:
-        if milliseconds := headers.get("retry-after-ms"):
-            seconds = float(milliseconds) / 1000
-        else:
-            seconds = _seconds_until(headers.get("retry-after", ""))
-    except (ValueError, OverflowError):  # the latter for dates of the year 1
-        return None
-    if not math.isfinite(seconds):
-        return None
-    return min(max(seconds, 0.0), _MAX_RETRY_AFTER)
-
-
-def _seconds_until(value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        moment = parsedate_to_datetime(value)
-        return (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds()
 
 
 def _root_of(error: BaseException) -> BaseException:

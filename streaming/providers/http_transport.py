@@ -6,7 +6,7 @@ already has one.
 """
 
 from collections.abc import AsyncGenerator, Callable
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
@@ -27,6 +27,9 @@ BodyEncodingError = ContentEncodingError
 
 #: The key of the aiohttp response among the extensions of an httpx2 response.
 _EXTENSION = "streaming.aiohttp_response"
+
+#: Returns one SSL context for all providers: to make one takes 40 ms.
+_ssl_context = cache(httpx2.create_ssl_context)
 
 
 def http_client(connect_timeout: float) -> httpx2.AsyncClient:
@@ -59,7 +62,7 @@ class _Transport(httpx2.AsyncBaseTransport):
     """A transport without a limit of connections; other modules limit the runs."""
 
     def __init__(self) -> None:
-        self._ssl = httpx2.create_ssl_context()
+        self._ssl = _ssl_context()
         self._proxies = getproxies()
         self._session: aiohttp.ClientSession | None = None
 

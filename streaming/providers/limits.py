@@ -36,6 +36,8 @@ class LimitReached(Exception):
 class HeldChars:
     """The length of all that a parser holds until it is complete."""
 
+    __slots__ = ("_left",)
+
     def __init__(self, limits: ResponseLimits) -> None:
         self._left = limits.chars
 

@@ -15,6 +15,8 @@ from contextlib import suppress
 from itertools import chain
 from typing import Any, NamedTuple
 
+from streaming.providers.output_limits import smaller_limits
+
 logger = logging.getLogger(__name__)
 
 Body = Mapping[str, Any]
@@ -22,9 +24,10 @@ Body = Mapping[str, Any]
 #: The most causes that one model call learns: each costs one more request.
 MAX_CAUSES = 4
 
-#: The prefix of a learned field that is removed, and of a limit of tokens.
+#: The prefix of a learned field that is removed.
 OMIT = "omit:"
-LIMIT = "limit:"
+#: The words of a template that knows two roles, and none for the results of tools.
+ALTERNATING = r"roles? [^.]{0,60}altern|only user(,| and) assistant"
 #: The place of a field in messages, tools and other lists.
 ANYWHERE = "*"
 
@@ -77,23 +80,22 @@ _QUOTING = frozenset({"input", "ctx", "url", "failed_generation", "type"})
 _WORDS = frozenset({"include", "store", "stop", "user"})
 #: A field below the first level that needs no quotes to be recognized.
 _IDENTIFIER = re.compile(r"\w*(_|[a-z][A-Z])\w*")
-#: Smaller numbers in a text about a limit of tokens are something else.
-_MIN_LIMIT = 128
 #: The most characters that are searched for a cause.
 _MAX_TEXT = 4_000
 
 _QUOTED_NAME = re.compile(r"[`'\"‘“]([$A-Za-z_][\w.\[\]$-]*)[`'\"’”]")
-_BARE_NAME = re.compile(r"(?<![\w.'\"`])([A-Za-z_][\w.\[\]]*)")
+_BARE_NAME = re.compile(r"(?<![\w.'\"`])([A-Za-z_][\w.\[\]]*)", re.ASCII)
+#: A word that a sentence calls a field, as certain as a quoted one.
+_CALLED_FIELD = re.compile(
+    r"\b([a-z_]\w*) (?:parameter|argument|field|property)\b", re.IGNORECASE
+)
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _STEP = re.compile(r"[$A-Za-z_][\w$-]*")
 _WORDING = re.compile(
     r"unsupported|not (be )?(support|permit|allow|accept|implement|recogni|enabl)|"
     r"does ?n[o']t support|unknown|unrecogni|unexpected|extra |forbidden|invalid|"
-    r"cannot|remove|deprecated|only |not a valid|disabled|must not|no longer",
-    re.IGNORECASE,
-)
-_NUMBER = re.compile(r"\d[\d,_]*")
-_TOO_LARGE = re.compile(
-    r"too (large|high|big|many)|at most|maximum|exceed|less than|<=|>|up to|limit",
+    r"cannot|remove|deprecated|only |not a valid|disabled|must not|no longer|"
+    r"不支持|不允许|无效|非法|未知|不正确",
     re.IGNORECASE,
 )
 
@@ -136,20 +138,22 @@ class Dialect:
         self._known = known
         self._required = required
 
-    def learn(self, refusal: str, body: Body, sent_without: AbstractSet[str]) -> bool:
-        """Learn the cause of a refusal; return True if another request avoids it.
+    def find(
+        self, refusal: str, body: Body, sent_without: AbstractSet[str]
+    ) -> str | None:
+        """Return the cause of a refusal that another request avoids; None without one.
 
         `body` is the refused request. Another model call may have learned the cause in
         the meantime; `sent_without` are the causes that the body was built without.
         """
-        name = find_cause(refusal, body, self._known, sent_without, self._required)
-        if name is None:
-            return False
+        return find_cause(refusal, body, self._known, sent_without, self._required)
+
+    def learn(self, name: str) -> None:
+        """Avoid a cause from now on."""
         if name not in self.learned:
             logger.warning("request refused, cause learned: %s", name)
             replaced = {each.replaces for each in self._known if each.name == name}
             self.learned = (self.learned - replaced) | {name}
-        return True
 
 
 def find_cause(
@@ -172,7 +176,7 @@ def find_cause(
     paths = chain(_paths(refusal, text), _bare_paths(text, body))
     candidates = chain(
         (each.name for each in matching if not each.is_last_resort),
-        _smaller_limits(text, body),
+        smaller_limits(text, body),
         (_removable(path, body, required) for path in paths),
         (each.name for each in matching if each.is_last_resort),
     )
@@ -210,32 +214,20 @@ def _strings(value: object) -> Iterator[str]:
                     yield from _strings(item)
 
 
-def _smaller_limits(text: str, body: Body) -> Iterator[str]:
-    """Yield the cause for a limit of tokens that is larger than the server's."""
-    name = next((n for n in body if n in _LIMITS and n in text), None)
-    if name is None or not _TOO_LARGE.search(text):
-        return
-    numbers = (int(re.sub("[,_]", "", found)) for found in _NUMBER.findall(text))
-    smaller = [number for number in numbers if _MIN_LIMIT <= number < body[name]]
-    if smaller:
-        yield f"{LIMIT}{max(smaller)}"
-
-
-_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-
-
-def limited(tokens: int, learned: AbstractSet[str]) -> int:
-    """Return a limit of tokens that is at most the smallest one learned."""
-    limits = [int(name[len(LIMIT) :]) for name in learned if name.startswith(LIMIT)]
-    return min([tokens, *limits])
-
-
 def _paths(refusal: str, text: str) -> Iterator[list[str]]:
     """Yield the paths of fields that a refusal names, the most certain first."""
     with suppress(ValueError, RecursionError):
         yield from _named_paths(json.loads(refusal))
-    for found in _QUOTED_NAME.findall(text):
-        yield _STEP.findall(found)
+    for found in (*_QUOTED_NAME.findall(text), *_CALLED_FIELD.findall(text)):
+        yield from _spellings(found)
+
+
+def _spellings(name: str) -> Iterator[list[str]]:
+    """Yield a path as it is written, and in snake case if it is in camel case."""
+    steps = _STEP.findall(name)
+    yield steps
+    if _HUMP.search(name):
+        yield [_HUMP.sub("_", step).lower() for step in steps]
 
 
 def _bare_paths(text: str, body: Body) -> Iterator[list[str]]:
@@ -247,7 +239,7 @@ def _bare_paths(text: str, body: Body) -> Iterator[list[str]]:
         if found not in _WORDS and (
             steps[0] in body or _IDENTIFIER.fullmatch(steps[-1])
         ):
-            yield steps
+            yield from _spellings(found)
 
 
 def _named_paths(value: object) -> Iterator[list[str]]:
@@ -282,6 +274,9 @@ def _removable(
             return f"{OMIT}{owner}/{step}"
         if any(_has(body.get(name), step) for name in _LISTS):
             return f"{OMIT}{ANYWHERE}/{step}"
+        inside = [k for k, v in body.items() if isinstance(v, dict) and step in v]
+        if inside:
+            return f"{OMIT}{inside[0]}/{step}"
     return None
 
 

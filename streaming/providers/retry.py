@@ -10,6 +10,7 @@ from streaming.aio.deadline import Deadline
 from streaming.exceptions import ProviderError, ProviderTimeout
 from streaming.providers.adaptation import Adaptation, is_policy_refusal
 from streaming.providers.base import (
+    AdaptiveProvider,
     Delta,
     ExchangesDropped,
     ModelRequest,
@@ -19,7 +20,10 @@ from streaming.providers.base import (
     ResponseEnd,
     TokenUsage,
 )
+from streaming.providers.context_budget import ContextBudget
 from streaming.providers.errors import EMPTY
+from streaming.providers.output import describe_output
+from streaming.telemetry.metrics import PROVIDER_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +38,9 @@ MAX_RETRY_AFTER = 30.0
 class RetryingProvider:
     """A wrapper that adds timeouts and retries to a provider.
 
-    A refused request is built anew without its cause, if the provider can learn that,
-    or without its oldest exchanges, if it was too long. Neither counts as a retry.
+    A request that exceeds the known context window is sent without its oldest
+    exchanges. A refused one is built anew without its cause, if the provider can learn
+    that, or without its oldest exchanges, if it was too long: no retry is counted.
     """
 
     def __init__(self, provider: Provider, options: ProviderOptions) -> None:
@@ -43,6 +48,10 @@ class RetryingProvider:
         self.model = provider.model
         self.origin = getattr(provider, "origin", "")
         self._provider = provider
+        self._takes_output = getattr(provider, "takes_output", False)
+        # Looked up once: this check compares all attributes, which takes 20 µs.
+        self._adaptive = provider if isinstance(provider, AdaptiveProvider) else None
+        self._budget = ContextBudget(provider.model, options)
         self._first_token_timeout = options.llm_first_token_timeout_seconds
         self._silence_timeout = options.llm_silence_timeout_seconds
         self._response_timeout = options.llm_response_timeout_seconds
@@ -51,13 +60,16 @@ class RetryingProvider:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
         """Stream from the provider; retry if it fails before its first output."""
         retries = 0
-        adaptation = Adaptation(self._provider, request)
+        if not self._takes_output:
+            request = describe_output(request, by_schema=False)
+        adaptation = Adaptation(self._adaptive, request, self._budget)
         with closing(Deadline(ProviderTimeout)) as deadline:
             while True:
                 call = _ModelCall(
                     self.model, self._first_token_timeout, self._response_timeout
                 )
                 request = adaptation.next_request()
+                input_tokens = 0
                 try:
                     if adaptation.dropped:
                         yield [ExchangesDropped(adaptation.dropped)]
@@ -67,15 +79,20 @@ class RetryingProvider:
                                 if not call.has_output:
                                     batch = call.begin(batch, request)
                                 if batch:
+                                    if isinstance(batch[-1], TokenUsage):
+                                        input_tokens = batch[-1].input_tokens
                                     deadline.suspend()
                                     yield batch
                                 call.extend(self._silence_timeout)
                                 deadline.at(call.due)
+                    adaptation.accepted(input_tokens)
                     return
                 except ProviderError as error:
+                    PROVIDER_ERRORS.add(1, self.name, self.model, error.code)
                     if call.has_output:
+                        error.has_output = True
                         raise
-                    if adaptation.adapt(error):
+                    if await adaptation.adapt(error):
                         continue
                     if is_policy_refusal(error):
                         yield [ResponseEnd("refusal")]

@@ -56,12 +56,20 @@ _MAX_INT = 2**63 - 1
 # The status for an error that has none, in place of a stream: it was not transient.
 _BAD_REQUEST = 400
 
+#: The end of a stream of Chat Completions, and of any stream behind some proxies.
+DONE = b"[DONE]"
+
 # PostgreSQL cannot store NUL; half of a surrogate pair has no form in UTF-8.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class Client(Protocol):
     """The client of either SDK, as far as it is used here."""
+
+    @property
+    def base_url(self) -> httpx2.URL:
+        """The address of the server."""
+        ...
 
     async def post(
         self,
@@ -112,11 +120,12 @@ async def send_request(
     """Encode and send a request; return its response, which the caller closes.
 
     The SDKs' own methods walk through their arguments type by type, which takes 200 ms
-    of CPU for a history of 400 messages. Only aiohttp's response is kept of their
-    result: the rest holds the whole request.
+    of CPU for a history of 400 messages; and they join a relative path to the address
+    anew each time. Only aiohttp's response is kept of their result: the rest holds the
+    whole request.
     """
     response: httpx2.Response = await client.post(
-        path,
+        f"{str(client.base_url).rstrip('/')}{path}",
         cast_to=httpx2.Response,
         content=_ENCODER.encode({**body, "stream": True}),
         options={"headers": headers or {}},
@@ -242,6 +251,18 @@ async def _read_to_end(content: Body) -> None:
         async with asyncio.timeout(_BODY_END_SECONDS):
             while await content.readany():
                 pass
+
+
+def bare_data(data: bytes) -> bytes:
+    """Return the data of an event that is no JSON object: `[DONE]`, or nothing.
+
+    Servers and proxies send `ping`, `null` or a time to keep a connection open, and
+    write `[DONE]` in several ways. Other data is returned as it is.
+    """
+    text = data.strip()
+    if text.strip(b'"').upper() == DONE:
+        return DONE
+    return data if text.startswith((b"{", b"[", b"<")) else b""
 
 
 def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:

@@ -1,66 +1,115 @@
 """The life of a run: started by one request, followed by many, ended once.
 
 `get_service()` returns the service of this process (`service.RunService`): coroutines
-start, follow and cancel runs of any process through it. Synchronous code has one
-function, `cancel_from_thread`.
+start, follow and cancel runs of any process through it. Synchronous code enqueues runs
+(`enqueue`) and cancels them (`cancel_from_thread`).
 """
 
 import asyncio
+import threading
 from collections.abc import Collection
-from typing import cast
+from contextlib import suppress
+from weakref import WeakKeyDictionary
 
-from django.apps import apps
 from django.db import transaction
 
 from streaming import conf
-from streaming.agent.loop import Agent
-from streaming.apps import StreamingConfig
-from streaming.providers import make_provider
-from streaming.runs import leases
+from streaming.agents.loops import make_loops
+from streaming.aio.loop_end import close_with_loop
+from streaming.runs.cancelling import cancel_runs
+from streaming.runs.enqueueing import enqueue, requeue
+from streaming.runs.executors.base import executor_class
 from streaming.runs.service import RunService
+from streaming.runs.signal_sender import send_ended_on_commit
 from streaming.runs.start import RunRequest
 from streaming.storage import database
+from streaming.storage.alias import app_alias
 
 __all__ = [
     "RunRequest",
     "RunService",
     "aclose",
     "cancel_from_thread",
+    "enqueue",
+    "get_own_service",
     "get_service",
     "install",
-    "make_agent",
+    "requeue",
+    "serving_loop",
+    "wake_executors",
 ]
 
-_service: RunService | None = None
-_loop: asyncio.AbstractEventLoop | None = None
+#: The service of each event loop of this process, with the generator that closes it.
+_services: WeakKeyDictionary[asyncio.AbstractEventLoop, RunService] = (
+    WeakKeyDictionary()
+)
+#: Held while services are added, removed or listed: event loops of several threads do.
+_listing = threading.Lock()
 
 
 def get_service() -> RunService:
-    """Return the service of this process and event loop, created at the first call."""
-    if _service is None or _loop is not asyncio.get_running_loop():
-        return install(RunService(make_agent(), conf.get(), database.default))
-    return _service
+    """Return the service of this process and event loop, created at the first call.
+
+    From now on it also executes queued runs of other processes.
+    """
+    service = get_own_service()
+    if not service.is_serving:
+        service.serve()
+    return service
+
+
+def get_own_service() -> RunService:
+    """Return the service of this event loop, for the runs that are started in it.
+
+    A management command ends too soon to execute the runs of other processes.
+    """
+    loop = asyncio.get_running_loop()
+    return _services.get(loop) or install(
+        RunService(make_loops(), conf.get(), database.default)
+    )
 
 
 def install(service: RunService) -> RunService:
     """Make a service that of this process and event loop, before its first use.
 
-    Raises `RuntimeError` if there is one, which would never be closed.
+    It is closed by `aclose`, at the latest when the event loop ends. Raises
+    `RuntimeError` if there is one.
     """
-    global _service, _loop
     loop = asyncio.get_running_loop()
-    if _service and _loop is loop:
-        raise RuntimeError("this event loop has a run service already")
-    _service, _loop = service, loop
+    with _listing:
+        if loop in _services:
+            raise RuntimeError("this event loop has a run service already")
+        _services[loop] = service
+    close_with_loop(aclose)
     return service
 
 
 async def aclose() -> None:
     """End the runs of this process and event loop, and leave nothing open."""
-    global _service
-    if _service and _loop is asyncio.get_running_loop():
-        service, _service = _service, None
+    with _listing:
+        service = _services.pop(asyncio.get_running_loop(), None)
+    if service:
         await service.aclose()
+
+
+def serving_loop() -> asyncio.AbstractEventLoop | None:
+    """Return an event loop of this process that serves, if it has one."""
+    for loop, service in _present_services():
+        if service.is_serving and loop.is_running() and not service.draining:
+            return loop
+    return None
+
+
+def wake_executors() -> None:
+    """Have the services of this process look for queued runs now; from any thread."""
+    for loop, service in _present_services():
+        with suppress(RuntimeError):  # the event loop was closed in the meantime
+            loop.call_soon_threadsafe(service.executor.wake)
+
+
+def _present_services() -> list[tuple[asyncio.AbstractEventLoop, RunService]]:
+    with _listing:
+        return list(_services.items())
 
 
 def cancel_from_thread(run_ids: Collection[str]) -> set[str]:
@@ -69,20 +118,7 @@ def cancel_from_thread(run_ids: Collection[str]) -> set[str]:
     The request is written by the calling thread, in its transaction if it has one. The
     owner of each running run reads it with its next heartbeat.
     """
-    with transaction.atomic():
-        return leases.request_cancel(run_ids)
-
-
-def make_agent() -> Agent:
-    """Return the agent of the settings, with the tools of all installed apps."""
-    options, model = conf.get(), conf.provider()
-    app = cast(StreamingConfig, apps.get_app_config(StreamingConfig.name))
-    return Agent(
-        provider=make_provider(model),
-        toolbox=app.toolbox,
-        system_prompt=options.agent_system_prompt,
-        tool_timeout=options.agent_tool_timeout_seconds,
-        max_tool_result_chars=options.agent_max_tool_result_chars,
-        limits=model.limits,
-        max_run_chars=options.run_max_chars,
-    )
+    with transaction.atomic(app_alias()):
+        active = cancel_runs(run_ids, executor_class().cancel)
+        send_ended_on_commit(active)
+        return active

@@ -1,17 +1,19 @@
 """The last events of a run: exactly one of `complete` and `error`, then `done`."""
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
-from streaming.agent.loop import Progress
+from streaming.agent.progress import Progress
 from streaming.events import (
     Complete,
     CompleteInfo,
+    Cost,
     Done,
     ErrorEvent,
     ErrorInfo,
     Event,
 )
 from streaming.exceptions import AgentError
+from streaming.prices import dollars
 
 
 def last_events(progress: Progress, error: AgentError | None) -> list[Event]:
@@ -19,10 +21,16 @@ def last_events(progress: Progress, error: AgentError | None) -> list[Event]:
     if error:
         info = ErrorInfo(error.code, error.retryable)
         return [ErrorEvent(error=error.message, metadata=info), Done()]
+    selected, output = progress.selected, progress.structured_output
+    cost = progress.meter.cost if progress.meter else None
     summary = CompleteInfo(
         progress.stop_reason,
         progress.wire_usage(),
         progress.summary(),
         progress.dropped_exchanges or UNSET,
+        UNSET if cost is None else Cost(f"{dollars(cost):f}"),
+        provider=selected.provider if selected else UNSET,
+        model=selected.model if selected else UNSET,
+        output=Raw(output) if output else UNSET,
     )
     return [Complete(metadata=summary), Done()]

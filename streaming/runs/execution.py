@@ -1,7 +1,8 @@
 """The execution of one claimed run, from its first model call to its last event.
 
 The end of a run is derived from the task of its agent: the task returned, this module
-stopped it, or the run failed. Nothing else ends a run.
+stopped it, or the run failed. Nothing else ends a run. At the end of a drain the run
+returns to the queue instead, and another process continues it.
 
 A cancel reaches the provider here: `Execution.stop` cancels the task that reads the
 provider's response, which closes the connection.
@@ -10,17 +11,25 @@ provider's response, which closes the connection.
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from functools import partial
 
-from django.db import Error
 from django.utils import timezone
 
-from streaming.agent.loop import Agent, Progress
+from streaming.agent.progress import BudgetReached, Progress
+from streaming.agents.loops import AgentLoops
 from streaming.aio.outlast import outlast
+from streaming.budgets.limits import CallerLimit
+from streaming.budgets.meter import ModelPrices, RunMeter
 from streaming.event_log import EventLog, OwnershipLost
-from streaming.events import Content, Event, Thinking
+from streaming.events import (
+    Content,
+    Event,
+    Thinking,
+    ToolCallEvent,
+    ToolResultEvent,
+)
 from streaming.exceptions import (
     AgentError,
     DatabaseUnavailable,
@@ -28,18 +37,22 @@ from streaming.exceptions import (
     Interrupted,
     ShuttingDown,
 )
-from streaming.runs import store
-from streaming.runs.ending import last_events
-from streaming.runs.history import History
-from streaming.runs.store import OwnedRun, RunResult
+from streaming.runs import lifecycle, store
+from streaming.runs.attempts import Attempt
+from streaming.runs.conclusion import Conclusion
+from streaming.runs.observation import (
+    HANDED_OVER,
+    NOT_STORED,
+    OWNERSHIP_LOST,
+    Observation,
+)
+from streaming.runs.start import Enqueue
+from streaming.runs.store import RunResult, State
 from streaming.runs.timings import Timings
 from streaming.storage.database import Database
-from streaming.storage.errors import describe, is_rejection, is_temporary
+from streaming.storage.errors import describe, is_temporary
 
 logger = logging.getLogger(__name__)
-
-#: Attempts to write a run's end while other code cancels the task that writes it.
-END_ATTEMPTS = 3
 
 
 class Execution:
@@ -52,55 +65,80 @@ class Execution:
 
     def __init__(
         self,
-        run: OwnedRun,
-        history: History,
-        agent: Agent,
+        attempt: Attempt,
+        agents: AgentLoops,
         log: EventLog,
         database: Database,
         timings: Timings,
+        find_limits: Callable[[], Awaitable[Sequence[CallerLimit]]],
+        enqueue: Enqueue,
     ) -> None:
-        self.run = run
-        self.readers = 0
+        self.run = attempt.run
         #: Last time that a reader was connected to this process (time.monotonic()).
         self.last_reader_at = time.monotonic()
-        self._history = history
-        self._agent = agent
+        self._attempt = attempt
+        self._agents = agents
         self._log = log
         self._database = database
         self._timings = timings
-        self._progress = Progress()
+        self._find_limits = find_limits
+        self._enqueue = enqueue
+        self._observation = Observation(self.run, agents)
+        earlier = attempt.earlier
+        self._progress = earlier.progress() if earlier else Progress()
         #: How many messages are durable; None: the result of a checkpoint is unknown.
-        self._saved_messages: int | None = 0
+        self._saved_messages: int | None = self._progress.settled
+        #: True if text was shown after the last checkpoint.
+        self._has_shown = False
+        #: Events of tools, which readers see once they are durable.
+        self._held: list[Event] = []
         self._error: AgentError | None = None
         self._lost = False
         #: True if the agent has returned: only then its own stop reason counts.
         self._returned = False
         self._work: asyncio.Task[None] | None = None
         self._stopped = False
+        #: True if the run returns to the queue, as far as that is possible.
+        self._hands_over = False
+        #: True once this execution has written the end of the run.
+        self.is_stored = False
+        #: True if the run was cancelled, and the database was unavailable.
+        self.lost_cancel = False
         self._finished: asyncio.Future[None] = (
             asyncio.get_running_loop().create_future()
         )
-        log.open(run.id, run.attempt)
+        #: Done when the execution has ended, and holds no part of the run.
+        self.ended = asyncio.Event()
+        log.open(self.run.id, self.run.attempt, self.run.log_number)
 
     async def execute(self) -> None:
-        """Run the agent to its end, and write the end."""
+        """Run the agent to its end, and write that; or return the run to the queue."""
+        self._observation.enter()
         self._work = asyncio.create_task(self._run_agent())
         self._work.add_done_callback(self._agent_ended)
         if self._stopped:
             self._cancel_agent(self._work)
         await outlast(self._finished, self._cancelled_by_other_code)
         self._settle_end()
-        events = last_events(self._progress, self._error)
-        for _ in range(END_ATTEMPTS):
-            writing = asyncio.create_task(self._finish(events))
-            try:
-                await outlast(writing, lambda: None)
-                break
-            except asyncio.CancelledError:
-                logger.warning("run end cancelled", extra={"run_id": self.run.id})
+        if self._held and not self._lost:  # stopped before their checkpoint
+            self._log.append(self.run.id, self._take_held())
+        ending = Conclusion(
+            RunResult(self.run, self._progress, self._error, self._saved_messages),
+            self._log,
+            self._database,
+            self._timings,
+            self._enqueue,
+        )
+        if self._lost:
+            await ending.give_up()
+            self._observation.left(OWNERSHIP_LOST)
+        elif self._hands_over:
+            await ending.hand_over(self._has_shown, is_working=not self._work.done())
+            self._observation.left(HANDED_OVER)
         else:
-            self._abandon(InternalError())
-        self._report()
+            await ending.finish()
+            self._report(ending)
+        self.is_stored, self.lost_cancel = ending.is_stored, ending.lost_cancel
 
     def stop(self, error: AgentError | None = None) -> None:
         """Stop the agent and its provider now: as cancelled, or with an error."""
@@ -111,20 +149,24 @@ class Execution:
         if self._work:
             self._cancel_agent(self._work)
 
+    def hand_over(self) -> None:
+        """Stop now, so that another process continues the run.
+
+        A run whose client would see text twice is failed instead, as by a shutdown.
+        """
+        if not (self._stopped or self._returned or self._finished.done()):
+            self._hands_over = True
+            self.stop()
+
+    @property
+    def is_handed_over(self) -> bool:
+        """True if the run has returned to the queue, as far as that was possible."""
+        return self._hands_over and not self._lost
+
     def lose_ownership(self) -> None:
-        """Stop now and write nothing: another process or a deletion ended the run."""
+        """Stop now and write nothing: another process or a deletion took the run."""
         self._lost = True
         self.stop()
-
-    @contextmanager
-    def reader(self) -> Iterator[None]:
-        """Count a reader of this process for as long as it is connected."""
-        self.readers += 1
-        try:
-            yield
-        finally:
-            self.readers -= 1
-            self.last_reader_at = time.monotonic()
 
     def _cancelled_by_other_code(self) -> None:
         """Stop as failed; a tool or a server may cancel all tasks of the event loop."""
@@ -143,17 +185,32 @@ class Execution:
 
     async def _run_agent(self) -> None:
         try:
-            batches = self._agent.run(
-                self._history(),
-                self.run.context,
+            agent, context = await self._agents.prepare(
+                self.run.agent, self.run.context
+            )
+            self._progress.meter = RunMeter(
+                self.run.id,
+                self._find_limits,
+                ModelPrices(agent.provider),
+                agent.max_output_tokens,
+                self._database,
+                check_owned=partial(lifecycle.check_held, self.run),
+                cost=self._progress.cost_before if self._attempt.earlier else 0,
+            )
+            batches = agent.run(
+                self._attempt.begin(self._progress),
+                context,
                 max_iterations=self.run.max_iterations,
                 progress=self._progress,
                 checkpoint=self._checkpoint,
             )
-            del self._history  # it may hold as much memory again
+            del self._attempt  # it may hold as much memory again
             async with aclosing(batches):
                 async for events in batches:
                     self._publish(events)
+            self._returned = not self._stopped
+        except BudgetReached:
+            self._progress.stop_reason = "budget"
             self._returned = not self._stopped
         except AgentError as error:
             self._fail(error)
@@ -175,6 +232,11 @@ class Execution:
         """Derive the end of the run from the task of its agent, for good."""
         if self._lost:
             self._error = Interrupted()
+        elif self._hands_over:
+            if self._has_shown:
+                self._hands_over = self.run.restarts
+            if not self._hands_over:
+                self._error = ShuttingDown()
         elif self._stopped and not self._error:
             self._progress.stop_reason = "cancelled"
         elif not (self._returned or self._error):
@@ -187,100 +249,52 @@ class Execution:
             self._error = error
 
     def _publish(self, events: list[Event]) -> None:
-        if self._finished.done():  # the agent did not stop in time
+        if self._lost or self._finished.done():  # the agent did not stop in time
             raise OwnershipLost(self.run.id)
         if logger.isEnabledFor(logging.DEBUG):
             for event in events:
                 logger.debug("%s %s", self.run.id, event)
+        if isinstance(events[0], ToolCallEvent | ToolResultEvent):
+            # Another attempt may make other results of calls that are not durable.
+            self._held += events
+            return
+        self._has_shown = True
         self._log.append(self.run.id, events)
         if not self.run.first_token_at and isinstance(events[0], Content | Thinking):
             self.run.first_token_at = timezone.now()
+            self._observation.first_token()
 
     async def _checkpoint(self) -> None:
         if self._finished.done():
             raise OwnershipLost(self.run.id)
-        messages = list(self._progress.messages)
-        commit = partial(store.checkpoint, self.run, messages)
+        messages = self._progress.settled = len(self._progress.messages)
+        state = State.of(self.run, self._progress, messages)
+        commit = partial(store.checkpoint, state)
         self._saved_messages = None
         await self._database.retry_while_unavailable(
-            lambda: self._log.checkpoint(self.run.id, commit)
+            lambda: self._log.checkpoint(self.run.id, commit, self._take_held())
         )
-        self._saved_messages = len(messages)
+        self._saved_messages = messages
+        self._has_shown = False
 
-    async def _finish(self, events: Sequence[Event]) -> None:
-        """Write the end; retry for a while if the database is unavailable."""
-        result = RunResult(self.run, self._progress, self._error, self._saved_messages)
-        # The events are made once: an attempt that failed may have been committed.
-        close = partial(self._log.close, self.run.id, events, result, store.finish_runs)
-        try:
-            async with asyncio.timeout(self._finish_seconds()):
-                await self._database.retry_while_unavailable(close)
-        except OwnershipLost:
-            cancelled = self._progress.stop_reason == "cancelled"
-            self._abandon(None if cancelled else Interrupted())
-        except Exception as error:
-            reason, fields = describe(error), {"run_id": self.run.id}
-            logger.exception("run end not stored: %s", reason, extra=fields)
-            if is_rejection(error):
-                await self._finish_without_result()
-            else:
-                is_outage = isinstance(error, Error | TimeoutError)
-                self._abandon(DatabaseUnavailable() if is_outage else InternalError())
+    def _take_held(self) -> list[Event]:
+        held, self._held = self._held, []
+        return held
 
-    async def _finish_without_result(self) -> None:
-        """Write the least of an end: the database rejected a value of the full one.
-
-        The pending events are left out if they contain a rejected value too.
-        """
-        self._error = InternalError()
-        events = last_events(self._progress, self._error)
-        for drop_pending in (False, True):
-            close = partial(
-                self._log.close,
-                self.run.id,
-                events,
-                self.run,
-                store.fail_runs,
-                drop_pending=drop_pending,
-            )
-            try:
-                async with asyncio.timeout(self._finish_seconds()):
-                    await self._database.retry_while_unavailable(close)
-                return
-            except OwnershipLost:
-                self._abandon(Interrupted())
-                return
-            except Exception as error:
-                reason, fields = describe(error), {"run_id": self.run.id}
-                logger.exception("run end not stored: %s", reason, extra=fields)
-        self._abandon(InternalError())
-
-    def _finish_seconds(self) -> float:
-        """Return the time limit for the end, less the time of an outage until now."""
-        least = self._timings.least_finish
-        if isinstance(self._error, ShuttingDown):
-            return least
-        since = self._log.failing_since
-        failing = time.monotonic() - since if since else 0.0
-        return max(self._database.timeout_seconds - failing, least)
-
-    def _abandon(self, error: AgentError | None) -> None:
-        """Send the end to this process's readers only.
-
-        The process that ends the run in the database ends it for all other readers.
-        """
-        self._error = error
-        self._log.abandon(self.run.id, last_events(self._progress, error))
-
-    def _report(self) -> None:
+    def _report(self, ending: Conclusion) -> None:
+        error = ending.error
         progress = self._progress
-        outcome = self._error.code if self._error else progress.stop_reason
+        outcome = error.code if error else progress.stop_reason
         fields = {
             "run_id": self.run.id,
-            "org_id": self.run.context.org_id,
+            "org_id": self.run.context.organization,
             "outcome": outcome,
             "duration_ms": progress.summary().execution_time_ms,
             "input_tokens": progress.usage.input_tokens,
             "output_tokens": progress.usage.output_tokens,
         }
         logger.info("run ended: %s", outcome, extra=fields)
+        if ending.is_stored:
+            self._observation.ended(progress, error, ending.status.value)
+        else:
+            self._observation.left(NOT_STORED)

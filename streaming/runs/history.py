@@ -1,12 +1,11 @@
 """The messages of a conversation, read from the database for a model."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from operator import lt
 
 import msgspec
-from django.db import connection
 
 from streaming.exceptions import ContextTooLong
 from streaming.messages import (
@@ -18,14 +17,21 @@ from streaming.messages import (
 )
 from streaming.models import Conversation, Run
 from streaming.models import Message as MessageRow
+from streaming.storage.alias import app_connection
+from streaming.storage.walk import walk_sql
 
 #: The messages of a conversation, decoded only by the call: the transaction that reads
 #: them keeps other writes waiting, and does not need them decoded.
 History = Callable[[], list[Message]]
 
-#: Number of messages in the first chunk, and factor from each chunk to the next.
-CHUNK = 200
-GROWTH = 4
+#: Messages that the first query reads, whatever their sizes: most conversations have
+#: no more, and a walk to the oldest one that fits takes as long as reading them.
+FIRST = 32
+#: Messages of one step of a walk: a step costs as much as some messages.
+BLOCK = 32
+#: Stored characters that are read for each one that may be sent, beyond what is known
+#: about the newer messages. With fewer, another query would be needed too often.
+SLACK = 1.06
 
 _LAST = 2**63 - 1
 
@@ -36,11 +42,7 @@ _REFUSED = f"""
     WHERE conversation_id = %(conversation)s
     AND (stop_reason = 'refusal' OR error_code = '{ContextTooLong.code}')
 """
-_BEFORE = f"""
-    FROM {MessageRow._meta.db_table}
-    WHERE conversation_id = %(conversation)s AND id < %(before)s
-    AND (run_id IS NULL OR run_id NOT IN ({_REFUSED}))
-"""
+_ACCEPTED = f"(run_id IS NULL OR run_id NOT IN ({_REFUSED}))"
 # A chunk is one row: with SQLite, each row releases the interpreter to other threads
 # and has to acquire it again. The aggregates have the messages in the same order, which
 # may be any. SQLite needs no casts, and would pay for them.
@@ -53,26 +55,25 @@ _AGGREGATES = {
         string_agg(parts::text, '\n')
     """,
 }
-_CHUNK = {
-    vendor: f"""
-        SELECT {aggregates} {_BEFORE} AND id >= COALESCE(
-            (SELECT id {_BEFORE} ORDER BY id DESC LIMIT 1 OFFSET %(others)s), 0
-        )
-    """
-    for vendor, aggregates in _AGGREGATES.items()
-}
 
 _ids = msgspec.json.Decoder(int).decode_lines
 _roles = msgspec.json.Decoder(list[Role]).decode
 
 
 @dataclass
-class _Chunk:
+class Chunk:
     """Messages as columns: all ids, all roles, all parts."""
 
     ids: list[int]
     roles: str
     parts: str
+    #: Whether the conversation has refused exchanges.
+    refused: bool
+
+    @property
+    def chars(self) -> int:
+        """Return the characters of the parts, without the line ends between them."""
+        return len(self.parts) - len(self.ids) + 1
 
     @cached_property
     def messages(self) -> list[Message]:
@@ -85,35 +86,105 @@ class _Chunk:
 
 
 def read_history(conversation: Conversation, max_chars: int) -> History:
-    """Return the newest whole exchanges of a conversation that fit."""
-    chunks: list[_Chunk] = []
-    size = 0
-    for older in _newest_first(conversation):
-        chunks.insert(0, older)
-        size += len(older.parts)
-        if size > max_chars:  # perhaps only because of spaces and of SQLite's escapes
-            messages = _joined(chunks)
-            size = json_size(messages)
-            if size > max_chars and any(message.role == "user" for message in messages):
-                break
+    """Return the newest whole exchanges of a conversation that fit.
+
+    The first query reads a few messages, the second one the others that fit. A third
+    one follows if older messages have other characters than the first ones, which takes
+    more or less room as they are stored, or if the newest exchange is too long.
+    """
+    chunks: list[Chunk] = []
+    stored = size = limit = 0
+    while chunk := read_chunk(conversation, chunks, limit):
+        chunks.insert(0, chunk)
+        stored += len(chunk.parts) + 1  # each message is sent as a line
+        size = stored
+        is_last = chunk.chars <= limit if limit else len(chunk.ids) < FIRST
+        if is_last and stored <= max_chars:
+            break
+        messages = _joined(chunks)
+        size = json_size(messages)  # less: stored JSON has spaces, SQLite's has escapes
+        fits = size <= max_chars
+        if is_last or not fits and any(message.role == "user" for message in messages):
+            break
+        # An exchange that is too long is read to its question, in doubled steps.
+        room = (max_chars - size) * stored / size if fits else stored
+        limit = int(room * SLACK) + 1
     return lambda: newest_exchanges(_joined(chunks), size - max_chars)
 
 
-def _joined(chunks: Iterable[_Chunk]) -> list[Message]:
+def _joined(chunks: Iterable[Chunk]) -> list[Message]:
     return [message for chunk in chunks for message in chunk.messages]
 
 
-def _newest_first(conversation: Conversation) -> Iterator[_Chunk]:
-    before, limit = _LAST, CHUNK
-    while True:
-        where = {"conversation": conversation.pk, "before": before}
-        with connection.cursor() as cursor:
-            cursor.execute(_CHUNK[connection.vendor], where | {"others": limit - 1})
-            ids, roles, parts = cursor.fetchone()
-        if not ids:
-            return
-        chunk = _Chunk(_ids(ids), roles, parts)
-        yield chunk
-        if len(chunk.ids) < limit:
-            return
-        before, limit = min(chunk.ids), limit * GROWTH
+def read_chunk(
+    conversation: Conversation, newer: Sequence[Chunk], limit: int
+) -> Chunk | None:
+    """Return messages before the newer ones, up to the first beyond `limit` characters.
+
+    With the limit 0 they are the newest `FIRST`.
+    """
+    where = {
+        "conversation": conversation.pk,
+        "start": min(newer[0].ids) if newer else _LAST,
+        "chars": limit,
+    }
+    by_size, refused = limit > 0, newer[0].refused if newer else True
+    connection = app_connection()
+    with connection.cursor() as cursor:
+        cursor.execute(_statement(connection.vendor, by_size, refused), where)
+        ids, roles, parts, refused = cursor.fetchone()
+    return Chunk(_ids(ids), roles, parts, bool(refused)) if ids else None
+
+
+@cache
+def _statement(vendor: str, by_size: bool, refused: bool) -> str:
+    """Return the query for a chunk: the newest messages, or those up to a size.
+
+    Leaving out refused exchanges takes as long as reading some messages. The first
+    query reports if there are none.
+    """
+    accepted = _ACCEPTED if refused else "TRUE"
+    has_refused = f"EXISTS ({_REFUSED})" if refused else "FALSE"
+    if by_size and vendor == "postgresql":
+        return f"{_joining_walk(accepted)}, {has_refused} FROM walk"
+    older = f"""
+        FROM {MessageRow._meta.db_table}
+        WHERE conversation_id = %(conversation)s AND id < %(start)s AND {accepted}
+    """
+    columns = f"SELECT {_AGGREGATES[vendor]}, {has_refused}"
+    if by_size:
+        walk = walk_sql(BLOCK, counted=accepted)
+        return f"{walk} {columns} {older} AND id >= (SELECT MIN(id) FROM walk)"
+    oldest = f"SELECT id {older} ORDER BY id DESC LIMIT 1 OFFSET {FIRST - 1}"
+    return f"{columns} {older} AND id >= COALESCE(({oldest}), 0)"
+
+
+def _joining_walk(accepted: str) -> str:
+    """Return a walk whose rows have the messages of their block, and their columns.
+
+    PostgreSQL takes as long to make text of a message's JSON as for the rest, so that
+    each is read once. SQLite has no LATERAL.
+    """
+    return f"""
+        WITH RECURSIVE walk (id, chars, ids, roles, parts) AS (
+            SELECT %(start)s::bigint, 0::bigint, NULL::text, NULL::text, NULL::text
+            UNION ALL
+            SELECT block.id, walk.chars + block.chars, ids_, roles_, parts_
+            FROM walk CROSS JOIN LATERAL (
+                SELECT
+                    MIN(id) AS id,
+                    COALESCE(SUM(LENGTH(parts)) FILTER (WHERE {accepted}), 0) AS chars,
+                    string_agg(id::text, '\n') FILTER (WHERE {accepted}) AS ids_,
+                    string_agg(role, '","') FILTER (WHERE {accepted}) AS roles_,
+                    string_agg(parts, '\n') FILTER (WHERE {accepted}) AS parts_
+                FROM (
+                    SELECT id, role, run_id, parts::text AS parts
+                    FROM {MessageRow._meta.db_table}
+                    WHERE conversation_id = %(conversation)s AND id < walk.id
+                    ORDER BY id DESC LIMIT {BLOCK}
+                ) message
+            ) block
+            WHERE walk.id IS NOT NULL AND walk.chars <= %(chars)s
+        )
+        SELECT string_agg(ids, '\n'), string_agg(roles, '","'), string_agg(parts, '\n')
+    """

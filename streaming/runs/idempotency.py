@@ -28,27 +28,36 @@ class _Failure(msgspec.Struct):
     metadata: ErrorInfo
 
 
-def find_run(org_id: str, key: str, request_hash: str) -> Run | None:
+class RunKey(msgspec.Struct, frozen=True):
+    """An idempotency key of an owner, with the hash of the request that has it."""
+
+    org_id: str
+    owner: str
+    key: str
+    request_hash: str
+
+
+def find_run(key: RunKey) -> Run | None:
     """Return the run that a key names. Raises `IdempotencyConflict`."""
-    unexpired = _holders(org_id, key).filter(created_at__gte=OLDEST)
+    unexpired = _holders(key).filter(created_at__gte=OLDEST)
     run = unexpired.select_related("organization", "conversation").first()
     if run is None or _is_released(run):
         return None
-    if run.request_hash != request_hash:
+    if run.request_hash != key.request_hash:
         raise IdempotencyConflict
     return run
 
 
-def take_key(org_id: str, key: str, request_hash: str) -> Run | None:
+def take_key(key: RunKey) -> Run | None:
     """Return the run that a key names, or free the key for a new run.
 
     Raises `IdempotencyConflict`.
     """
-    if not _holders(org_id, key).exists():
+    if not _holders(key).exists():
         return None
-    run = find_run(org_id, key, request_hash)
+    run = find_run(key)
     if run is None:
-        _holders(org_id, key).update(idempotency_key=None)
+        _holders(key).update(idempotency_key=None)
     return run
 
 
@@ -57,9 +66,11 @@ def expired_keys() -> QuerySet[Run]:
     return Run.objects.filter(idempotency_key__isnull=False, created_at__lt=OLDEST)
 
 
-def _holders(org_id: str, key: str) -> QuerySet[Run]:
+def _holders(key: RunKey) -> QuerySet[Run]:
     """Return the run with a key, whether or not the key still names it."""
-    return Run.objects.filter(organization__org_id=org_id, idempotency_key=key)
+    return Run.objects.filter(
+        organization__org_id=key.org_id, owner=key.owner, idempotency_key=key.key
+    )
 
 
 def _is_released(run: Run) -> bool:

@@ -1,14 +1,13 @@
 """Signals between processes about runs, through the database: leases, readers, cancels.
 
 The owner of a run renews its lease with each heartbeat, and reads the cancel requests
-and the readers of other processes with it. A process that finds an expired lease ends
-the run.
+and the readers of other processes with it. A process that finds an expired lease
+returns the run to the queue (`recovery`).
 
 Times that processes compare are the database's own: the clocks of machines may differ.
 """
 
 import math
-import time
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
@@ -16,14 +15,12 @@ import msgspec
 from django.db.models import F, QuerySet
 from django.db.models.functions import Coalesce, Now
 
-from streaming.agent.loop import Progress
+from streaming.agent.progress import Progress
 from streaming.event_log import stored_log
-from streaming.exceptions import Interrupted
-from streaming.messages import Message, TextPart, parts_from_json
 from streaming.models import IS_ACTIVE, Run, RunStatus
 from streaming.runs import lifecycle
+from streaming.runs.attempts import usage_of
 from streaming.runs.ending import last_events
-from streaming.runs.store import save_messages
 
 
 class RunSignals(msgspec.Struct, frozen=True):
@@ -69,7 +66,7 @@ def touch_readers(run_ids: Collection[str]) -> None:
 
     A run that is locked at the moment is left out, until the next report.
     """
-    free = _lock_active(run_ids, skip_locked=True).values_list("id", flat=True)
+    free = lock_active(run_ids, skip_locked=True).values_list("id", flat=True)
     Run.objects.filter(id__in=list(free)).update(last_reader_at=Now())
 
 
@@ -78,17 +75,30 @@ def request_cancel(run_ids: Collection[str]) -> set[str]:
 
     Returns the runs that had not ended. The time of a first request is kept.
     """
-    active = dict(_lock_active(run_ids).values_list("id", "status"))
+    active = dict(lock_active(run_ids).values_list("id", "status"))
     queued = [run for run, status in active.items() if status == RunStatus.QUEUED]
     for run_id in queued:
-        lifecycle.cancel_queued(run_id)
-        events = last_events(Progress(stop_reason="cancelled"), None)
-        stored_log().end_orphan(run_id, events, leap=False)
+        cancel_in_queue(run_id)
     if running := active.keys() - queued:
         Run.objects.filter(id__in=running).update(
             cancel_requested_at=Coalesce("cancel_requested_at", Now())
         )
     return set(active)
+
+
+def cancel_in_queue(run_id: str) -> None:
+    """Cancel a queued run. The messages and the use of earlier attempts stay."""
+    run = Run.objects.get(pk=run_id)
+    if lifecycle.cancel_queued(run_id):
+        progress = Progress(
+            stop_reason="cancelled",
+            usage=usage_of(run),
+            llm_calls=run.llm_calls,
+            tool_calls=run.tool_calls,
+            used_tools=run.used_tools,
+        )
+        first = stored_log().free_number(run_id, run.log_number, leap=False)
+        stored_log().append(run_id, first, last_events(progress, None))
 
 
 def find_stale(seconds: float) -> dict[str, datetime]:
@@ -98,26 +108,7 @@ def find_stale(seconds: float) -> dict[str, datetime]:
     return dict(late.values_list("id", "heartbeat_at"))
 
 
-def fail_orphan(run_id: str, heartbeat_at: datetime, before: float) -> bool:
-    """Fail a run whose worker died; return False if it had a heartbeat or has ended.
-
-    A run that another transaction has locked is left for later. Nothing is written
-    after `before` (time.monotonic()): if this transaction had to wait for the database,
-    the heartbeat of the run's worker may have waited as well.
-    """
-    error = Interrupted()
-    if not _lock_active([run_id], skip_locked=True).exists():
-        return False
-    if time.monotonic() > before or not lifecycle.fail_stale(
-        run_id, heartbeat_at, error
-    ):
-        return False
-    _save_partial_text(Run.objects.get(pk=run_id))
-    stored_log().end_orphan(run_id, last_events(Progress(), error))
-    return True
-
-
-def _lock_active(run_ids: Iterable[str], *, skip_locked: bool = False) -> QuerySet[Run]:
+def lock_active(run_ids: Iterable[str], *, skip_locked: bool = False) -> QuerySet[Run]:
     """Return the active ones of these runs, to be locked when they are read.
 
     All processes lock in this order, so that two of them cannot deadlock.
@@ -131,12 +122,3 @@ def _of_attempts(runs: QuerySet[Run], attempts: Mapping[str, int]) -> set[str]:
     """Return the ids of runs that are in these attempts."""
     rows = runs.values_list("id", "attempt")
     return {run_id for run_id, attempt in rows if attempt == attempts[run_id]}
-
-
-def _save_partial_text(run: Run) -> None:
-    """Save the text that the log has beyond the messages."""
-    responses = run.messages.filter(role="assistant").order_by("id")
-    parts = (parts_from_json(row) for row in responses.values_list("parts", flat=True))
-    saved = "".join(Message("assistant", found).text for found in parts)
-    if text := stored_log().text(run.id)[len(saved) :]:
-        save_messages(run, [Message("assistant", [TextPart(text)])])

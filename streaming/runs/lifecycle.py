@@ -1,9 +1,10 @@
 """The states of a run, and the transitions between them as conditional statements.
 
 `queued` is the state of a run that no worker has claimed, `running` that of a run whose
-worker holds its lease; the others are ends. A worker claims a run with `claim`; an
+worker holds its lease; the others are ends. A worker claims runs with `claim_all`; an
 executor that claims at the start inserts its runs already claimed (`start.start_runs`),
-so that the claim costs no statement.
+so that the claim costs no statement. A run whose worker drains or has died returns to
+the queue, from which a further attempt continues it (`recovery`).
 
 Each transition is one UPDATE on the condition of the state before it. Each write of an
 owner is also on the condition of its worker and attempt (`Claim`): every claim raises
@@ -11,14 +12,16 @@ owner is also on the condition of its worker and attempt (`Claim`): every claim 
 process claims the run again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
-from django.db.models import F, QuerySet
+from django.db.models import Case, F, QuerySet, Value, When
 from django.db.models.functions import Now
 
+from streaming.event_log import OwnershipLost
 from streaming.exceptions import AgentError
 from streaming.models import LogState, Run, RunStatus
 from streaming.storage.sql import update_all
@@ -28,7 +31,12 @@ TRANSITIONS: Mapping[RunStatus, frozenset[RunStatus]] = MappingProxyType(
     {
         RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.CANCELLED}),
         RunStatus.RUNNING: frozenset(
-            {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED}
+            {
+                RunStatus.QUEUED,
+                RunStatus.COMPLETED,
+                RunStatus.FAILED,
+                RunStatus.CANCELLED,
+            }
         ),
         RunStatus.COMPLETED: frozenset(),
         RunStatus.FAILED: frozenset(),
@@ -64,23 +72,63 @@ class Finish(msgspec.Struct, frozen=True):
 
 
 def claim(run_id: str, worker: str) -> Claim | None:
-    """Claim a queued run for a worker; return None if it is no longer queued."""
-    claimed = _leaving(RunStatus.QUEUED, RunStatus.RUNNING).filter(pk=run_id)
-    if not claimed.update(
+    """Claim a queued run for a worker; return None if it is no longer queued.
+
+    A row that another transaction has locked is waited for: a web process writes the
+    time of the run's first reader at about the moment of the claim.
+    """
+    return next(iter(claim_all([run_id], worker, skip_locked=False)), None)
+
+
+def claim_all(
+    run_ids: Collection[str], worker: str, *, skip_locked: bool = True
+) -> list[Claim]:
+    """Claim those of these runs that are queued, and that no transaction has locked.
+
+    The worker owns none of them.
+    """
+    queued = _leaving(RunStatus.QUEUED, RunStatus.RUNNING).filter(pk__in=run_ids)
+    free = queued.select_for_update(no_key=True, skip_locked=skip_locked)
+    if not queued.filter(pk__in=free.values("pk")).update(
         status=RunStatus.RUNNING,
         worker=worker,
         attempt=F("attempt") + 1,
         heartbeat_at=Now(),
     ):
-        return None
-    attempt = Run.objects.values_list("attempt", flat=True).get(pk=run_id)
-    return Claim(run_id, worker, attempt)
+        return []
+    claimed = Run.objects.filter(
+        pk__in=run_ids, worker=worker, status=RunStatus.RUNNING
+    )
+    attempts = claimed.order_by("id").values_list("id", "attempt")
+    return [Claim(run_id, worker, attempt) for run_id, attempt in attempts]
+
+
+def return_to_queue(
+    claim: Claim, values: Mapping[str, Any], *, not_after: datetime | None = None
+) -> bool:
+    """Return a claimed run to the queue; return False if the claim does not hold.
+
+    With `not_after` also if the run had a heartbeat after that time.
+    """
+    _check(RunStatus.RUNNING, RunStatus.QUEUED)
+    claimed = Run.objects.filter(**claim.condition)
+    if not_after:
+        # Not "equal": SQLite compares texts, and the ones it makes have fewer digits.
+        claimed = claimed.filter(heartbeat_at__lte=not_after)
+    return bool(claimed.update(status=RunStatus.QUEUED, worker="", **values))
+
+
+def check_held(claim: Claim) -> None:
+    """Lock a claimed run. Raises `OwnershipLost` if the claim does not hold."""
+    claimed = Run.objects.filter(**claim.condition)
+    if not claimed.select_for_update(no_key=True).exists():
+        raise OwnershipLost(claim.id)
 
 
 def finish(finishes: Sequence[Finish]) -> int:
     """End claimed runs; return the number of those whose claim held."""
     for each in finishes:
-        _check(RunStatus.RUNNING, each.status)
+        _check(RunStatus.RUNNING, each.status, is_end=True)
     return update_all(
         Run,
         [(f.claim.condition, {"status": f.status, **f.values}) for f in finishes],
@@ -96,7 +144,11 @@ def cancel_queued(run_id: str) -> bool:
             status=RunStatus.CANCELLED,
             stop_reason="cancelled",
             ended_at=Now(),
-            log_state=LogState.COMPACTED,  # it is the one row with the run's end
+            # The log of a run without an attempt is the one row with the run's end.
+            log_state=Case(
+                When(log_number=0, then=Value(LogState.COMPACTED)),
+                default=Value(LogState.WRITTEN),
+            ),
         )
     )
 
@@ -123,6 +175,6 @@ def _leaving(source: RunStatus, target: RunStatus) -> QuerySet[Run]:
     return Run.objects.filter(status=source)
 
 
-def _check(source: RunStatus, target: RunStatus) -> None:
-    if target not in TRANSITIONS[source]:
+def _check(source: RunStatus, target: RunStatus, *, is_end: bool = False) -> None:
+    if target not in TRANSITIONS[source] or (is_end and TRANSITIONS[target]):
         raise ValueError(f"no transition from {source} to {target}")

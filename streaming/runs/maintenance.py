@@ -4,6 +4,7 @@ expire. Each process does a small part of it from time to time, in the backgroun
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from datetime import datetime, timedelta
@@ -11,11 +12,14 @@ from datetime import datetime, timedelta
 from django.db import Error
 
 from streaming.app_options import AgentConf
+from streaming.budgets import accounts
 from streaming.event_log import stored_log
 from streaming.runs import retention
+from streaming.runs.retention import Removed
 from streaming.runs.timings import Timings
 from streaming.storage.database import Database
 from streaming.storage.errors import describe
+from streaming.storage.pauses import pause_after
 from streaming.storage.sql import database_time
 
 logger = logging.getLogger(__name__)
@@ -52,44 +56,52 @@ class Maintenance:
         ):
             after: int | None = 0
             while after is not None:
+                started = time.monotonic()
                 after = await self._database.execute_write(
                     stored_log().compact, run_id, after
                 )
-                await asyncio.sleep(self._timings.pause)
+                await asyncio.sleep(pause_after(started))
 
     async def _prune(self) -> None:
         removed = await prune(
             self._database,
             self._conf.run_retention_days,
             self._conf.conversation_retention_days,
-            self._timings.pause,
+            self._conf.audit_retention_days,
         )
         if any(removed.values()):
             logger.info("expired rows removed", extra=removed)
 
 
 async def prune(
-    database: Database,
-    run_days: int,
-    conversation_days: int,
-    pause: float = Timings().pause,
+    database: Database, run_days: int, conversation_days: int, audit_days: int = 0
 ) -> dict[str, int]:
     """Remove rows older than so many days (0: none); return the number of each kind."""
 
-    async def all_of(take: Callable[..., int], *args: datetime) -> int:
-        total = 0
-        while taken := await database.execute_write(take, *args):
-            total += taken
-            await asyncio.sleep(pause)
+    async def all_of(take: Callable[..., Removed], *args: datetime) -> int:
+        total, more = 0, True
+        while more:
+            started = time.monotonic()
+            removed = await database.execute_write(take, *args)
+            total, more = total + removed.count, removed.more
+            if more:
+                await asyncio.sleep(pause_after(started))
         return total
 
-    removed = {"idempotency_keys": await all_of(retention.free_idempotency_keys)}
+    await database.execute_write(accounts.settle_abandoned)
+    await all_of(retention.forget_accounts)
+    removed = {
+        "idempotency_keys": await all_of(retention.free_idempotency_keys),
+    }
     if conversation_days:
         before = await database.execute_read(days_ago, conversation_days)
         removed["conversations"] = await all_of(retention.forget_conversations, before)
     if run_days:
         before = await database.execute_read(days_ago, run_days)
         removed["event_logs"] = await all_of(retention.remove_logs, before)
+    if audit_days:
+        before = await database.execute_read(days_ago, audit_days)
+        removed["audit_records"] = await all_of(retention.remove_audit_records, before)
     return removed
 
 

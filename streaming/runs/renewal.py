@@ -13,6 +13,7 @@ import time
 from streaming.runs import leases
 from streaming.runs.watchdog import Watchdog
 from streaming.runs.worker import Worker
+from streaming.runs.worker_rows import WorkerReport
 from streaming.storage.connections import (
     Limits,
     close_connections,
@@ -35,7 +36,7 @@ class LeaseRenewal:
 
     `interval` is the pause between two looks at the worker's runs. Leases are renewed
     every `period` seconds, and while the event loop is blocked for at most
-    `blocked_seconds`.
+    `blocked_seconds`. The same thread makes the `report`.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class LeaseRenewal:
         interval: float,
         period: float,
         blocked_seconds: float,
+        report: WorkerReport | None = None,
     ) -> None:
         self._worker = worker
         self._watchdog = watchdog
         self._interval = interval
         self._period = period
         self._blocked_limit = blocked_seconds
+        self._report = report
         self._due_at = time.monotonic() + period
         #: Runs that were locked in the last renewal.
         self._locked: set[str] = set()
@@ -73,8 +76,12 @@ class LeaseRenewal:
             while not self._closed.wait(self._interval):
                 try:
                     self._renew_if_due()
+                    if self._report:
+                        self._report.write_if_due()
                 except Exception as error:  # without renewals all runs here would fail
                     logger.warning("lease renewal failed: %s", describe(error))
+            if self._report:
+                self._report.close()
         finally:
             close_connections()
 

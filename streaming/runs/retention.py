@@ -1,21 +1,40 @@
-"""The removal of expired rows: event logs, whole conversations, idempotency keys.
+"""The removal of expired rows: event logs, conversations, idempotency keys, audit.
 
-Each function removes the oldest few in one transaction, and returns their number. Two
-processes never wait for each other: each skips the rows that the other has locked.
+Each function removes the oldest few in one transaction. Two processes never wait for
+each other: each skips the rows that the other has locked.
 """
 
 from datetime import datetime
 
+import msgspec
 from django.db.models import QuerySet
 
+from streaming.budgets.accounts import expired_accounts
 from streaming.event_log import stored_log
-from streaming.models import IS_ACTIVE, Conversation, LogState, Run
+from streaming.models import (
+    IS_ACTIVE,
+    Account,
+    AuditRecord,
+    Conversation,
+    LogState,
+    Run,
+)
+from streaming.runs import deletion
 from streaming.runs.idempotency import expired_keys
+from streaming.storage.sql import database_time
 
-#: Logs or conversations that one transaction removes at most.
-BATCH = 20
+#: Logs that one transaction removes at most, and rows of them.
+LOGS, ROWS = 20, deletion.BATCH
 #: Idempotency keys that one transaction frees at most.
-KEYS_BATCH = 200
+KEYS = 200
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """The outcome of one transaction."""
+
+    count: int
+    #: Whether the next transaction may remove more.
+    more: bool
 
 
 def logs_ended_before(time: datetime) -> QuerySet[Run]:
@@ -31,25 +50,50 @@ def conversations_unused_since(time: datetime) -> QuerySet[Conversation]:
     return unused.exclude(pk__in=active.values("conversation")).order_by("updated_at")
 
 
-def remove_logs(ended_before: datetime, limit: int = BATCH) -> int:
+def forget_accounts(rows: int = ROWS) -> Removed:
+    """Delete the accounts of periods that ended long ago."""
+    expired = expired_accounts(database_time()).select_for_update(skip_locked=True)
+    keys = list(expired.values_list("pk", flat=True)[:rows])
+    Account.objects.filter(pk__in=keys).delete()
+    return Removed(len(keys), more=len(keys) == rows)
+
+
+def remove_logs(ended_before: datetime, logs: int = LOGS, rows: int = ROWS) -> Removed:
     """Remove event logs; the runs stay, with their messages and usage."""
     taken = logs_ended_before(ended_before).select_for_update(
         skip_locked=True, no_key=True
     )
-    run_ids = list(taken.values_list("pk", flat=True)[:limit])
-    return len(stored_log().delete(run_ids))
+    run_ids = list(taken.values_list("pk", flat=True)[:logs])
+    log = stored_log()
+    if log.delete_segments(Run.objects.filter(pk__in=run_ids), rows) >= rows:
+        return Removed(0, more=True)
+    removed = log.delete(run_ids)
+    return Removed(len(removed), more=bool(removed))
 
 
-def forget_conversations(unused_since: datetime, limit: int = BATCH) -> int:
+def forget_conversations(unused_since: datetime, rows: int = deletion.BATCH) -> Removed:
     """Delete conversations with their messages, runs and event logs."""
-    taken = conversations_unused_since(unused_since).select_for_update(skip_locked=True)
-    keys = list(taken.values_list("pk", flat=True)[:limit])
-    Conversation.objects.filter(pk__in=keys).delete()
-    return len(keys)
+    unused = conversations_unused_since(unused_since)
+    deleted = deletion.delete_some(unused.select_for_update(skip_locked=True), rows)
+    return Removed(deleted.conversations, deleted.more)
 
 
-def free_idempotency_keys(limit: int = KEYS_BATCH) -> int:
+def free_idempotency_keys(limit: int = KEYS) -> Removed:
     """Remove the idempotency keys that have expired."""
     taken = expired_keys().select_for_update(skip_locked=True, no_key=True)
     keys = list(taken.values_list("pk", flat=True)[:limit])
-    return Run.objects.filter(pk__in=keys).update(idempotency_key=None)
+    Run.objects.filter(pk__in=keys).update(idempotency_key=None)
+    return Removed(len(keys), more=bool(keys))
+
+
+def audit_records_before(time: datetime) -> QuerySet[AuditRecord]:
+    """Return the records of the audit log before a time, the oldest first."""
+    return AuditRecord.objects.filter(at__lt=time).order_by("at")
+
+
+def remove_audit_records(before: datetime, limit: int = ROWS) -> Removed:
+    """Remove records of the audit log."""
+    taken = audit_records_before(before).select_for_update(skip_locked=True)
+    keys = list(taken.values_list("pk", flat=True)[:limit])
+    AuditRecord.objects.filter(pk__in=keys).delete()
+    return Removed(len(keys), more=bool(keys))

@@ -11,110 +11,183 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import aclosing, asynccontextmanager
+from contextvars import Context
+from functools import partial
 
 from django.db import Error, IntegrityError
+from msgspec import structs
 
-from streaming.agent.loop import Agent
+from streaming.agents.loops import AgentLoops
 from streaming.app_options import AgentConf
-from streaming.event_log import DatabaseLog
+from streaming.budgets.meter import ModelPrices, check_price
+from streaming.conf import import_named
+from streaming.event_log import DatabaseLog, choose_live
 from streaming.events import Entry
 from streaming.exceptions import InternalError, RateLimited, ShuttingDown
 from streaming.models import Run
-from streaming.runs import leases
-from streaming.runs.executors.base import make_executor
+from streaming.runs import lifecycle
+from streaming.runs.cancelling import cancel_runs
+from streaming.runs.executors.base import Executor, make_executor
 from streaming.runs.heartbeat import Heartbeat
 from streaming.runs.idempotency import find_run
 from streaming.runs.maintenance import Maintenance
-from streaming.runs.start import RunDefaults, RunRequest, StartResult, start_runs
+from streaming.runs.recovery import Policy
+from streaming.runs.start import (
+    MAX_START_ATTEMPTS,
+    RunDefaults,
+    RunRequest,
+    StartResult,
+    start_runs,
+)
+from streaming.runs.telemetry import ServiceTelemetry
 from streaming.runs.timings import Timings
-from streaming.runs.worker import Worker
-from streaming.storage.database import Database
-
-#: Attempts of a start that loses a race against other requests each time.
-MAX_START_ATTEMPTS = 5
+from streaming.runs.worker import Place, Worker
+from streaming.storage.database import Database, use_in_task
+from streaming.tools.threads import caller_context
 
 
 class RunService:
     """The runs of one process and event loop, with all that they need.
 
     It owns the event log, the worker, the executor, the heartbeat and the maintenance.
+    Without `threads` it uses no thread beside those of its database, the functions of
+    the project included, maintains nothing, and hands no run over to other processes.
+    `queues` selects the queued runs that it executes; empty: those of all queues.
     """
 
     def __init__(
         self,
-        agent: Agent,
+        agents: AgentLoops,
         conf: AgentConf,
         database: Database,
         *,
         name: str = "",
         timings: Timings | None = None,
+        threads: bool = True,
+        queues: Collection[str] = (),
     ) -> None:
         timings = timings or Timings()
         name = name or worker_name()
-        self.agent = agent
-        self.log = DatabaseLog(
-            name,
-            conf.event_flush_ms / 1000,
-            self._lose_ownership,
-            on_rejected=self._fail,
-            database=database,
-        )
+        self.agents = agents
+        executor: type[Executor] = import_named("RUN_EXECUTOR", conf.executor_path)
+        self.log = self._make_log(name, conf, database, executor)
         self.worker = Worker(
             name,
-            agent,
+            agents,
             self.log,
             database,
             history_chars=conf.agent_history_chars,
             timings=timings,
+            enqueue=executor.enqueue,
+            run_max=conf.run_max,
+            queues=queues,
+            make_context=Context if threads else partial(_caller_context, database),
+            hands_over=threads and conf.run_max_attempts > 1,
         )
-        self.executor = make_executor(conf.run_executor, self.worker)
+        self.executor = make_executor(conf.executor_path, self.worker)
+        #: Whether it takes part in the work on queued runs of other processes.
+        self.is_serving = False
         self._conf = conf
         self._database = database
         self._timings = timings
         self._defaults = RunDefaults(
             worker=name if self.executor.claims_at_start else "",
-            provider=agent.provider.name,
-            model=agent.provider.model,
+            agents=agents,
             history_chars=conf.agent_history_chars,
             max_runs_per_org=conf.run_max_per_org,
         )
-        self._starts: set[asyncio.Task[Run]] = set()
-        #: Starts whose runs are not yet executed.
-        self._inserting = 0
+        self._starts: set[asyncio.Task[StartResult]] = set()
         self._drain_task: asyncio.Task[None] | None = None
-        self._heartbeat = Heartbeat(self.worker, self.log, conf, timings)
-        self._maintenance = Maintenance(conf, database, timings)
+        self._drained = asyncio.Event()
+        self._telemetry = ServiceTelemetry(self.worker, self.executor, conf, database)
+        self._heartbeat = Heartbeat(
+            self.worker,
+            self.log,
+            conf,
+            timings,
+            Policy(conf.run_max_attempts, executor.enqueue),
+            self.executor.wake,
+            threads=threads,
+            report=self._telemetry.report(partial(self.drain, conf.drain_seconds)),
+        )
+        self._maintenance = Maintenance(conf, database, timings) if threads else None
+
+    def _make_log(
+        self, name: str, conf: AgentConf, database: Database, executor: type[Executor]
+    ) -> DatabaseLog:
+        return DatabaseLog(
+            name,
+            conf.event_flush_ms / 1000,
+            self._lose_ownership,
+            on_rejected=self._fail,
+            database=database,
+            live=choose_live(conf.event_live, conf.redis_url),
+            live_seconds=conf.event_live_ms / 1000,
+            shares_all=not executor.claims_at_start,  # the requests are elsewhere
+        )
 
     async def start(self, request: RunRequest) -> Run:
+        """Start a run as `begin` does, and return it."""
+        return (await self.begin(request)).run
+
+    async def begin(self, request: RunRequest) -> StartResult:
         """Start a run, or return the one that the request's idempotency key names.
 
         When this returns, the run and the user's message are durable. If the caller is
         cancelled meanwhile, the run starts nevertheless. Raises `ShuttingDown`,
-        `ConversationBusy`, `IdempotencyConflict` or `RateLimited`.
+        `ConversationBusy`, `IdempotencyConflict`, `RateLimited`, `BudgetExhausted`, or
+        `Forbidden` if a limit of cost applies and the price of the model is unknown.
         """
+        if limits := await self.worker.limits.of(request.principal, request.agent):
+            provider = self.agents.find(request.agent).loop.provider
+            check_price(limits, ModelPrices(provider))
+            request = structs.replace(request, limits=limits)
         if self.draining:
             raise ShuttingDown
         if self._is_full:
-            return await self._find_repeated(request)
-        self._inserting += 1
+            return StartResult(await self._find_repeated(request), None)
+        place = self.worker.take_place()
         # A task of its own: an inserted run must be executed if its client disconnects.
-        task = asyncio.create_task(self._start(request))
+        task = asyncio.create_task(self._start(request, place))
         self._starts.add(task)
-        task.add_done_callback(self._start_ended)
+        task.add_done_callback(partial(self._start_ended, place))
         return await asyncio.shield(task)
+
+    def serve(self) -> None:
+        """Take part in the work on queued runs, in a process that serves requests."""
+        self.is_serving = True
+        self.executor.serve()
+        self._telemetry.serve()
+
+    def work(self) -> None:
+        """Begin to execute queued runs, in a process that serves no requests."""
+        self.is_serving = True
+        self.executor.work()
+        self._telemetry.serve()
+
+    async def execute_queued(self, run_id: str) -> None:
+        """Execute a run to its end if it is queued."""
+        claim = await self._database.execute_write(
+            lifecycle.claim, run_id, self.worker.name
+        )
+        if claim:
+            await self.executor.execute(claim.id, claim.attempt)
 
     async def cancel(self, *run_ids: str) -> set[str]:
         """Cancel runs of any process; return those that had not ended."""
         # Stop the executions here first: the database may be slow or unavailable.
         stopped = {run_id for run_id in run_ids if self.executor.stop(run_id)}
         try:
-            active = await self._database.execute_write(leases.request_cancel, run_ids)
+            active = await self._database.execute_write(
+                cancel_runs, run_ids, self.executor.cancel
+            )
         except Error:
             if stopped != {*run_ids}:
                 raise
             return stopped
+        self.worker.signals.ended(*active - stopped, unclaimed=True)
         return stopped | active
 
     @asynccontextmanager
@@ -124,14 +197,12 @@ class RunService:
         """Follow a run's events after a number; silence yields empty batches.
 
         A run is not abandoned while a reader follows it. The reader of a run that had
-        ended (`is_active` is false) is not counted, which costs no write.
+        ended (`is_active` is false) is not counted, which costs no write. The reader
+        stays when another process continues the run.
         """
         batches = self.log.follow(run_id, after, self._conf.stream_heartbeat_seconds)
         async with aclosing(batches):
-            if execution := self.worker.executions.get(run_id):
-                with execution.reader():
-                    yield batches
-            elif is_active:
+            if is_active:
                 with self._heartbeat.reader(run_id):
                     yield batches
             else:
@@ -150,7 +221,7 @@ class RunService:
         return self.worker.draining
 
     async def drain(self, seconds: float) -> None:
-        """Start no more runs, give the active ones some time to end, then stop them.
+        """Start no more runs, give the active ones some time, then hand them over.
 
         The first call sets the time; each call returns when all runs here have ended.
         """
@@ -159,39 +230,40 @@ class RunService:
             self._drain_task = asyncio.create_task(self._drain(seconds))
         await asyncio.shield(self._drain_task)
 
+    async def wait_for_drain(self) -> None:
+        """Return when a drain has ended, such as one that an operator requested."""
+        await self._drained.wait()
+
     async def aclose(self) -> None:
         """Drain, and leave nothing open."""
         if self._starts:  # the runs that are being inserted are drained as well
             await asyncio.wait(self._starts, timeout=self._timings.run_stop)
         await self.drain(self._conf.drain_seconds)
         await self.executor.aclose()
-        await self._maintenance.aclose()
+        await self.worker.signals.aclose(self._timings.receivers)
+        if self._maintenance:
+            await self._maintenance.aclose()
         await self._heartbeat.aclose()
+        await self._telemetry.aclose()
         await self.log.aclose()
-        await self.agent.provider.aclose()
+        await self.agents.aclose()
 
-    async def _start(self, request: RunRequest) -> Run:
-        try:
-            result = await self._insert(request)
-        finally:
-            self._inserting -= 1
+    async def _start(self, request: RunRequest, place: Place) -> StartResult:
+        result = await self._insert(request)
+        place.release()  # the worker counts the run from here on
         if result.history is not None:
             self.executor.started(result.run, result.history)
-        return result.run
+        return structs.replace(result, history=None)  # it may hold much memory
 
     @property
     def _is_full(self) -> bool:
         """True if this process executes, or will at once, as many runs as it may."""
-        limit = self._conf.run_max if self.executor.claims_at_start else 0
-        return 0 < limit <= len(self.worker.executions) + self._inserting
+        return self.executor.claims_at_start and self.worker.free_places < 1
 
     async def _find_repeated(self, request: RunRequest) -> Run:
         """Return the run of a repeated request. Raises `RateLimited` for a new one."""
-        key = request.idempotency_key
-        if key and (
-            run := await self._database.execute_read(
-                find_run, request.org_id, key, request.request_hash
-            )
+        if (key := request.run_key) and (
+            run := await self._database.execute_read(find_run, key)
         ):
             return run
         raise RateLimited(
@@ -209,7 +281,9 @@ class RunService:
                     raise
         raise AssertionError("unreachable")
 
-    def _start_ended(self, task: asyncio.Task[Run]) -> None:
+    def _start_ended(self, place: Place, task: asyncio.Task[StartResult]) -> None:
+        # Also here: a task that is cancelled before its first step has no other end.
+        place.release()
         self._starts.discard(task)
         if not task.cancelled():
             task.exception()  # retrieve it: the caller may have been cancelled
@@ -217,12 +291,20 @@ class RunService:
     async def _drain(self, seconds: float) -> None:
         self.log.release()
         await self.worker.drain(seconds)
+        self._drained.set()
 
     def _lose_ownership(self, run_id: str) -> None:
         self.worker.lose_ownership(run_id)
 
     def _fail(self, run_id: str) -> None:
         self.worker.stop(run_id, InternalError())
+
+
+def _caller_context(database: Database) -> Context:
+    """Return a context in which code of the project runs in the caller's thread."""
+    context = caller_context()
+    context.run(use_in_task, database)
+    return context
 
 
 def worker_name() -> str:

@@ -9,28 +9,37 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import Protocol
 
 import msgspec
-from django.db import connection
 from django.utils import timezone
 
-from streaming.exceptions import ConversationBusy, RateLimited
+from streaming.agents.loops import ModelName, QueuePlace
+from streaming.budgets import accounts
+from streaming.budgets.limits import CallerLimit
+from streaming.exceptions import ConversationBusy, Rate, RateLimited
 from streaming.messages import Message, user_message
 from streaming.models import (
     ACTIVE,
     IS_ACTIVE,
     Conversation,
+    ConversationText,
     Organization,
     Run,
     RunStatus,
     new_conversation_id,
 )
+from streaming.principals import Principal
 from streaming.runs.history import History, read_history
-from streaming.runs.idempotency import take_key
+from streaming.runs.idempotency import RunKey, take_key
 from streaming.runs.store import insert_messages, touch
+from streaming.storage.alias import app_connection
+from streaming.storage.search import text_of
 from streaming.storage.sql import clock_sql, insert_all, insert_with_keys
 
 TITLE_CHARS = 80
+#: Attempts of a start that loses a race against other requests each time.
+MAX_START_ATTEMPTS = 5
 
 
 #: The part of starting runs that an executor does (`Executor.enqueue`).
@@ -41,15 +50,50 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A client's request for a run: valid, and complete except for an empty id."""
 
     input: str
-    org_id: str
+    principal: Principal
+    #: Empty: the agent of the settings.
+    agent: str = ""
     #: Empty: a new conversation.
     conversation_id: str = ""
     context: dict[str, str] = {}
     max_iterations: int = 5
     background: bool = False
+    #: Whether its readers remove the text that a further attempt voids.
+    restarts: bool = True
     #: Empty: none.
     idempotency_key: str = ""
     request_hash: str = ""
+    #: The W3C trace context of the request; empty: none.
+    traceparent: str = ""
+    #: Values of Python code for the tools, which JSON can hold.
+    deps: object = None
+    #: The limits that apply to the caller.
+    limits: Sequence[CallerLimit] = ()
+
+    @property
+    def org_id(self) -> str:
+        """The organization of the caller."""
+        return self.principal.org_id
+
+    @property
+    def run_key(self) -> RunKey | None:
+        """The idempotency key with its owner, if there is one."""
+        caller, key = self.principal, self.idempotency_key
+        return (
+            RunKey(caller.org_id, caller.owner, key, self.request_hash) if key else None
+        )
+
+
+class Agents(Protocol):
+    """The models and queues of agents, by the names of the agents in their runs."""
+
+    def model_of(self, key: str) -> ModelName:
+        """Return the model of an agent. Raises `AgentRemoved`."""
+        ...
+
+    def queue_of(self, key: str) -> QueuePlace:
+        """Return the queue of an agent. Raises `AgentRemoved`."""
+        ...
 
 
 class RunDefaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +101,7 @@ class RunDefaults(msgspec.Struct, frozen=True, kw_only=True):
 
     #: The worker that claims the runs; empty: they are inserted queued.
     worker: str
-    provider: str
-    model: str
+    agents: Agents
     history_chars: int
     #: 0: no limit.
     max_runs_per_org: int = 0
@@ -72,6 +115,8 @@ class StartResult(msgspec.Struct, frozen=True):
 
     run: Run
     history: History | None
+    #: The caller's limit of runs in a minute, if there is one.
+    rate: Rate | None = None
 
     @property
     def is_new(self) -> bool:
@@ -100,9 +145,10 @@ def start_runs(
 ) -> list[StartResult]:
     """Insert new runs into their conversations, or find those of idempotency keys.
 
-    Raises `ConversationBusy`, `IdempotencyConflict` or `RateLimited`, or IntegrityError
-    if two requests race. After an error the call is repeated for each request alone;
-    after an IntegrityError of one alone, the next call finds the rows of the other.
+    Raises `ConversationBusy`, `IdempotencyConflict`, `RateLimited`, `BudgetExhausted`,
+    `AgentRemoved`, or IntegrityError if two requests race. After an error the call is
+    repeated for each request alone; after an IntegrityError of one alone, the next call
+    finds the rows of the other.
     """
     existing, now = _find(requests)
     organizations = _organizations(requests, existing)
@@ -110,11 +156,15 @@ def start_runs(
         _PendingRun(request, organizations[request.org_id], rows)
         for request, rows in zip(requests, existing, strict=True)
     ]
-    earlier = [_same_request(each) for each in pending]
+    keys = [each.request.run_key for each in pending]
+    earlier = [take_key(key) if key else None for key in keys]
     new = [each for each, run in zip(pending, earlier, strict=True) if run is None]
     if defaults.max_runs_per_org:
         _check_limit(new, defaults.max_runs_per_org)
-    created = _create(new, defaults, now)
+    rates: list[Rate | None] = [None] * len(new)
+    if any(each.request.limits for each in new):
+        rates = accounts.admit([each.request.limits for each in new])
+    created = _create(new, rates, defaults, now)
     if created:
         enqueue([each.run for each in created])
     results = iter(created)
@@ -123,17 +173,18 @@ def start_runs(
 
 @lru_cache(64)
 def _find_statement(requests: int) -> str:
-    requested = ", ".join(f"({at}, %s, %s)" for at in range(requests))
+    requested = ", ".join(f"({at}, %s, %s, %s)" for at in range(requests))
     # An OR as in `IS_ACTIVE`, so that SQLite uses the index over active runs.
     active = " OR ".join(f"run.status = '{status.value}'" for status in ACTIVE)
     return f"""
-        WITH requested (place, org_id, conversation_id) AS (VALUES {requested})
+        WITH requested (place, org_id, owner, conversation_id) AS (VALUES {requested})
         SELECT requested.place, organization.id, conversation.id, run.id, {clock_sql()}
         FROM requested
         LEFT JOIN {Organization._meta.db_table} organization
         ON organization.org_id = requested.org_id
         LEFT JOIN {Conversation._meta.db_table} conversation
         ON conversation.organization_id = organization.id
+        AND conversation.owner = requested.owner
         AND conversation.conversation_id = requested.conversation_id
         LEFT JOIN {Run._meta.db_table} run
         ON run.conversation_id = conversation.id AND ({active})
@@ -142,8 +193,12 @@ def _find_statement(requests: int) -> str:
 
 def _find(requests: Sequence[RunRequest]) -> tuple[list[_ExistingRows], datetime]:
     """Return the rows that exist for each request, and the database's time."""
-    names = [name for r in requests for name in (r.org_id, r.conversation_id)]
-    with connection.cursor() as cursor:
+    names = [
+        name
+        for r in requests
+        for name in (r.org_id, r.principal.owner, r.conversation_id)
+    ]
+    with app_connection().cursor() as cursor:
         cursor.execute(_find_statement(len(requests)), names)
         rows = sorted(cursor.fetchall())
     now: datetime | None = rows[0][-1]
@@ -162,13 +217,6 @@ def _organizations(
     return found
 
 
-def _same_request(pending: _PendingRun) -> Run | None:
-    """Return the run that the request's idempotency key names, if it has a key."""
-    request = pending.request
-    key = request.idempotency_key
-    return take_key(request.org_id, key, request.request_hash) if key else None
-
-
 def _check_limit(new: Sequence[_PendingRun], limit: int) -> None:
     requested = Counter(pending.organization.pk for pending in new)
     organizations = Organization.objects.filter(pk__in=requested)
@@ -180,10 +228,22 @@ def _check_limit(new: Sequence[_PendingRun], limit: int) -> None:
 
 
 def _create(
-    new: Sequence[_PendingRun], defaults: RunDefaults, now: datetime
+    new: Sequence[_PendingRun],
+    rates: Sequence[Rate | None],
+    defaults: RunDefaults,
+    now: datetime,
 ) -> list[StartResult]:
     conversations = [_conversation(pending, now) for pending in new]
-    insert_with_keys([each for each in conversations if not each.pk])
+    begun = [
+        (conversation, pending.request.input)
+        for pending, conversation in zip(new, conversations, strict=True)
+        if not conversation.pk
+    ]
+    insert_with_keys([conversation for conversation, _ in begun])
+    insert_all(
+        ConversationText(conversation=each, text=text_of(each.title, question))
+        for each, question in begun
+    )
     runs = [
         _run(pending.request, conversation, defaults, now)
         for pending, conversation in zip(new, conversations, strict=True)
@@ -194,8 +254,8 @@ def _create(
     known = [pending.rows.conversation for pending in new]
     touch((key for key in known if key), now)
     return [
-        StartResult(run, _history(run, question, defaults if key else None))
-        for run, question, key in zip(runs, questions, known, strict=True)
+        StartResult(run, _history(run, question, defaults if key else None), rate)
+        for run, question, key, rate in zip(runs, questions, known, rates, strict=True)
     ]
 
 
@@ -205,14 +265,16 @@ def _conversation(pending: _PendingRun, now: datetime) -> Conversation:
     return Conversation(
         pk=pending.rows.conversation,
         organization=pending.organization,
+        owner=pending.request.principal.owner,
         conversation_id=pending.request.conversation_id or new_conversation_id(),
-        title=_title(pending.request.input),
+        title=title_of(pending.request.input),
         created_at=now,
         updated_at=now,
     )
 
 
-def _title(text: str) -> str:
+def title_of(text: str) -> str:
+    """Return the title of a conversation that begins with a question."""
     line = " ".join(text.split())
     return line if len(line) <= TITLE_CHARS else line[: TITLE_CHARS - 1] + "…"
 
@@ -224,16 +286,27 @@ def _run(
     now: datetime,
 ) -> Run:
     claimed = bool(defaults.worker)
+    chosen = defaults.agents.model_of(request.agent)
+    place = defaults.agents.queue_of(request.agent)
     return Run(
         organization=conversation.organization,
         conversation=conversation,
+        owner=request.principal.owner,
+        user=request.principal.user,
+        credential=request.principal.credential,
+        agent=request.agent,
+        deps=request.deps,
         status=RunStatus.RUNNING if claimed else RunStatus.QUEUED,
         input=request.input,
         context=request.context,
         max_iterations=request.max_iterations,
         background=request.background,
-        provider=defaults.provider,
-        model=defaults.model,
+        traceparent=request.traceparent,
+        restarts=request.restarts,
+        provider=chosen.provider,
+        model=chosen.model,
+        queue=place.queue,
+        priority=place.priority,
         idempotency_key=request.idempotency_key or None,
         request_hash=request.request_hash,
         worker=defaults.worker,

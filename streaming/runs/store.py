@@ -3,25 +3,30 @@
 Each public function is called in one transaction.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 from django.utils import timezone
 
-from streaming.agent.loop import Progress
+from streaming.agent.progress import Progress
+from streaming.agents.users import StoredUser
 from streaming.event_log import ClosedLogs, OwnershipLost, stored_log
 from streaming.exceptions import AgentError, InternalError, NotFound
 from streaming.messages import Message, parts_from_json, parts_to_json
 from streaming.models import Conversation, Run, RunStatus
 from streaming.models import Message as MessageRow
+from streaming.prices import dollars
+from streaming.principals import Principal
+from streaming.providers.base import ModelSelected
 from streaming.runs import lifecycle
-from streaming.runs.history import History, read_history
 from streaming.runs.lifecycle import Claim, Finish
-from streaming.storage.sql import count, insert_all, update_all
-from streaming.tools.base import ToolContext
+from streaming.storage.sql import Change, count, insert_all, update_all
+from streaming.tools.base import Context
 
 ANSWER_CHUNK = 200
+#: The scopes of a principal that is loaded with its run, which stores none.
+RUN_SCOPES = frozenset({"run"})
 
 
 class OwnedRun(Claim):
@@ -29,9 +34,17 @@ class OwnedRun(Claim):
 
     #: The key of the conversation's row; its id for clients is in `context`.
     conversation_id: int
-    context: ToolContext
+    #: The name of the agent; empty: the agent of the settings.
+    agent: str
+    context: Context
     max_iterations: int
     background: bool
+    created_at: datetime
+    #: The W3C trace context of the request; empty: none.
+    traceparent: str = ""
+    restarts: bool = False
+    #: The number after which the entries of this attempt begin.
+    log_number: int = 0
     first_token_at: datetime | None = None
 
     @classmethod
@@ -42,14 +55,28 @@ class OwnedRun(Claim):
             worker=run.worker,
             attempt=run.attempt,
             conversation_id=run.conversation_id,
-            context=ToolContext(
-                org_id=run.organization.org_id,
-                conversation_id=run.conversation.conversation_id,
-                run_id=run.id,
-                values=run.context,
+            agent=run.agent,
+            context=Context(
+                principal=Principal(
+                    org_id=run.organization.org_id,
+                    user=run.user,
+                    owner=run.owner,
+                    scopes=RUN_SCOPES,
+                    credential=run.credential,
+                ),
+                conversation=run.conversation.conversation_id,
+                run=run.id,
+                deps=run.deps,
+                client_context=run.context,
+                run_user=StoredUser(run.user),
             ),
             max_iterations=run.max_iterations,
             background=run.background,
+            created_at=run.created_at,
+            traceparent=run.traceparent,
+            restarts=run.restarts,
+            log_number=run.log_number,
+            first_token_at=run.first_token_at,
         )
 
 
@@ -57,23 +84,23 @@ class OwnedRun(Claim):
 AnyRun = Run | OwnedRun
 
 
-def load_claimed(claim: Claim, history_chars: int) -> tuple[OwnedRun, History]:
-    """Return a claimed run with its history. Raises `OwnershipLost`."""
-    runs = Run.objects.select_related("organization", "conversation")
-    run = runs.filter(**claim.condition).first()
-    if run is None:
-        raise OwnershipLost(claim.id)
-    return OwnedRun.of(run), read_history(run.conversation, history_chars)
-
-
-def get_run(run_id: str, org_id: str) -> Run:
-    """Return a run of an organization. Raises `NotFound`."""
+def get_run(run_id: str, principal: Principal) -> Run:
+    """Return a run to which a caller has access. Raises `NotFound`."""
     runs = Run.objects.select_related("organization", "conversation")
     # PostgreSQL accepts no NUL, not even in a condition.
-    run = runs.filter(id=run_id.replace("\0", ""), organization__org_id=org_id).first()
+    run = runs.filter(
+        id=run_id.replace("\0", ""),
+        organization__org_id=principal.org_id,
+        owner=principal.owner,
+    ).first()
     if run is None or run.id != run_id:
         raise NotFound("There is no such run in this organization.")
     return run
+
+
+def exists(run_id: str) -> bool:
+    """Return whether a run has not been deleted."""
+    return Run.objects.filter(pk=run_id).exists()
 
 
 def load_output(run: Run) -> str:
@@ -96,12 +123,48 @@ def saved_answer(run: Run) -> str:
     return "".join(reversed(texts))
 
 
-def checkpoint(run: OwnedRun, messages: Sequence[Message]) -> None:
-    """Save the messages of a run so far. Raises `OwnershipLost`."""
-    # Lock the run: no other process may end it before this transaction commits.
-    owned = Run.objects.filter(**run.condition)
-    if not owned.select_for_update(no_key=True).exists():
-        raise OwnershipLost(run.id)
+class State(msgspec.Struct, frozen=True):
+    """The state of a run at one moment, copied from its progress."""
+
+    run: OwnedRun
+    messages: Sequence[Message]
+    #: Values of the run's row.
+    counts: Mapping[str, object]
+    #: The model of the newest response, of an agent with several.
+    selected: ModelSelected | None = None
+    has_advanced: bool = False
+
+    @classmethod
+    def of(cls, run: OwnedRun, progress: Progress, messages: int) -> "State":
+        """Return the state with the first `messages` messages."""
+        counts = _counts(run, progress)
+        return cls(
+            run,
+            progress.messages[:messages],
+            counts,
+            progress.selected,
+            progress.has_advanced,
+        )
+
+
+def checkpoint(state: State, last: int) -> None:
+    """Save the state of a run; `last` is the number of its last entry so far.
+
+    Raises `OwnershipLost`.
+    """
+    # The row stays locked: no other process may take the run before the commit.
+    values = {**state.counts, "checkpoint_number": last}
+    if state.has_advanced:
+        values["crashes"] = 0  # else a tool that ends its process would do so for ever
+    if not update_all(Run, [(state.run.condition, values)]):
+        raise OwnershipLost(state.run.id)
+    if state.selected:
+        update_all(Run, [_answering_model(state.run, state.selected)])
+    save_new(state.run, state.messages)
+
+
+def save_new(run: OwnedRun, messages: Sequence[Message]) -> None:
+    """Append those of a run's messages that the database lacks."""
     save_messages(run, messages[count_saved(run) :])
 
 
@@ -182,8 +245,25 @@ def finish_runs(closed: ClosedLogs[RunResult]) -> None:
     if lifecycle.finish(finishes) < len(finishes):
         raise OwnershipLost(" or ".join(finish.claim.id for finish in finishes))
     results = [result for result, _ in closed]
+    # Statements of their own, for runs of agents with these options.
+    chosen = [(r.run, r.progress.selected) for r in results]
+    update_all(Run, [_answering_model(run, model) for run, model in chosen if model])
+    update_all(Run, [_output(r) for r in results if r.progress.structured_output])
     insert_messages(((r.run, m) for r in results for m in r.unsaved), now)
     touch((result.run.conversation_id for result in results), now)
+    for result in results:
+        if result.progress.meter:
+            result.progress.meter.settle()
+
+
+def _answering_model(run: OwnedRun, selected: ModelSelected) -> Change:
+    names = {"provider": selected.provider[:32], "model": selected.model[:128]}
+    return {"id": run.id}, names
+
+
+def _output(result: RunResult) -> Change:
+    output = result.progress.structured_output.decode()
+    return {"id": result.run.id}, {"structured_output": output}
 
 
 def fail_runs(closed: ClosedLogs[OwnedRun]) -> None:
@@ -210,19 +290,27 @@ def fail_runs(closed: ClosedLogs[OwnedRun]) -> None:
 
 
 def _values(result: RunResult) -> dict[str, object]:
-    run, progress, error = result.run, result.progress, result.error
-    used = progress.usage
+    progress, error = result.progress, result.error
     return {
         "stop_reason": "" if error else progress.stop_reason,
         "error_code": error.code if error else "",
         "error_message": error.message if error else "",
+        **_counts(result.run, progress),
+    }
+
+
+def _counts(run: OwnedRun, progress: Progress) -> dict[str, object]:
+    used = progress.usage
+    cost = progress.meter.cost if progress.meter else progress.cost_before
+    return {
         "input_tokens": used.input_tokens,
         "output_tokens": used.output_tokens,
         "reasoning_tokens": used.reasoning_tokens,
         "cache_read_tokens": used.cache_read_tokens,
         "cache_write_tokens": used.cache_write_tokens,
+        "cost": None if cost is None else dollars(cost),
         "llm_calls": progress.llm_calls,
         "tool_calls": progress.tool_calls,
-        "used_tools": progress.used_tools,
+        "used_tools": [*progress.used_tools],
         "first_token_at": run.first_token_at,
     }

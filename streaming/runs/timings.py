@@ -11,9 +11,21 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat: float = 0.4
     #: Time without progress after which the event loop counts as blocked.
     blocked: float = 2.0
+    #: Interval between two reports of a process about itself.
+    worker_report: float = 5.0
+    #: Mean interval between two looks at the queue. A run that other code enqueues is
+    #: claimed within about this time; an idle process makes one query in it.
+    queue: float = 0.5
+    #: Mean interval between two looks for queued runs that have lost their jobs.
+    job_repair: float = 10.0
+    #: Time in the queue after which the log has a warning.
+    late_claim: float = 60.0
+    #: Time for the receivers of signals to return at shutdown.
+    receivers: float = 5.0
     #: Time for the agent to stop after a cancel: a tool may ignore its cancellation.
     agent_stop: float = 2.0
-    #: Time for a run to write its end after it was stopped.
+    #: Time for a run to write its end after it was stopped, and for its executor to
+    #: write the ends of jobs and claims.
     run_stop: float = 5.0
     #: Least time for the database to accept a run's end, however long it has been
     #: unavailable before. At shutdown the process waits no longer than this.
@@ -24,5 +36,3 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     compaction: float = 15.0
     #: Mean interval between two removals of expired rows.
     retention: float = 600.0
-    #: Pause between two transactions of the maintenance, for more urgent writes.
-    pause: float = 0.01

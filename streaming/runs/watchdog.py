@@ -10,8 +10,10 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import ExitStack
 from contextvars import Context
 
+from streaming.telemetry.metrics import BLOCKED_SECONDS, EVENT_LOOP_LAG_SECONDS
 from streaming.tools.base import find_call
 
 logger = logging.getLogger(__name__)
@@ -31,6 +33,11 @@ class Watchdog:
         self._interval = limit / CHECKS
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
+        self._due = self._loop.time()
+        self._gauge = ExitStack()
+        self._gauge.enter_context(
+            BLOCKED_SECONDS.read_from(lambda: self._blocked_seconds)
+        )
         self._beats = 0
         self._blocked_seconds = 0.0
         self._closed = threading.Event()
@@ -53,13 +60,15 @@ class Watchdog:
         """Stop watching."""
         self._timer.cancel()
         self._closed.set()
+        self._gauge.close()
 
     def _beat(self) -> None:
         """Note that the loop runs."""
         self._beats += 1
-        self._timer = self._loop.call_later(
-            self._interval, self._beat, context=self._context
-        )
+        now = self._loop.time()
+        EVENT_LOOP_LAG_SECONDS.observe(max(now - self._due, 0.0))
+        self._due = now + self._interval
+        self._timer = self._loop.call_at(self._due, self._beat, context=self._context)
 
     def _watch(self) -> None:
         seen, blocked, reported = 0, 0.0, False

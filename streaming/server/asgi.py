@@ -9,26 +9,34 @@
 import asyncio
 import gc
 import logging
-import signal
-import threading
-from types import FrameType
+
+from uvicorn import Config
 
 from streaming import conf, runs
-from streaming.aio.containment import enable_containment
 from streaming.server.clients import ClientConnections, Receive, Scope, Send
 from streaming.server.handler import Handler
 from streaming.server.path_prefix import with_path_prefix
-from streaming.server.request_heads import limit_heads
+from streaming.server.request_heads import replace_protocol
+from streaming.server.servers import (
+    is_daphne,
+    report_alive,
+    termination_of,
+    uvicorn_config,
+)
+from streaming.server.shutdown import Shutdown
 from streaming.server.static_files import with_static_files
-from streaming.storage import database, migrations
+from streaming.storage import migrations
 
 logger = logging.getLogger(__name__)
 
 #: Thresholds of the garbage collector's three generations: new objects before a
 #: collection of the first, and collections of each before one of the next.
 GC_THRESHOLDS = (5_000, 20, 20)
-#: Time for clients to read their last events, after all runs have ended.
-LINGER_SECONDS = 1.0
+DAPHNE = (
+    "daphne is for development only: its streams have no back-pressure, so that one"
+    " client that does not read fills the memory, and it ends runs without a drain."
+    " Use uvicorn, gunicorn or hypercorn."
+)
 
 
 def make_application(*, development: bool = False) -> "Lifecycle":
@@ -54,72 +62,61 @@ def tune_gc() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-class Lifecycle:
+class Lifecycle(Shutdown):
     """The application from its server's start until its end.
 
     At the start, which is the first event of any kind, the garbage collector is tuned
-    and the signal handlers are chained. The first signal starts the draining of runs.
+    and the signal handlers are chained. The first sign of a shutdown starts the
+    draining of runs: a signal, uvicorn's report or hypercorn's event (a worker that is
+    recycled has only these), or else the shutdown of the lifespan.
     """
 
     def __init__(self, app: ClientConnections, drain_seconds: float) -> None:
+        super().__init__(drain_seconds)
         self._app = app
-        self._drain_seconds = drain_seconds
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._draining: asyncio.Task[None] | None = None
-        self._schema_check: asyncio.Task[None] | None = None
+        self._is_watching = False
+        self._uvicorn: Config | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._loop is None:
-            self._start()
+            self._start(send)
         if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "websocket":
+            return await self._lifespan(receive, send)
+        if not self._is_watching:
+            self._is_watching = True
+            if wait := termination_of(send):
+                self._create_task(self._drain_when_terminated(wait))
+        if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close"})  # before it is accepted: 403
         else:
             await self._app(scope, receive, send)
 
-    def begin_shutdown(self) -> None:
-        """Start draining; may be called from any thread."""
-        if self._loop:
-            self._loop.call_soon_threadsafe(self._begin_draining)
-
-    def _start(self) -> None:
+    def _start(self, send: Send) -> None:
         self._loop = asyncio.get_running_loop()
         runs.get_service()
-        enable_containment(self._loop)
-        self._schema_check = asyncio.create_task(migrations.report_missing())
+        self._create_task(migrations.report_missing())
         tune_gc()
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._chain_signal(number)
+        if is_daphne(send):
+            logger.warning(DAPHNE)
+        self.chain_signals()
 
-    def _chain_signal(self, number: signal.Signals) -> None:
-        """Start draining at the signal, then call the server's handler."""
-        previous = signal.getsignal(number)
+    def _enter_draining(self) -> None:
+        super()._enter_draining()
+        if self._uvicorn:
+            self._create_task(report_alive(self._uvicorn))
 
-        def handle(signum: int, frame: FrameType | None) -> None:
-            self.begin_shutdown()
-            if callable(previous):
-                previous(signum, frame)
-
-        signal.signal(number, handle)
-
-    def _begin_draining(self) -> None:
-        if self._draining is None:
-            self._draining = asyncio.create_task(self._drain())
-
-    async def _drain(self) -> None:
-        """End the runs, then drop the remaining clients, which servers wait for."""
-        await runs.get_service().drain(self._drain_seconds)
-        await asyncio.sleep(LINGER_SECONDS)
+    def _drop_clients(self) -> None:
         self._app.abort()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        limit_heads(send)
+        if config := uvicorn_config(send):
+            self._uvicorn = config
+            replace_protocol(config, self.begin_shutdown)
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await runs.aclose()
-        database.close()
+        if not self._draining:  # no client is connected
+            self._enter_draining()
+        await self._close()
         await send({"type": "lifespan.shutdown.complete"})

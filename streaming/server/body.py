@@ -5,12 +5,13 @@ waits for it without a limit.
 """
 
 import asyncio
+from contextlib import suppress
 from io import BytesIO
 
 from streaming import conf
 from streaming.exceptions import AgentError, BodyTooLarge, RateLimited, RequestTimeout
 from streaming.server.clients import Receive, Scope, Send
-from streaming.wire.native import NativeFormat
+from streaming.server.refusals import refusal
 
 #: The part of a body that is not counted: large bodies never keep small ones out.
 UNCOUNTED_BYTES = 64 * 1024
@@ -38,6 +39,8 @@ class RequestBody(BytesIO):
     minutes if the response waits for the end of a run.
     """
 
+    __slots__ = ("_counted", "_memory")
+
     def __init__(self, memory: BodyMemory) -> None:
         super().__init__()
         self._memory = memory
@@ -46,9 +49,10 @@ class RequestBody(BytesIO):
     def receive(self, piece: bytes) -> int:
         """Append a piece and return the size so far. Raises `RateLimited`."""
         size = self.tell() + len(piece)
-        new = max(size - UNCOUNTED_BYTES, 0) - self._counted
-        self._memory.take(new)
-        self._counted += new
+        if size > UNCOUNTED_BYTES:
+            new = size - UNCOUNTED_BYTES - self._counted
+            self._memory.take(new)
+            self._counted += new
         self.write(piece)
         return size
 
@@ -69,8 +73,9 @@ class RequestBody(BytesIO):
         """Drop all bytes."""
         self.seek(0)
         self.truncate()
-        self._memory.take(-self._counted)
-        self._counted = 0
+        if self._counted:
+            self._memory.take(-self._counted)
+            self._counted = 0
 
 
 async def receive_body(
@@ -97,16 +102,28 @@ async def receive_body(
     return body
 
 
-async def refuse(error: AgentError, send: Send) -> None:
+async def refuse(error: AgentError, scope: Scope, receive: Receive, send: Send) -> None:
     """Send the error as the response: Django never sees a request with such a body."""
-    status, headers, body = NativeFormat.error(error)
-    sent = [*headers.items(), ("Content-Length", str(len(body)))]
-    if isinstance(error, RequestTimeout):  # the rest of the body may never arrive
-        sent.append(("Connection", "close"))
-    encoded = [(name.lower().encode(), value.encode()) for name, value in sent]
-    start = {"type": "http.response.start", "status": status, "headers": encoded}
-    await send(start)
+    status, headers, body = refusal(error, scope)
+    sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    if scope["http_version"] == "2":
+        await _discard(receive)
+    elif isinstance(error, RequestTimeout):  # the rest of the body may never arrive
+        sent.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": sent})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _discard(receive: Receive) -> None:
+    """Receive the rest of a body, within the time limit, and keep nothing of it.
+
+    hypercorn drops an HTTP/2 connection, with the other requests on it, when a body
+    goes on after its response.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(conf.get().request_read_timeout_seconds):
+            while (await receive()).get("more_body", False):
+                pass
 
 
 async def _fill(body: RequestBody, announced: int, receive: Receive) -> bool:

@@ -13,7 +13,9 @@ from django.http import HttpRequest
 
 from streaming import conf
 from streaming.aio.deadline import Deadline
-from streaming.exceptions import TooManyStreams
+from streaming.auth.keys.query import move_token
+from streaming.exceptions import StreamingUnsupported, TooManyStreams
+from streaming.server.servers import reset_stream, transport_of
 from streaming.server.unchunked import without_chunks
 
 logger = logging.getLogger(__name__)
@@ -39,9 +41,11 @@ class ClientConnections:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        if scope.get("http_version") == "1.0":
+        move_token(scope)
+        if scope["http_version"] < "1.1":
             send = without_chunks(send)
-        connection = ClientConnection(self, send)
+        is_shared = scope["http_version"] == "2"
+        connection = ClientConnection(self, send, is_shared=is_shared)
         self._open.add(connection)
         try:
             scope[CONNECTION] = connection
@@ -58,10 +62,16 @@ class ClientConnections:
 
 
 class ClientConnection:
-    """The connection of one request to its client."""
+    """The connection of one request to its client.
 
-    def __init__(self, connections: ClientConnections, send: Send) -> None:
+    Requests of HTTP/2 share a connection (`is_shared`).
+    """
+
+    def __init__(
+        self, connections: ClientConnections, send: Send, *, is_shared: bool = False
+    ) -> None:
         self.is_stream = False
+        self._is_shared = is_shared
         self._connections = connections
         self._send = send
         self._deadline = Deadline()
@@ -73,6 +83,8 @@ class ClientConnection:
                 await self._send(message)
         except TimeoutError:
             logger.info("stuck client disconnected")
+            if self._is_shared and reset_stream(self._send):
+                raise asyncio.CancelledError from None  # ends this request alone
             if not self.abort():
                 raise
 
@@ -91,19 +103,13 @@ class ClientConnection:
         ASGI has no message for this. After an error, a server first sends the data in
         its buffer, which a client that does not read never lets it finish.
         """
-        if transport := self._transport:
+        if transport := transport_of(self._send):
             transport.abort()
         return transport is not None
 
     def close(self) -> None:
         """Release the timer at the end of the request."""
         self._deadline.close()
-
-    @property
-    def _transport(self) -> asyncio.WriteTransport | None:
-        """The server's transport: uvicorn's `send` is a method of an object with it."""
-        server = getattr(self._send, "__self__", None)
-        return getattr(server, "transport", None)
 
     def _limit_silence(self) -> None:
         """Have the system close a connection whose client acknowledges no data.
@@ -112,9 +118,10 @@ class ClientConnection:
         waits a quarter of an hour, during which the run would count as followed.
         """
         option = getattr(socket, "TCP_USER_TIMEOUT", None)  # on Linux only
-        if option is None or self._transport is None:
+        transport = transport_of(self._send)
+        if option is None or transport is None:
             return
-        connection = self._transport.get_extra_info("socket")
+        connection = transport.get_extra_info("socket")
         if connection and connection.family in (socket.AF_INET, socket.AF_INET6):
             milliseconds = round(conf.get().stream_send_timeout_seconds * 1000)
             connection.setsockopt(socket.IPPROTO_TCP, option, milliseconds)
@@ -123,9 +130,13 @@ class ClientConnection:
 def acquire_stream_slot(request: HttpRequest) -> None:
     """Count a request as an open stream until it ends. Raises `TooManyStreams`.
 
-    Under a server without `ClientConnections` streams are not counted.
+    Under another application than `make_application()` streams are not counted. WSGI
+    has none: it collects a response before it sends it. Raises `StreamingUnsupported`.
     """
-    if connection := scope_of(request).get(CONNECTION):
+    scope = scope_of(request)
+    if not scope:
+        raise StreamingUnsupported
+    if connection := scope.get(CONNECTION):
         connection.acquire_stream_slot()
 
 

@@ -18,13 +18,15 @@ from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.core.cache import close_caches
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.signals import request_finished, request_started
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-from streaming.exceptions import AgentError
+from streaming.exceptions import AgentError, FieldError, InvalidRequest
 from streaming.server.body import BodyMemory, RequestBody, receive_body, refuse
 from streaming.server.clients import Receive, Scope, Send
 from streaming.server.event_stream import EventStream
+from streaming.server.refusals import refusal
 from streaming.server.signals import (
     RequestSignal,
     close_without_signal,
@@ -62,9 +64,11 @@ class Handler(ASGIHandler):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request; stop when its client disconnects."""
         try:
+            if not scope["path"].startswith("/"):  # as in `OPTIONS *`, `CONNECT host`
+                raise InvalidRequest([FieldError("URL", "must be or have a path")])
             body = await receive_body(scope, receive, self._bodies)
         except AgentError as error:
-            return await refuse(error, send)
+            return await refuse(error, scope, receive, send)
         if body is None:
             return
         thread = next(self._threads)
@@ -79,7 +83,7 @@ class Handler(ASGIHandler):
                 # hours does not keep the request's resources alive.
                 if isinstance(response, EventStream):
                     body.close()
-                    await self._send_stream(response, send)
+                    await self._send_stream(response, scope["method"], send)
         finally:
             body.close()
             await self._finish(response, thread)
@@ -90,22 +94,28 @@ class Handler(ASGIHandler):
         """Return the response to a request; an event stream holds no request."""
         set_script_prefix(get_script_prefix(scope))
         await self._started.send(thread, scope=scope)
-        request, refusal = self.create_request(scope, body)
-        if request is None:
-            assert refusal
-            return refusal
+        request, _ = self.create_request(scope, body)
+        if request is None:  # Django's response is an empty page
+            invalid = InvalidRequest([FieldError("URL", "is not valid UTF-8")])
+            status, headers, content = refusal(invalid, scope)
+            return HttpResponse(content, status=status, headers=headers)
         response: HttpResponseBase = await self.run_get_response(request)
         if isinstance(response, EventStream):
             response.release_request(request)
         return response
 
-    async def _send_stream(self, response: EventStream, send: Send) -> None:
+    async def _send_stream(
+        self, response: EventStream, method: str, send: Send
+    ) -> None:
         """Send a stream as `send_response` does, but keep no headers in memory.
 
-        `send_response` also makes a generator of each chunk, at each delta.
+        `send_response` also makes a generator of each chunk, at each delta. The
+        response to HEAD has no body, and does not wait for the end of the run.
         """
         await send(_head(response))
         async with aclosing(aiter(response)) as chunks:
+            if method == "HEAD":
+                return await send(_body(b"", more=False))
             async for chunk in chunks:
                 # In pieces: the send timeout holds for each of them.
                 for start in range(0, len(chunk), self.chunk_size):

@@ -5,6 +5,9 @@ requests on with the prefix or without it, and uvicorn adds its root path in bot
 Here each path gets the prefix exactly once, as Django expects it.
 """
 
+import re
+from collections.abc import Awaitable
+
 from django.core.handlers.asgi import get_script_prefix
 from django.urls import Resolver404, resolve
 
@@ -12,27 +15,47 @@ from streaming.server.clients import App, Receive, Scope, Send
 
 #: A path has the prefix twice if both the proxy and the server have added it.
 MAX_TIMES = 2
+_SCHEME_AND_HOST = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 
 
 def with_path_prefix(app: App) -> App:
     """Serve an application below the prefix; redirect from the prefix to its root."""
 
-    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+    # No coroutine of its own, which would stay in memory as long as the response.
+    def serve(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        scope = with_origin_form(scope)
         prefix = get_script_prefix(scope).rstrip("/")
         if not prefix:
-            return await app(scope, receive, send)
+            return app(scope, receive, send)
         path = path_below(prefix, scope["path"])
         if path:
             prefixed = {"root_path": prefix, "path": prefix + path}
-            return await app(scope | prefixed, receive, send)
+            return app(scope | prefixed, receive, send)
         location = f"{prefix}/".encode()
         if scope["query_string"]:
             location += b"?" + scope["query_string"]
-        headers = [(b"location", location), (b"content-length", b"0")]
-        await send({"type": "http.response.start", "status": 308, "headers": headers})
-        await send({"type": "http.response.body"})
+        return _redirect(location, send)
 
     return serve
+
+
+async def _redirect(location: bytes, send: Send) -> None:
+    headers = [(b"location", location), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 308, "headers": headers})
+    await send({"type": "http.response.body"})
+
+
+def with_origin_form(scope: Scope) -> Scope:
+    """Return the scope of a request whose target may be a whole URL, with its path.
+
+    Servers that use h11 leave the scheme and the host in the path.
+    """
+    root = scope.get("root_path", "")
+    target = scope["path"].removeprefix(root)
+    found = _SCHEME_AND_HOST.match(target)
+    if not found:
+        return scope
+    return scope | {"path": root + (target[found.end() :] or "/")}
 
 
 def path_below(prefix: str, path: str) -> str:

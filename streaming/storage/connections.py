@@ -11,14 +11,9 @@ from threading import local
 from typing import ParamSpec, TypeVar
 
 import msgspec
-from django.db import (
-    DEFAULT_DB_ALIAS,
-    Error,
-    close_old_connections,
-    connection,
-    connections,
-    transaction,
-)
+from django.db import Error, close_old_connections, connections, transaction
+
+from streaming.storage.alias import app_alias, app_connection
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,14 +45,24 @@ _use = _ThreadUse()
 
 
 def keep_own_connection() -> None:
-    """Give the calling thread a connection that belongs to no pool and stays open."""
-    pooled = connections[DEFAULT_DB_ALIAS]
-    if pooled.settings_dict["OPTIONS"].get("pool"):
-        own = pooled.copy()
+    """Give the calling thread a connection that belongs to no pool and stays open.
+
+    On SQLite its transactions lock the database when they begin. SQLite does not wait
+    for a lock in the middle of a transaction that has read before.
+    """
+    alias = app_alias()
+    shared = connections[alias]
+    options = shared.settings_dict["OPTIONS"]
+    if options.get("pool"):
+        own = shared.copy()
         del own.settings_dict["OPTIONS"]["pool"]
         own.settings_dict["CONN_MAX_AGE"] = None
-        connections[DEFAULT_DB_ALIAS] = own
+        connections[alias] = own
         _use.used_at = time.monotonic()
+    elif shared.vendor == "sqlite" and "transaction_mode" not in options:
+        own = shared.copy()
+        own.settings_dict["OPTIONS"]["transaction_mode"] = "IMMEDIATE"
+        connections[alias] = own
 
 
 def close_connections() -> None:
@@ -75,7 +80,7 @@ def with_fresh_connection(
     """
     close_old_connections()
     if _use.used_at is not None and time.monotonic() - _use.used_at > IDLE_SECONDS:
-        own = connections[DEFAULT_DB_ALIAS]
+        own = app_connection()
         if own.connection is not None and not own.is_usable():
             own.close()
     try:
@@ -89,7 +94,9 @@ def with_fresh_connection(
 @contextmanager
 def limited_transaction(limits: Limits) -> Iterator[None]:
     """Open a transaction; on PostgreSQL its statements have time limits."""
-    with transaction.atomic():
+    alias = app_alias()
+    connection = connections[alias]
+    with transaction.atomic(alias):
         if connection.vendor == "postgresql":
             values = [f"{limits.lock * 1000:.0f}", f"{limits.statement * 1000:.0f}"]
             with connection.cursor() as cursor:
@@ -113,7 +120,7 @@ def read_within(
     The limit holds within a transaction: a session's would outlive it in a pooler such
     as PgBouncer. SQLite would lock the database for a transaction.
     """
-    if connection.vendor == "postgresql":
+    if app_connection().vendor == "postgresql":
         limits = Limits(seconds, seconds)
         return write_within(limits, function, *args, **kwargs)
     return function(*args, **kwargs)

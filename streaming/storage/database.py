@@ -17,8 +17,10 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, TypeVarTuple
 
@@ -45,10 +47,13 @@ Ts = TypeVarTuple("Ts")
 
 #: The highest number of writes in one transaction.
 MAX_BATCH = 32
-#: The lanes of reads: short ones, which runs and resumes wait for; the readiness probe;
-#: searches and whole conversations, which may take long. Each but the first has one
-#: thread.
-READ, PROBE, SEARCH, CONVERSATIONS = "read", "probe", "search", "conversations"
+#: The lanes of reads: short ones, which runs and resumes wait for; authentication, by
+#: functions that may be the host project's; the readiness probe; searches and whole
+#: conversations, which may take long. Each of the last three has one thread, and so
+#: have the receivers of signals.
+READ, AUTH, PROBE = "read", "auth", "probe"
+SEARCH, CONVERSATIONS = "search", "conversations"
+SIGNALS = "signals"
 #: Threads for writes that another transaction blocks.
 BLOCKED_THREADS = 4
 #: Most transactions take some milliseconds; all other writes wait for this one.
@@ -107,10 +112,14 @@ class Database:
     ) -> T:
         """Like `execute_read`, on the threads of a lane; lanes do not share threads."""
         limited = partial(read_within, self.timeout_seconds, function, *args, **kwargs)
-        call = partial(with_fresh_connection, limited)
-        readers = self._readers.get(lane) or self._start_readers(lane)
         async with self._time_limit():
-            return await asyncio.get_running_loop().run_in_executor(readers, call)
+            return await self.call_in(lane, limited)
+
+    async def call_in(self, lane: str, function: Callable[[], T]) -> T:
+        """Call `function` on a thread of a lane, without limits."""
+        call = partial(with_fresh_connection, function)
+        calling = _submit(partial(self._start_readers, lane), call)
+        return await asyncio.wrap_future(calling)
 
     async def execute_write(
         self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
@@ -143,7 +152,7 @@ class Database:
         self.pending.append(write)
         # If the lock is held, the writer has yet to look: it will find this write.
         if self._woken.acquire(blocking=False):
-            (self._writer or self._start_writer()).submit(self._commit_pending)
+            _submit(self._start_writer, self._commit_pending)
         async with self._time_limit():
             return await write.done
 
@@ -164,8 +173,14 @@ class Database:
                 await asyncio.sleep(self.retry_seconds)
 
     def close(self) -> None:
-        """End the threads and close their connections, after the last use."""
-        started = (*self._readers.values(), self._writer, self._blocked)
+        """End the threads and close their connections, after the last use.
+
+        A call that comes meanwhile, or later, is made in new threads.
+        """
+        with self._starting:
+            started = (*self._readers.values(), self._writer, self._blocked)
+            self._readers = {}
+            self._writer = self._blocked = None
         used = [threads for threads in started if threads]
         for threads in used:
             threads.shutdown(wait=False)
@@ -173,8 +188,6 @@ class Database:
         for threads in used:
             if not threads.join(max(deadline - time.monotonic(), 0.0)):
                 logger.warning("database thread left behind: no response")
-        self._readers = {}
-        self._writer = self._blocked = None
 
     @asynccontextmanager
     async def _time_limit(self) -> AsyncIterator[None]:
@@ -188,7 +201,8 @@ class Database:
     def _start_readers(self, lane: str) -> DaemonThreads:
         with self._starting:
             if lane not in self._readers:
-                size = conf.get().database_read_threads if lane == READ else 1
+                many = lane in (READ, AUTH)
+                size = conf.get().database_read_threads if many else 1
                 self._readers[lane] = _database_threads(size, f"db-{lane}")
             return self._readers[lane]
 
@@ -207,16 +221,22 @@ class Database:
     def _commit_pending(self) -> None:
         """Commit all pending writes, in the writer thread."""
         self._woken.release()  # a write from here on may be missed: it wakes again
-        while self.pending:
-            size = min(len(self.pending), MAX_BATCH)
-            taken = [self.pending.popleft() for _ in range(size)]
+        while taken := self._take_pending():
             self._commit(taken, self._writer_limits)
             blocked = [write for write in taken if write.is_blocked]
             for write in blocked:
                 write.report_blocked()
             resolve([write for write in taken if not write.is_blocked])
             for write in blocked:
-                self._start_blocked().submit(self._commit_blocked, write)
+                _submit(self._start_blocked, partial(self._commit_blocked, write))
+
+    def _take_pending(self) -> list[PendingWrite[Any]]:
+        """Take the next writes; a writer thread that ends may take some as well."""
+        taken: list[PendingWrite[Any]] = []
+        with suppress(IndexError):
+            while len(taken) < MAX_BATCH:
+                taken.append(self.pending.popleft())
+        return taken
 
     def _commit_blocked(self, write: PendingWrite[Any]) -> None:
         """Commit a write that exceeded the limits of the writer thread."""
@@ -237,13 +257,36 @@ def _call_each(calls: Sequence[Callable[[], T]]) -> list[T]:
     return [call() for call in calls]
 
 
+def _submit(start: Callable[[], DaemonThreads], call: Callable[[], T]) -> Future[T]:
+    """Make a call in threads that `start` returns, and starts if there are none."""
+    try:
+        return start().submit(call)
+    except RuntimeError:  # another thread has ended them in the meantime
+        return start().submit(call)
+
+
 def _database_threads(size: int, name: str) -> DaemonThreads:
     return DaemonThreads(size, name, close_connections, at_start=keep_own_connection)
 
 
-#: The database access of this process; the functions below are its methods.
+#: The database access of this process.
 default = Database()
-execute_read = default.execute_read
+#: The access of a task that does not use that of the process.
+_of_task: ContextVar[Database | None] = ContextVar("database", default=None)
+
+
+def use_in_task(database: Database) -> None:
+    """Have the reads below, in this context, use another access to the database."""
+    _of_task.set(database)
+
+
+def execute_read(
+    function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> Coroutine[Any, Any, T]:
+    """Read by the access of the task or the process. See `Database.execute_read`."""
+    return (_of_task.get() or default).execute_read(function, *args, **kwargs)
+
+
 execute_read_in = default.execute_read_in
 execute_write = default.execute_write
 execute_write_batched = default.execute_write_batched

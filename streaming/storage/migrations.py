@@ -2,18 +2,19 @@
 
 import logging
 
-from django.db import Error, connection
+from django.db import Error
 from django.db.migrations.executor import MigrationExecutor
 
 from streaming.storage import database
+from streaming.storage.alias import app_connection
 from streaming.storage.errors import describe
 
 logger = logging.getLogger(__name__)
 
 
 def missing() -> list[str]:
-    """Return the migrations of installed apps that the database lacks."""
-    executor = MigrationExecutor(connection)
+    """Return the migrations of installed apps that the app's database lacks."""
+    executor = MigrationExecutor(app_connection())
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return [str(migration) for migration, _ in plan]
 

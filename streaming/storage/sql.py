@@ -10,10 +10,11 @@ from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any, cast
 
-from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import AutoField, DateTimeField, Field, JSONField, Model
 from django.utils import timezone
+
+from streaming.storage.alias import app_connection
 
 Fields = tuple["Field[Any, Any]", ...]
 #: The fields that select a row, and the fields to set in it, with their values.
@@ -26,7 +27,7 @@ _PLAIN = frozenset({str, int, bool, type(None)})
 
 def insert_all(rows: Iterable[Model]) -> None:
     """Insert rows of one model; keys that the database assigns are not read back."""
-    connection = connections[DEFAULT_DB_ALIAS]
+    connection = app_connection()
     values: list[list[Any]] = []
     sql = ""
     for row in rows:
@@ -42,7 +43,7 @@ def insert_with_keys(rows: Sequence[Model]) -> None:
     """Insert rows of one model and set the keys that the database assigned."""
     if not rows:
         return
-    connection = connections[DEFAULT_DB_ALIAS]
+    connection = app_connection()
     sql, fields = _insertion_with_keys(type(rows[0]), len(rows))
     values = [v for row in rows for v in _values(row, fields, connection)]
     with connection.cursor() as cursor:
@@ -62,7 +63,7 @@ def update_all(
     """
     if not changes:
         return 0
-    connection = connections[DEFAULT_DB_ALIAS]
+    connection = app_connection()
     if connection.vendor != "postgresql":
         clock = ()
     where, values = changes[0]
@@ -81,13 +82,13 @@ def clock_sql() -> str:
 
     SQLite runs in this process: its clock is that of `timezone.now()`.
     """
-    vendor = connections[DEFAULT_DB_ALIAS].vendor
+    vendor = app_connection().vendor
     return "STATEMENT_TIMESTAMP()" if vendor == "postgresql" else "NULL"
 
 
 def database_time() -> datetime:
     """Return the database's time, which all processes share."""
-    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+    with app_connection().cursor() as cursor:
         cursor.execute(f"SELECT {clock_sql()}")
         now: datetime | None = cursor.fetchone()[0]
     return now or timezone.now()
@@ -95,7 +96,7 @@ def database_time() -> datetime:
 
 def count(model: type[Model], **where: object) -> int:
     """Return the number of rows whose fields equal the values in `where`."""
-    connection = connections[DEFAULT_DB_ALIAS]
+    connection = app_connection()
     sql, fields = _count(model, tuple(where))
     with connection.cursor() as cursor:
         cursor.execute(sql, _prepared(fields, where.values(), connection))
@@ -127,7 +128,7 @@ def _prepared(
 
 @lru_cache(64)  # rows that are written together share their timestamps
 def _moment(value: datetime) -> object:
-    return _MOMENT.get_db_prep_save(value, connections[DEFAULT_DB_ALIAS])
+    return _MOMENT.get_db_prep_save(value, app_connection())
 
 
 @lru_cache(64)  # each number of rows has a statement of its own
@@ -183,4 +184,4 @@ def _column(field: "Field[Any, Any]") -> str:
 
 
 def _quoted(name: str) -> str:
-    return connections[DEFAULT_DB_ALIAS].ops.quote_name(name)
+    return app_connection().ops.quote_name(name)

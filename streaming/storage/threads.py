@@ -35,6 +35,8 @@ class DaemonThreads(Executor):
         self._at_start = at_start
         self._lock = threading.Lock()
         self._started = False
+        #: True once no more calls are taken: none would be called.
+        self._ending = False
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{at}", daemon=True)
             for at in range(size)
@@ -43,7 +45,7 @@ class DaemonThreads(Executor):
     def submit(
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Future[T]:
-        """Call `fn` in the first free thread."""
+        """Call `fn` in the first free thread. Raises `RuntimeError` after the end."""
         future: Future[T] = Future()
 
         def call() -> None:
@@ -53,14 +55,19 @@ class DaemonThreads(Executor):
                 except BaseException as error:
                     future.set_exception(error)
 
-        self._calls.put(call)
-        self._start()
+        with self._lock:
+            if self._ending:
+                raise RuntimeError("the threads end")
+            self._calls.put(call)
+            self._start()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the threads after the calls submitted so far."""
-        for _ in self._threads:
-            self._calls.put(None)
+        with self._lock:
+            self._ending = True
+            for _ in self._threads:
+                self._calls.put(None)
         if wait:
             self.join()
 
@@ -73,11 +80,10 @@ class DaemonThreads(Executor):
         return not any(thread.is_alive() for thread in self._threads)
 
     def _start(self) -> None:
-        with self._lock:
-            if not self._started:
-                self._started = True
-                for thread in self._threads:
-                    thread.start()
+        if not self._started:
+            self._started = True
+            for thread in self._threads:
+                thread.start()
 
     def _work(self) -> None:
         self._at_start()

@@ -22,6 +22,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from streaming.testing import secrets
+
 START_SECONDS = 90.0
 #: Between two looks at a server that starts or stops: no system reports either.
 _POLL_SECONDS = 0.02
@@ -71,7 +73,7 @@ class Server:
     `{port}` in the command stands for the port. The server is ready when the path
     `ready` answers with a status below 300 or, where that is empty, when the port
     accepts connections. As a context manager it is started, and killed in the end with
-    all its children.
+    all its children; its log is then searched for its keys and passwords.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        self.check_log()
 
     @property
     def pid(self) -> int:
@@ -224,6 +227,12 @@ class Server:
         if self._process:
             self.send_signal_to_all(signal.SIGKILL)
             self._process.wait()
+
+    def check_log(self) -> None:
+        """Raise AssertionError if the log contains a key or password of the server."""
+        log = self.log.read_text(errors="replace") if self.log.exists() else ""
+        found = secrets.leaks_in(log, secrets.of_environment(self.environment))
+        assert not found, f"{self.log} contains {', '.join(found)}"
 
 
 def _restore_ctrl_c() -> None:

@@ -1,9 +1,10 @@
 """The tools of an agent: `@tool` makes a tool of a typed function.
 
-from streaming.tools import ToolContext, ToolError, tool
+from streaming.tools import Context, ToolError, tool
 """
 
-from streaming.tools.base import Tool, ToolContext, ToolError, tool
+from streaming.tools.base import Context, Tool, ToolError, tool
+from streaming.tools.parameters import InvalidTool
 from streaming.tools.toolbox import Toolbox
 
-__all__ = ["Tool", "ToolContext", "ToolError", "Toolbox", "tool"]
+__all__ = ["Context", "InvalidTool", "Tool", "ToolError", "Toolbox", "tool"]

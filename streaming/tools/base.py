@@ -9,14 +9,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
-from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
+from typing import (
+    Any,
+    Generic,
+    NamedTuple,
+    Never,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    overload,
+)
 
 import msgspec
 from docstring_parser import DocstringStyle, parse
 from pydantic_core import to_json
 
 from streaming.messages import ToolSpec
-from streaming.tools.parameters import Parameters
+from streaming.principals import Principal
+from streaming.tools.parameters import InvalidTool, Parameters
+from streaming.tools.permissions import EXPECTED, Permission, is_permission
 from streaming.tools.threads import Threads, TooManyThreads
 
 P = ParamSpec("P")
@@ -26,13 +37,57 @@ R = TypeVar("R")
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
-class ToolContext(msgspec.Struct, frozen=True):
-    """The run that calls a tool. `values` is the request's `context`."""
+class RunUser(Protocol):
+    """The user of a run, loaded from the database at the first use."""
 
-    org_id: str = "default"
-    conversation_id: str = ""
-    run_id: str = ""
-    values: Mapping[str, str] = {}
+    def get(self) -> Any:  # noqa: ANN401  (of the project's own class)
+        """Return the user, or None; on an event loop, only after `load`."""
+        ...
+
+    async def load(self) -> None:
+        """Load the user, unless that has been done."""
+        ...
+
+
+class _NoUser:
+    """The user of a run without one."""
+
+    def get(self) -> None:
+        """Return None."""
+
+    async def load(self) -> None:
+        """Load nothing."""
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """The run that calls a function of an app: a tool, or instructions."""
+
+    principal: Principal = Principal("default")
+    #: The ids of the conversation and of the run.
+    conversation: str = ""
+    run: str = ""
+    #: The values of `Agent(deps=…)`, or those that were stored with the run.
+    deps: Any = None
+    #: The request's `context`: claims of the client, which nothing has verified.
+    client_context: Mapping[str, str] = {}
+    run_user: RunUser = _NoUser()
+
+    @property
+    def organization(self) -> str:
+        """The id of the organization."""
+        return self.principal.org_id
+
+    @property
+    def user(self) -> Any:  # noqa: ANN401  (of the project's own class)
+        """The active user of the run; None for a run without one.
+
+        It is loaded at the first use, and kept for the run.
+        """
+        return self.run_user.get()
+
+    async def load_user(self) -> None:
+        """Load the user, so that async functions may use it."""
+        await self.run_user.load()
 
 
 class ToolError(Exception):
@@ -48,6 +103,12 @@ class Tool(Generic[P, R]):
     parameters: Parameters
     #: In seconds; None for the agent's default.
     timeout: float | None = None
+    #: For pages and other clients; empty: its name.
+    title: str = ""
+    #: None: no other than that of the agent.
+    permission: Permission | None = None
+    #: Whether a call of unknown outcome may be repeated.
+    repeatable: bool = False
     threads: Threads = field(default_factory=Threads)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -68,7 +129,7 @@ class Tool(Generic[P, R]):
         """True if it runs on the event loop; other tools run in a thread."""
         return inspect.iscoroutinefunction(self.function)
 
-    async def call(self, arguments: str, context: ToolContext) -> str:
+    async def call(self, arguments: str, context: Context) -> str:
         """Call the tool with a JSON object as text; return its result as text.
 
         Raises `ToolError` and the exceptions of the function.
@@ -79,6 +140,8 @@ class Tool(Generic[P, R]):
             raise ToolError(str(error)) from None
         if self.parameters.context_name:
             kwargs[self.parameters.context_name] = context
+            if self.is_async:
+                await context.load_user()
         result = await self._result(kwargs)
         return result if isinstance(result, str) else to_json(result).decode()
 
@@ -104,7 +167,7 @@ def find_call(frame: FrameType | None) -> RunningCall | None:
     while frame:
         if frame.f_code is Tool.call.__code__:
             variables = frame.f_locals
-            return RunningCall(variables["self"].name, variables["context"].run_id)
+            return RunningCall(variables["self"].name, variables["context"].run)
         frame = frame.f_back
     return None
 
@@ -115,39 +178,61 @@ def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
 
 @overload
 def tool(
-    *, name: str = "", timeout: float | None = None
+    *,
+    name: str = "",
+    title: str = "",
+    permission: Permission | None = None,
+    timeout: float | None = None,
+    repeatable: bool = False,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
-def tool(
-    function: Callable[..., Any] | None = None,
-    /,
-    *,
-    name: str = "",
-    timeout: float | None = None,
-) -> Any:
+def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a tool of a function, async or sync (which runs in a thread).
 
     The model receives its name, its docstring and its parameters, which the docstring's
-    Args section describes. A parameter of the type `ToolContext` is hidden from the
-    model and receives the context of the call. The model receives the result as text,
-    or as JSON if it is not a string. `timeout` is in seconds and replaces the agent's.
+    Args section describes. A parameter of the type `Context` is hidden from the model
+    and receives the context of the call. The model receives the result as text, or as
+    JSON if it is not a string. `title` is for pages. `permission` hides the tool from
+    the model in runs of callers without it. `timeout` is in seconds and replaces the
+    agent's. `repeatable` declares that a call may be repeated if the process that
+    executed it died, because a second one does no harm.
     """
     if function is None:
-        return partial(_make, name=name, timeout=timeout)
-    return _make(function, name=name, timeout=timeout)
+        return partial(make_tool, **options)
+    return make_tool(function, **options)
 
 
-def _make(function: Callable[P, R], *, name: str, timeout: float | None) -> Tool[P, R]:
+def make_tool(
+    function: Callable[P, R],
+    *,
+    name: str = "",
+    title: str = "",
+    permission: Permission | None = None,
+    timeout: float | None = None,
+    repeatable: bool = False,
+    **unknown: Never,
+) -> Tool[P, R]:
+    """Return the tool of a function. Raises `InvalidTool`."""
     name = name or function.__name__
     if not NAME.fullmatch(name):
-        raise TypeError(f"{name!r} is no tool's name: use letters, digits, _ and -.")
+        raise InvalidTool(f"{name!r} is no tool's name: use letters, digits, _ and -.")
+    if unknown:
+        raise InvalidTool(f"{name}: unknown option {next(iter(unknown))!r}.")
+    if permission is not None and not is_permission(permission):
+        raise InvalidTool(f"{name}: permission={permission!r}: expected {EXPECTED}.")
+    if not isinstance(title, str):
+        raise InvalidTool(f"{name}: title={title!r}: expected text.")
+    if timeout is not None and not (type(timeout) in (int, float) and timeout > 0):
+        raise InvalidTool(f"{name}: timeout={timeout!r}: expected a positive number.")
+    if not isinstance(repeatable, bool):
+        raise InvalidTool(f"{name}: repeatable={repeatable!r}: expected True or False.")
     docstring = parse(function.__doc__ or "", DocstringStyle.GOOGLE)
     description = (docstring.description or "").strip()
     if not description:
-        raise TypeError(
+        raise InvalidTool(
             f"{function.__qualname__} needs a docstring to describe it to the model."
         )
-    parameters = Parameters(function, docstring, context_type=ToolContext)
+    parameters = Parameters(function, docstring, context_type=Context)
     spec = ToolSpec(name, description, parameters.schema)
-    return Tool(function, spec, parameters, timeout)
+    return Tool(function, spec, parameters, timeout, title, permission, repeatable)

@@ -6,12 +6,17 @@ from typing import Annotated, Any, get_type_hints
 
 from docstring_parser import Docstring
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.errors import PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema
 
 from streaming.tool_calls import object_text
 
 #: The number of errors that a model is sent; more would not help it.
 MAX_ERRORS = 5
+
+
+class InvalidTool(TypeError):
+    """A function that cannot be a tool."""
 
 
 class _Arguments(BaseModel):
@@ -24,7 +29,7 @@ class _Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class _JsonSchema(GenerateJsonSchema):
+class UntitledSchema(GenerateJsonSchema):
     """JSON Schema without titles, which repeat the names and cost tokens."""
 
     def field_title_should_be_set(self, schema: object) -> bool:
@@ -47,8 +52,16 @@ class Parameters:
         visible = [p for p in parameters if hints[p.name] is not context_type]
         hidden = (p.name for p in parameters if p not in visible)
         self.context_name = next(hidden, None)
-        self._model = _model(visible, hints, _descriptions(docstring))
-        self.schema = self._model.model_json_schema(schema_generator=_JsonSchema)
+        try:
+            self._model = _model(visible, hints, _descriptions(docstring))
+            self.schema = self._model.model_json_schema(schema_generator=UntitledSchema)
+        except PydanticUserError as error:
+            # Without pydantic's advice, which is for models of one's own.
+            problem = error.message.partition(". ")[0]
+            raise InvalidTool(
+                f"{function.__qualname__}: a parameter has a type that cannot be "
+                f"described to the model: {problem}."
+            ) from None
         del self.schema["title"]
 
     def parse(self, text: str) -> dict[str, Any]:
@@ -75,12 +88,12 @@ def _check(
 ) -> None:
     where = f"{function.__qualname__}: parameter {parameter.name!r}"
     if parameter.name not in hints:
-        raise TypeError(f"{where} has no type annotation.")
+        raise InvalidTool(f"{where} has no type annotation.")
     if parameter.kind not in (
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
         inspect.Parameter.KEYWORD_ONLY,
     ):
-        raise TypeError(f"{where} cannot be given by name, which a tool's must.")
+        raise InvalidTool(f"{where} cannot be given by name, which a tool's must.")
 
 
 def _descriptions(docstring: Docstring) -> dict[str, str]:

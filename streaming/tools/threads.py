@@ -10,10 +10,14 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextvars import copy_context
+from contextvars import Context, ContextVar, copy_context
 from typing import TypeVar
 
+from asgiref.sync import sync_to_async
+
 R = TypeVar("R")
+
+_in_caller_thread: ContextVar[bool] = ContextVar("in_caller_thread", default=False)
 
 
 class TooManyThreads(Exception):
@@ -39,6 +43,8 @@ class Threads:
         A cancelled caller stops waiting; the function continues and its result is
         dropped.
         """
+        if _in_caller_thread.get():
+            return await sync_to_async(function)()
         if not self._free.acquire(blocking=False):
             raise TooManyThreads
         future: Future[R] = Future()
@@ -62,6 +68,17 @@ class Threads:
             if not future.done():
                 self._left.add(thread)
             raise
+
+
+def caller_context() -> Context:
+    """Return a context in which functions run in the thread of the synchronous caller.
+
+    For runs of tests, whose functions belong to the transaction of the test. The rest
+    of the context is the caller's: functions may call agents with other models too.
+    """
+    context = copy_context()
+    context.run(_in_caller_thread.set, True)
+    return context
 
 
 def _set_result(future: Future[R], function: Callable[[], R]) -> None:

@@ -58,6 +58,13 @@ class WireFormat(Protocol):
         """
         ...
 
+    def interrupt(self, error: AgentError) -> bytes:
+        """Return the bytes that end a connection early, so that no client retries.
+
+        The run goes on: its log has no such event.
+        """
+        ...
+
     @staticmethod
     def error(error: AgentError) -> ErrorResponse:
         """Return the response to a request that fails before its stream begins."""

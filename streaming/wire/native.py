@@ -11,7 +11,10 @@ from streaming.events import (
     TYPE_START,
     Connected,
     ConnectedInfo,
+    Done,
     Entry,
+    ErrorEvent,
+    ErrorInfo,
     encode,
 )
 from streaming.exceptions import (
@@ -19,6 +22,7 @@ from streaming.exceptions import (
     ConversationBusy,
     InvalidRequest,
     MethodNotAllowed,
+    RateLimited,
 )
 from streaming.wire import sse
 from streaming.wire.base import ErrorResponse
@@ -42,6 +46,8 @@ class NativeFormat:
 
     Only the types in `only` are sent, and those that are always sent; None: all.
     """
+
+    __slots__ = ("_run_id", "_types")
 
     stateless = True
 
@@ -71,6 +77,12 @@ class NativeFormat:
         """Return nothing: the log itself ends with `done`."""
         return b""
 
+    def interrupt(self, error: AgentError) -> bytes:
+        """Return an `error` event and `done`, without ids."""
+        info = ErrorInfo(error.code, error.retryable)
+        failed = encode(ErrorEvent(error=error.message, metadata=info))
+        return sse.frame("error", failed) + sse.frame("done", encode(Done()))
+
     @staticmethod
     def error(error: AgentError) -> ErrorResponse:
         """Return the JSON error of the API: never cached, never sniffed."""
@@ -84,8 +96,12 @@ class NativeFormat:
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
         }
+        if error.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
         if isinstance(error, MethodNotAllowed):
             headers["Allow"] = ", ".join(error.allowed)
+        if isinstance(error, RateLimited) and error.rate:
+            headers |= error.rate.headers
         if error.status in (429, 503) or error.retry_after is not None:
             seconds = error.retry_after or RETRY_AFTER_SECONDS
             headers["Retry-After"] = str(math.ceil(seconds))

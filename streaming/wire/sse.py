@@ -105,7 +105,9 @@ def _irregular(events: bytes) -> Iterator[bytes]:
             for line in block.split(b"\n")
             if line.startswith(b"data:") or line == b"data"
         ]
-        if lines:
+        if len(lines) > 1 and all(line.startswith((b"{", b"[DONE]")) for line in lines):
+            yield from lines  # events without blank lines between them
+        elif lines:
             yield b"\n".join(lines)
         elif b"error:" in block:
             yield from _errors(block)

@@ -21,6 +21,7 @@ export { AgentStream };
 /** @typedef {import("./agent-types.js").RunRequest} RunRequest */
 /** @typedef {import("./agent-types.js").RunResult} RunResult */
 /** @typedef {import("./agent-types.js").RunState} RunState */
+/** @typedef {import("./agent-types.js").Agent} Agent */
 /** @typedef {import("./agent-types.js").AgentMetadata} AgentMetadata */
 /** @typedef {import("./agent-types.js").Conversation} Conversation */
 /** @typedef {import("./agent-types.js").ConversationPage} ConversationPage */
@@ -59,7 +60,8 @@ export class AgentClient {
    * Start a run and follow its events up to `done`.
    *
    * The request is sent immediately, and repeated if the response never arrives. Its
-   * `Idempotency-Key` makes the server start one run, however often it is sent.
+   * `Idempotency-Key` makes the server start one run, however often it is sent. If the run
+   * loses its server, it continues with `restarted`, unless the request has `restarts: false`.
    *
    * @param {RunRequest} request
    * @param {StreamOptions & {idempotencyKey?: string}} [options]
@@ -67,7 +69,8 @@ export class AgentClient {
   stream(request, options = {}) {
     const { idempotencyKey = newKey() } = options;
     const orgId = request.org_id ?? this.#orgId;
-    const target = { request: { ...request, org_id: orgId }, idempotencyKey, orgId };
+    const body = { restarts: true, ...request, org_id: orgId };
+    const target = { request: body, idempotencyKey, orgId };
     return new AgentStream(this.#http, { ...target, events: request.events }, options);
   }
 
@@ -100,13 +103,23 @@ export class AgentClient {
   }
 
   /**
-   * Return the agent's name, model, tools, event types and limits.
+   * Return the agents that the caller may use, the default first.
    *
    * @param {CallOptions} [options]
+   * @returns {Promise<Agent[]>}
+   */
+  async agents({ orgId = this.#orgId, signal } = {}) {
+    return (await this.#http.json("../agents", { query: { org_id: orgId }, signal })).agents;
+  }
+
+  /**
+   * Return an agent's name, model, tools, event types and limits.
+   *
+   * @param {{agent?: string, signal?: AbortSignal}} [options] the default agent if omitted
    * @returns {Promise<AgentMetadata>}
    */
-  metadata({ signal } = {}) {
-    return this.#http.json("metadata", { signal });
+  metadata({ agent, signal } = {}) {
+    return this.#http.json("metadata", { query: { agent }, signal });
   }
 
   /**
@@ -169,14 +182,18 @@ class Conversations {
   }
 
   /**
-   * Return one conversation with its messages.
+   * Return one conversation with its messages, the oldest first.
+   *
+   * A long one has parts: `next_cursor` leads from the first messages to later ones, or with
+   * `from: "end"` from the last messages to earlier ones.
    *
    * @param {string} id
-   * @param {CallOptions} [options]
+   * @param {CallOptions & {from?: "start" | "end", limit?: number, cursor?: string}} [options]
    * @returns {Promise<Conversation>}
    */
-  get(id, { orgId = this.#orgId, signal } = {}) {
-    return this.#http.json(pathOf(id), { query: { org_id: orgId }, signal });
+  get(id, { from, limit, cursor, orgId = this.#orgId, signal } = {}) {
+    const query = { org_id: orgId, from, limit, cursor };
+    return this.#http.json(pathOf(id), { query, signal });
   }
 
   /**

@@ -1,23 +1,11 @@
 /** A run's events as one continuous stream over any number of connections. */
 
-/** @import { AgentEvent, EventType, RunRequest, RunState } from "./agent-types.js" */
-/** @import { StreamOptions, StreamState } from "./agent-types.js" */
+/** @import { AgentEvent, RunState, StreamOptions, StreamState, Target } from "./agent-types.js" */
 /** @import { ServerSentEvent } from "./sse.js" */
 
 import { Connection, Waits, delayMs } from "./agent-connection.js";
 import { AgentError, AgentHttp, cancelRun, runPath, unexpectedResponse } from "./agent-http.js";
-
-/**
- * The run to follow: `request` starts a new one, `runId` names an existing one.
- *
- * @typedef {object} Target
- * @property {RunRequest} [request]
- * @property {string} [idempotencyKey]
- * @property {string} [runId]
- * @property {string} [orgId]
- * @property {number} [after]
- * @property {EventType[]} [events]
- */
+import { HIDDEN_MS, PageVisibility } from "./page-visibility.js";
 
 const SILENCE_MS = 45_000;
 /** Default until the server sends `retry:`. */
@@ -42,6 +30,8 @@ export class AgentStream {
   #orgId;
   #conversationId;
   #lastNumber;
+  /** @type {{number: number, content: string}[]} The text by the events that brought it. */
+  #contents = [];
   /** The id that the next event inherits if it has none of its own. */
   #inheritedId = "";
   #attempt = 0;
@@ -55,7 +45,10 @@ export class AgentStream {
   #connection;
   /** @type {Promise<RunState | undefined> | undefined} */
   #cancelling;
+  /** A request to cancel is being sent, by a connection of its own. */
+  #sendingCancel = false;
   #listeners = new AbortController();
+  #visibility;
   #waits = new Waits();
   #onRunKnown = () => {};
   /** @type {Promise<void>} */
@@ -77,6 +70,11 @@ export class AgentStream {
     this.#conversationId = target.request?.conversation_id ?? "";
     this.#lastNumber = target.after ?? 0;
     if (target.runId) this.#setRunId(target.runId);
+    this.#visibility = new PageVisibility(
+      options.hiddenMs ?? HIDDEN_MS,
+      this.#listeners.signal,
+      { disconnect: () => this.#disconnectHidden(), reconnect: () => this.#reconnectHidden() },
+    );
     this.#addListeners();
     this.#notify();
     // Connect now instead of at the first read.
@@ -107,6 +105,11 @@ export class AgentStream {
     return this.#lastNumber ? `${this.#runId}:${this.#lastNumber}` : "";
   }
 
+  /** The text that was received so far, without what `restarted` made void. */
+  get text() {
+    return this.#contents.map(({ content }) => content).join("");
+  }
+
   /** @returns {AsyncIterator<AgentEvent, void, undefined>} */
   [Symbol.asyncIterator]() {
     return {
@@ -133,7 +136,7 @@ export class AgentStream {
   resume() {
     if (this.#state !== "paused") return;
     this.#attempt = 0;
-    this.#setState("connecting");
+    this.#setState(this.#visibility.suspended ? "hidden" : "connecting");
     this.#waits.end();
   }
 
@@ -144,7 +147,7 @@ export class AgentStream {
 
   /**
    * Cancel the run at the server, as soon as its id is known. The stream then ends with
-   * `complete` and `done`, even if it was paused.
+   * `complete` and `done`, even if it was paused or the page is hidden.
    *
    * @returns {Promise<RunState | undefined>} the run, or undefined if none was started
    * @throws {AgentError} if the server rejects the request
@@ -158,12 +161,26 @@ export class AgentStream {
     if (!this.#runId) this.resume(); // the run's id comes with the server's response
     await this.#runKnown;
     if (!this.#runId) return undefined;
+    // Disconnect first: six streams occupy all connections that a browser opens to a server
+    // over HTTP/1.1, and the request would wait for the end of one of them.
+    this.#sendingCancel = true;
+    if (this.#state !== "ended") this.#setState("connecting");
+    this.#interrupt();
+    try {
+      return await this.#requestCancel(this.#runId);
+    } finally {
+      this.#sendingCancel = false;
+      this.#visibility.suspended = false;
+      this.resume();
+      this.#waits.end();
+    }
+  }
+
+  /** @param {string} runId */
+  async #requestCancel(runId) {
     for (let attempt = 1; ; attempt++) {
       try {
-        const run = await cancelRun(this.#http, this.#runId, this.#orgId);
-        this.resume();
-        this.#waits.end();
-        return run;
+        return await cancelRun(this.#http, runId, this.#orgId);
       } catch (/** @type {any} */ error) {
         if (!error.retryable || this.#state === "ended") throw error;
         await this.#waits.wait(delayMs(attempt, this.#retryMs, error.retryAfter));
@@ -171,11 +188,16 @@ export class AgentStream {
     }
   }
 
+  /** True while the stream must not connect. */
+  get #isHeld() {
+    return this.#state === "paused" || this.#sendingCancel || this.#visibility.suspended;
+  }
+
   /** @returns {AsyncGenerator<AgentEvent, void, undefined>} */
   async *#follow() {
     try {
       for (;;) {
-        while (this.#state === "paused" && !this.#abandoned) await this.#waits.wait();
+        while (this.#isHeld && !this.#abandoned) await this.#waits.wait();
         if (this.#abandoned) break;
         const connection = new Connection(this.#options.silenceMs ?? SILENCE_MS);
         this.#connection = connection;
@@ -183,6 +205,7 @@ export class AgentStream {
           const response = await connection.open((signal) => this.#request(signal));
           if (response.status === 204) return;
           this.#setRunId(response.headers.get("X-Run-Id"));
+          this.#visibility.connected();
           for (;;) {
             for (const sent of await connection.read()) {
               if (connection.closed) break;
@@ -234,8 +257,11 @@ export class AgentStream {
       this.#attempt = 0;
     }
     const event = /** @type {AgentEvent} */ ({ id: ownId, type, data: parse(text) });
-    if (event.type === "connected") this.#onConnected(event.data.metadata);
-    if (event.type === "done") this.#finish();
+    const { type: known, data } = event;
+    if (known === "content") this.#contents.push({ number, content: data.content });
+    else if (known === "restarted") this.#discardAfter(data.metadata.discard_after);
+    else if (known === "connected") this.#onConnected(data.metadata);
+    else if (known === "done") this.#finish();
     return event;
   }
 
@@ -246,6 +272,11 @@ export class AgentStream {
     this.#conversationId = conversation_id;
     this.#retryMs = this.#connection?.retryMs ?? this.#retryMs;
     this.#setState("streaming");
+  }
+
+  /** @param {number} last the last number that is not void */
+  #discardAfter(last) {
+    this.#contents = this.#contents.filter(({ number }) => number <= last);
   }
 
   /** @param {string | null} id */
@@ -285,6 +316,17 @@ export class AgentStream {
     this.#waits.end();
   }
 
+  /** Close the connection of a hidden page. */
+  #disconnectHidden() {
+    if (this.#state !== "paused") this.#setState("hidden");
+    this.#interrupt();
+  }
+
+  #reconnectHidden() {
+    if (this.#state === "hidden") this.#setState("connecting");
+    this.#waits.end();
+  }
+
   #abandon() {
     this.#abandoned = true;
     this.#interrupt();
@@ -317,7 +359,7 @@ export class AgentStream {
 
   /** Reconnect after a network change, which can break a connection without an error. */
   #reconnect() {
-    if (this.#state === "paused" || this.#state === "ended") return;
+    if (this.#isHeld || this.#state === "ended") return;
     this.#setState("reconnecting");
     this.#interrupt();
   }

@@ -13,10 +13,13 @@
  * @property {string} input
  * @property {string} [org_id]
  * @property {string} [conversation_id]
+ * @property {string} [agent] the default one if omitted
  * @property {Record<string, string>} [context] passed to the tools
  * @property {number} [max_iterations]
  * @property {EventType[]} [events] the types to send; the first and last are always sent
  * @property {boolean} [background] continue to the end even without readers
+ * @property {boolean} [restarts] the program handles `restarted`; true by default in `stream`.
+ *   With false, a run that loses its server in the middle of a text fails as `interrupted`
  */
 
 /**
@@ -41,6 +44,7 @@
 /** @typedef {EventOf<"content", {content: string}>} ContentEvent */
 /** @typedef {EventOf<"tool_call", {tool_call: ToolCall}>} ToolCallEvent */
 /** @typedef {EventOf<"tool_result", {tool_call: ToolResult}>} ToolResultEvent */
+/** @typedef {EventOf<"restarted", {metadata: Restart}>} RestartedEvent */
 /** @typedef {EventOf<"error", {error: string, metadata: Failure}>} ErrorEvent */
 /** @typedef {EventOf<"complete", {metadata: Outcome}>} CompleteEvent */
 /** @typedef {EventOf<"done", {}>} DoneEvent */
@@ -50,7 +54,7 @@
  * listed here: skip them.
  *
  * @typedef {ConnectedEvent | ThinkingEvent | ContentEvent | ToolCallEvent
- *   | ToolResultEvent | ErrorEvent | CompleteEvent | DoneEvent} AgentEvent
+ *   | ToolResultEvent | RestartedEvent | ErrorEvent | CompleteEvent | DoneEvent} AgentEvent
  */
 
 /** @typedef {AgentEvent["type"]} EventType */
@@ -87,6 +91,15 @@
  */
 
 /**
+ * A further attempt of the run: its server was stopped, and the events after `discard_after`,
+ * up to this one, are void.
+ *
+ * @typedef {object} Restart
+ * @property {number} attempt
+ * @property {number} discard_after
+ */
+
+/**
  * @typedef {object} Failure
  * @property {string} code
  * @property {boolean} retryable true if the same request may succeed later
@@ -97,9 +110,12 @@
  * @property {StopReason} stop_reason
  * @property {Usage} usage
  * @property {ExecutionSummary} execution_summary
+ * @property {string} [provider] the provider of the model that answered, with fallbacks
+ * @property {string} [model] the model that answered, with fallbacks
+ * @property {unknown} [output] the answer as a JSON value, with an output type
  */
 
-/** @typedef {"end_turn" | "max_tokens" | "max_iterations" | "refusal" | "cancelled"} StopReason */
+/** @typedef {"end_turn" | "max_tokens" | "max_iterations" | "refusal" | "cancelled" | "budget"} StopReason */
 
 /**
  * Token counts; `output_tokens` includes `reasoning_tokens`.
@@ -127,6 +143,7 @@
  *
  * @typedef {object} RunResult
  * @property {string} output
+ * @property {unknown} [structured_output] the answer as a JSON value, with an output type
  * @property {string} agent
  * @property {ExecutionSummary} execution_summary
  * @property {Usage} usage
@@ -160,6 +177,7 @@
  *
  * @typedef {object} RunOutcome
  * @property {string} run_id
+ * @property {string} agent
  * @property {RunStatus} status
  * @property {RunFailure | null} error
  * @property {ExecutionSummary} execution_summary
@@ -168,6 +186,22 @@
 
 /** @typedef {"queued" | "running" | "completed" | "cancelled" | "failed"} RunStatus */
 /** @typedef {{code: string, message: string}} RunFailure */
+
+/**
+ * An agent that the caller may use.
+ *
+ * @typedef {object} Agent
+ * @property {string} name
+ * @property {string} title
+ * @property {string} description
+ * @property {string[]} opening_questions
+ * @property {string} provider
+ * @property {string} model
+ * @property {Tool[]} tools
+ * @property {boolean} default true for the agent of requests that name none
+ */
+
+/** @typedef {{name: string, description: string, parameters: Record<string, unknown>}} Tool */
 
 /**
  * The agent's name, model, tools, event types and limits.
@@ -181,7 +215,7 @@
  * @property {Record<string, string>} endpoints
  * @property {string} provider
  * @property {string} model
- * @property {{name: string, description: string, parameters: Record<string, unknown>}[]} tools
+ * @property {Tool[]} tools
  * @property {string[]} event_types
  * @property {Record<string, number>} limits
  */
@@ -209,7 +243,8 @@
  * @typedef {object} ConversationContent
  * @property {string} org_id
  * @property {Message[]} messages
- * @property {RunOutcome[]} runs oldest first
+ * @property {RunOutcome[]} runs those of these messages, oldest first
+ * @property {string} [next_cursor] present if there are more messages
  */
 
 /**
@@ -225,6 +260,7 @@
  *   | {type: "thinking", text: string}
  *   | {type: "tool_call", id: string, name: string, arguments: string}
  *   | {type: "tool_result", id: string, name: string, result: string, is_error?: boolean}
+ *   | {type: "summary", text: string, exchanges: number}
  * } MessagePart
  */
 
@@ -234,7 +270,12 @@
  * @property {Record<string, string>} checks the state of each dependency
  */
 
-/** @typedef {"connecting" | "streaming" | "paused" | "reconnecting" | "ended"} StreamState */
+/**
+ * The state of a stream. In the state "hidden" the page is hidden and the connection closed;
+ * the stream continues every 20 s, and when the page is shown.
+ *
+ * @typedef {"connecting" | "streaming" | "paused" | "hidden" | "reconnecting" | "ended"} StreamState
+ */
 
 /**
  * The status of a stream. `attempt` counts the attempts since the last received event;
@@ -254,6 +295,19 @@
  * @property {(status: StreamStatus) => void} [onState] called after each change
  * @property {number} [maxAttempts] failed attempts before the stream throws; unlimited if omitted
  * @property {number} [silenceMs] time without a byte, after which a connection has failed
+ * @property {number} [hiddenMs] time that a hidden page keeps its connection
+ */
+
+/**
+ * The run to follow: `request` starts a new one, `runId` names an existing one.
+ *
+ * @typedef {object} Target
+ * @property {RunRequest} [request]
+ * @property {string} [idempotencyKey]
+ * @property {string} [runId]
+ * @property {string} [orgId]
+ * @property {number} [after]
+ * @property {EventType[]} [events]
  */
 
 export {};

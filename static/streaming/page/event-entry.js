@@ -3,10 +3,11 @@
  * element, because browsers are slow with thousands of them.
  */
 
-import { element } from "./dom.js";
-import { milliseconds, prettyJson } from "./format.js";
+import { element } from "../chat/dom.js";
+import { prettyJson } from "../chat/json.js";
+import { english } from "../chat/language.js";
 
-/** @typedef {import("../client/agent-client.js").AgentEvent} AgentEvent */
+/** @import { AgentEvent } from "../client/agent-client.js" */
 
 const PREVIEW_CHARS = 120;
 
@@ -19,7 +20,7 @@ export function entryOf(event, ms) {
     "button",
     "event-line",
     element("span", "event-id", event.id.slice(event.id.lastIndexOf(":") + 1) || "–"),
-    element("span", "event-time", `+${milliseconds(ms)}`),
+    element("span", "event-time", `+${english.milliseconds(ms)}`),
     element("span", "event-type", event.type),
     element("span", "event-preview", previewOf(event)),
   );
@@ -29,6 +30,7 @@ export function entryOf(event, ms) {
   const entry = element("div", "event", line);
   entry.role = "listitem";
   entry.dataset.type = event.type;
+  entry.dataset.id = event.id;
   return entry;
 }
 
@@ -64,6 +66,8 @@ function previewOf({ type, data }) {
       return `${data.tool_call.name} ${data.tool_call.arguments}`.slice(0, PREVIEW_CHARS);
     case "tool_result":
       return `${data.tool_call.name} ${data.tool_call.result ?? ""}`.slice(0, PREVIEW_CHARS);
+    case "restarted":
+      return `void after ${data.metadata.discard_after}, attempt ${data.metadata.attempt}`;
     case "error":
       return data.error.slice(0, PREVIEW_CHARS);
     case "complete":

@@ -1,7 +1,7 @@
 /** Switches that show or hide event types, with the number of received events. */
 
-import { element } from "./dom.js";
-import { number } from "./format.js";
+import { element } from "../chat/dom.js";
+import { english } from "../chat/language.js";
 
 export class EventFilter {
   element = element("div", "event-filter");
@@ -34,7 +34,7 @@ export class EventFilter {
     for (const known of this.#switches.values()) {
       if (known.shown === known.received) continue;
       known.shown = known.received;
-      known.number.data = number(known.received);
+      known.number.data = english.number(known.received);
     }
   }
 

@@ -5,17 +5,18 @@
  * only those in view. All events can be copied and downloaded.
  */
 
-import { atFrameEnd, onNextFrame } from "./animation-frames.js";
-import { copyButton } from "./clipboard.js";
-import { element } from "./dom.js";
-import { EndFollower } from "./end-follower.js";
+import { atFrameEnd, onNextFrame } from "../chat/animation-frames.js";
+import { copyButton } from "../chat/clipboard.js";
+import { element } from "../chat/dom.js";
+import { EndFollower } from "../chat/end-follower.js";
 import { entryOf } from "./event-entry.js";
 import { EventFilter } from "./event-filter.js";
-import { count, number } from "./format.js";
-import { icon } from "./icons.js";
+import { icon } from "../chat/icons.js";
+import { english } from "../chat/language.js";
 
-/** @typedef {import("../client/agent-client.js").AgentEvent} AgentEvent */
-/** @typedef {{event: AgentEvent, ms: number}} Arrival */
+/** @import { AgentEvent } from "../client/agent-client.js" */
+/** @import { RestartedEvent } from "../client/agent-types.js" */
+/** @typedef {{event: AgentEvent, ms: number, isVoid?: boolean}} Arrival */
 
 /** Maximum number of listed events; older ones are removed. */
 const CAPACITY = 5000;
@@ -81,6 +82,7 @@ export class EventLog {
     if (!(timestamp >= this.#start)) this.#start = timestamp;
     this.#all.push({ event, ms: timestamp - this.#start });
     this.#filter.count(event.type);
+    if (event.type === "restarted") this.#strike(event);
     onNextFrame(this.#flush);
   }
 
@@ -89,6 +91,20 @@ export class EventLog {
     this.#filter.clear();
     this.#hold(false);
     this.#refill();
+  }
+
+  /** Mark the events that a restart made void. @param {RestartedEvent} event */
+  #strike({ id, data }) {
+    const [runId, number] = id.split(":");
+    const isVoid = (/** @type {string} */ other) => {
+      const [ofRun, sent] = other.split(":");
+      const after = Number(sent) > data.metadata.discard_after;
+      return ofRun === runId && after && Number(sent) < Number(number);
+    };
+    for (const arrival of this.#all) arrival.isVoid ||= isVoid(arrival.event.id);
+    for (const entry of this.#list.querySelectorAll(".event")) {
+      if (isVoid(entry.getAttribute("data-id") ?? "")) entry.toggleAttribute("data-void", true);
+    }
   }
 
   #flush = () => {
@@ -114,7 +130,11 @@ export class EventLog {
   /** @param {Arrival[]} arrivals */
   #append(arrivals) {
     const shown = arrivals.filter(({ event }) => this.#filter.shows(event.type));
-    for (const { event, ms } of shown) this.#page().append(entryOf(event, ms));
+    for (const { event, ms, isVoid = false } of shown) {
+      const entry = entryOf(event, ms);
+      entry.toggleAttribute("data-void", isVoid);
+      this.#page().append(entry);
+    }
     while (this.#list.childElementCount > CAPACITY / PAGE) this.#list.firstChild?.remove();
   }
 
@@ -152,9 +172,9 @@ export class EventLog {
 
   #show() {
     const total = this.#all.length;
-    const events = total ? count(total, "event") : "none yet";
+    const events = total ? english.count(total, "event") : "none yet";
     const older = total > CAPACITY ? ", the newest shown" : "";
-    const held = this.#held === undefined ? "" : `, ${number(total - this.#held)} held`;
+    const held = this.#held === undefined ? "" : `, ${english.number(total - this.#held)} held`;
     this.#counter.textContent = events + older + held;
     this.#tools.hidden = total === 0;
   }

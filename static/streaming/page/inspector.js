@@ -1,9 +1,9 @@
-/** The pane with the run's figures, timeline and events. */
+/** The pane with the figures, the timeline and the events of a chat's run. */
 
 import { EventLog } from "./event-log.js";
 import { RunMeters } from "./run-meters.js";
-
-/** @typedef {import("../client/agent-client.js").AgentEvent} AgentEvent */
+import { eventLog } from "./styles/event-log.js";
+import { runMeters } from "./styles/run-meters.js";
 
 export class Inspector {
   #log;
@@ -14,29 +14,24 @@ export class Inspector {
    * @param {HTMLElement} counter
    */
   constructor(list, counter) {
+    document.adoptedStyleSheets.push(eventLog, runMeters);
     list.before(this.#meters.element);
     this.#log = new EventLog(list, counter);
   }
 
-  /** Start with the first event of a run or of its replay. */
-  begin() {
-    this.#log.begin();
-    this.#meters.begin();
-  }
-
-  /** @param {AgentEvent} event */
-  add(event) {
-    this.#log.add(event);
-    this.#meters.receive(event);
-  }
-
-  /** Stop after the run's last event. */
-  end() {
-    this.#meters.end();
-  }
-
-  clear() {
-    this.#log.clear();
-    this.#meters.clear();
+  /** Show an event of the element. @param {CustomEvent} event */
+  receive({ type, detail }) {
+    if (type === "agent-chat:event") {
+      this.#log.add(detail.event);
+      this.#meters.receive(detail.event);
+    } else if (type === "agent-chat:start") {
+      this.#log.begin();
+      this.#meters.begin();
+    } else if (type === "agent-chat:end") {
+      this.#meters.end();
+    } else if (type === "agent-chat:clear") {
+      this.#log.clear();
+      this.#meters.clear();
+    }
   }
 }

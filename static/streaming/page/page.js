@@ -1,165 +1,103 @@
-/** The demo page: connects user actions, the chat and the views. */
+/** The demo page: the component, and beside it what developers want: events and settings. */
 
-import { AgentClient } from "../client/agent-client.js";
-import { showAgent } from "./agent-info.js";
-import { Chat } from "./chat.js";
-import { Composer } from "./composer.js";
-import { ConversationList } from "./conversation-list.js";
-import { curlCommand } from "./curl.js";
-import { byId } from "./dom.js";
-import { Inspector } from "./inspector.js";
-import { currentPlace, navigate, replaceUrl } from "./page-url.js";
-import { Pane } from "./panes.js";
-import { ServerWatch } from "./server-watch.js";
+import { AgentChat } from "../chat/agent-chat.js";
+import { byId } from "../chat/dom.js";
+import { icon } from "../chat/icons.js";
+import { urlFor } from "../chat/page-url.js";
+import { Pane } from "../chat/pane.js";
+import { base } from "../chat/styles/base.js";
+import { transcript } from "../chat/styles/transcript.js";
 import { Settings } from "./settings.js";
-import { Status } from "./status.js";
+import { page } from "./styles/page.js";
 import { switchTheme } from "./theme.js";
-import { Transcript } from "./transcript.js";
 
-/** @typedef {import("./exchange.js").Exchange} Exchange */
+/** Widths at which the events are beside the chat. */
+const BESIDE = "(min-width: 76rem)";
+const ORGANIZATION = "org";
+/** Events of the element that the inspector shows. */
+const SHOWN = ["start", "event", "end", "clear"];
 
-const API = new URL("api/v1/agent/", document.baseURI);
-/** Maximum length of the shown title, which is taken from the prompt. */
-const TITLE_CHARS = 120;
-
-const settings = new Settings();
-const client = new AgentClient({ baseUrl: API, headers: () => settings.headers });
-const status = new Status(retryNow);
-const composer = new Composer({
-  start: (prompt) => chat.start(prompt),
-  pause: () => chat.pause(),
-  stop: () => chat.stop(),
-  clear: () => chat.clear(),
-});
-const transcript = new Transcript(byId("transcript"), byId("conversation"), {
-  regenerate: (exchange) => chat.idle && chat.start(exchange.request.input),
-  curl,
-});
-const inspector = new Inspector(byId("events"), byId("event-count"));
-const chat = new Chat(
-  { client, transcript, inspector, status, composer, settings },
-  { opened, changed, refused },
-);
-const list = new ConversationList(client, settings, {
-  open,
-  deleted: (id) => id === settings.conversationId && open(""),
-  listed,
-  refused,
-  announce: (text) => status.announce(text),
-});
-const sidebar = new Pane("sidebar");
-new Pane("inspector");
-/** Messages from and to other tabs of this browser. */
-const tabs = new BroadcastChannel("agent");
-
-/** @param {string} conversationId */
-function open(conversationId) {
-  navigate({ conversationId, orgId: settings.orgInLinks });
-  sidebar.closeDrawer();
-  if (!conversationId) composer.focus();
-  chat.open(conversationId);
+document.adoptedStyleSheets = [base, transcript, page];
+for (const place of document.querySelectorAll("[data-icon]")) {
+  place.prepend(icon(place.getAttribute("data-icon") ?? ""));
 }
 
-/** Open the conversation of the URL, after a load or a step in the history. */
-function openFromUrl() {
-  const { conversationId, orgId } = currentPlace();
-  if (orgId || conversationId) settings.orgId = orgId;
-  list.refresh();
-  return chat.open(conversationId);
-}
-
-/**
- * Update URL and title after another conversation is shown, or a new one got its title.
- *
- * @param {string} title
- */
-function opened(title) {
-  const { conversationId, orgInLinks: orgId } = settings;
-  const known = currentPlace().conversationId;
-  if (known && !conversationId) navigate({ conversationId, orgId });
-  else replaceUrl({ conversationId, orgId });
-  list.current = conversationId;
-  byId("conversation-title").textContent = title.slice(0, TITLE_CHARS) || "New conversation";
-  showTitle();
-}
-
-/**
- * Notify the list and other tabs that a run of this tab began or ended.
- *
- * @param {string} runId
- */
-function changed(runId) {
-  list.refresh();
-  const { conversationId, orgId } = settings;
-  tabs.postMessage({ runId, conversationId, orgId });
-}
-
-/**
- * Handle a run that began or ended in another tab: reload its conversation if it is open here
- * and the run was not followed here.
- *
- * @param {MessageEvent} message
- */
-function changedElsewhere({ data: { runId, conversationId, orgId } }) {
-  list.refresh();
-  const isShown = conversationId === settings.conversationId && orgId === settings.orgId;
-  if (isShown && chat.idle && chat.lastRunId !== runId) chat.open(conversationId);
-}
-
-/** After the list was loaded, join a run that another client started in the open conversation. */
-function listed() {
-  const { conversationId } = settings;
-  if (chat.idle && list.activeRunOf(conversationId)) chat.open(conversationId);
-}
-
-/** @param {any} error */
-function refused(error) {
-  if (error.status === 401) settings.askForKey(error.message);
-}
-
-/** @param {boolean} targetChanged true if the organization, conversation or key changed */
-function saved(targetChanged) {
-  const { conversationId, orgInLinks: orgId } = settings;
-  if (!targetChanged) return;
-  navigate({ conversationId, orgId });
-  showAgent(client).then(showTitle);
-  list.refresh();
-  chat.open(conversationId);
-}
-
-function retryNow() {
-  chat.retryNow();
-  watch.check();
-}
-
-/**
- * Return the curl command that sends the same request.
- *
- * @param {Exchange} exchange
- */
-function curl(exchange) {
-  return curlCommand(new URL("stream", API), exchange.request, settings.headers);
-}
-
-function showTitle() {
-  const agent = byId("agent-name").textContent ?? "";
-  const title = settings.conversationId && byId("conversation-title").textContent;
-  document.title = title ? `${title} – ${agent}` : agent;
-}
-
-const watch = new ServerWatch(client, (state) => {
-  const back = state === "ready" && status.server !== "ready";
-  status.server = state;
-  if (!back) return;
-  showAgent(client).then(showTitle);
-  list.refresh();
-});
-
+/** @type {AgentChat} */
+const chat = byId(document, "agent-chat");
+const settings = new Settings(chat);
+/** The events since the chat was last empty, until the inspector shows them. @type {any[]} */
+let recorded = [];
+/** @type {import("./inspector.js").Inspector | undefined} */
+let inspector;
+for (const name of SHOWN) chat.addEventListener(`agent-chat:${name}`, received);
+const choice = document.getElementById("agent-choice") ? loadChoice() : undefined;
+addInspector();
 switchTheme();
-settings.onSave = saved;
-byId("new").addEventListener("click", () => open(""));
-addEventListener("popstate", openFromUrl);
-document.addEventListener("visibilitychange", () => document.hidden || list.refresh());
-tabs.onmessage = changedElsewhere;
-showAgent(client).then(showTitle);
-openFromUrl();
+readOrganization();
+// Before the component's own listener, which loads a conversation of the organization.
+addEventListener("popstate", readOrganization, { capture: true });
+chat.addEventListener("agent-chat:conversation", async (/** @type {any} */ { detail }) => {
+  writeOrganization();
+  (await choice)?.show(detail);
+});
+chat.addEventListener("agent-chat:error", (/** @type {any} */ { detail }) => {
+  if (detail.status === 401) settings.askForKey(detail.message, !chat.hasAttribute("sign-in"));
+});
+
+/** @param {any} event */
+function received(event) {
+  if (inspector) return inspector.receive(event);
+  if (event.type === "agent-chat:clear") recorded = [];
+  recorded.push(event);
+}
+
+/** Load the inspector's modules when it is opened for the first time. */
+async function openInspector() {
+  const module = await import("./inspector.js").catch(() => undefined);
+  if (inspector || !module) return; // unreachable: events are recorded until the next time
+  inspector = new module.Inspector(byId(document, "events"), byId(document, "event-count"));
+  for (const event of recorded) inspector.receive(event);
+  recorded = [];
+}
+
+/** Load the choice of the agent, which only a project with several agents has. */
+async function loadChoice() {
+  const module = await import("./agent-choice.js").catch(() => undefined);
+  return module && new module.AgentChoice(chat);
+}
+
+function addInspector() {
+  const pane = new Pane(
+    "inspector",
+    {
+      state: document.documentElement,
+      pane: byId(document, "inspector"),
+      toggle: byId(document, "inspector-toggle"),
+      close: byId(document, "inspector-close"),
+      scrim: byId(document, "page-scrim"),
+      covered: () => [chat],
+    },
+    {
+      ...{ openAtFirst: false, role: "complementary" },
+      onShow: (shown) => shown && openInspector(),
+    },
+  );
+  const wide = matchMedia(BESIDE);
+  pane.beside = wide.matches;
+  wide.addEventListener("change", () => (pane.beside = wide.matches));
+}
+
+/** Take the organization from the URL. A URL with a conversation alone names the default one. */
+function readOrganization() {
+  const query = new URLSearchParams(location.search);
+  const orgId = query.get(ORGANIZATION) ?? "";
+  if (orgId || query.has("conversation")) settings.orgId = orgId;
+}
+
+/** Name the organization in the URL, so that links and reloads open it. */
+function writeOrganization() {
+  const url = new URL(urlFor(chat.conversationId), location.href);
+  if (settings.orgInLinks) url.searchParams.set(ORGANIZATION, settings.orgInLinks);
+  else url.searchParams.delete(ORGANIZATION);
+  history.replaceState(history.state, "", url.search || url.pathname);
+}

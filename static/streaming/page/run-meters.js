@@ -1,13 +1,13 @@
 /** Figures of a run: estimated while it runs, the server's after it has ended. */
 
-import { onNextFrame } from "./animation-frames.js";
-import { element } from "./dom.js";
-import { count, duration, number } from "./format.js";
+import { onNextFrame } from "../chat/animation-frames.js";
+import { element } from "../chat/dom.js";
+import { english } from "../chat/language.js";
 import { RunSpans } from "./run-spans.js";
 import { RunTimeline } from "./run-timeline.js";
 
-/** @typedef {import("../client/agent-client.js").AgentEvent} AgentEvent */
-/** @typedef {import("../client/agent-types.js").Usage} Usage */
+/** @import { AgentEvent } from "../client/agent-client.js" */
+/** @import { Usage } from "../client/agent-types.js" */
 
 /** Estimate until the server reports token counts. */
 const CHARS_PER_TOKEN = 4;
@@ -81,11 +81,11 @@ export class RunMeters {
   #draw = () => {
     const { first, speed, tokens, events, reconnects } = this.#values;
     const wait = this.#spans.firstToken;
-    first.textContent = wait === undefined ? "–" : duration(wait);
+    first.textContent = wait === undefined ? "–" : english.duration(wait);
     speed.textContent = this.#speed();
     tokens.textContent = this.#tokens();
-    events.textContent = number(this.#events);
-    reconnects.textContent = number(Math.max(0, this.#connections - 1));
+    events.textContent = english.number(this.#events);
+    reconnects.textContent = english.number(Math.max(0, this.#connections - 1));
     const silence = this.#timer ? performance.now() - this.#receivedAt : 0;
     this.#timeline.draw(this.#spans, this.#spans.length + silence);
     this.element.hidden = this.#events === 0;
@@ -96,15 +96,15 @@ export class RunMeters {
     if (outputTime < SHORTEST_MS) return "–";
     const { output_tokens: reported } = this.#usage ?? {};
     const perSecond = ((reported ?? this.#estimate) / outputTime) * 1000;
-    return `${reported === undefined ? "≈ " : ""}${number(Math.round(perSecond))}`;
+    return `${reported === undefined ? "≈ " : ""}${english.number(Math.round(perSecond))}`;
   }
 
   #tokens() {
-    if (!this.#usage) return this.#chars ? `? / ≈ ${number(this.#estimate)}` : "–";
+    if (!this.#usage) return this.#chars ? `? / ≈ ${english.number(this.#estimate)}` : "–";
     const { input_tokens, output_tokens, reasoning_tokens } = this.#usage;
-    const reasoned = `${count(reasoning_tokens, "token")} of the output thought`;
+    const reasoned = `${english.count(reasoning_tokens, "token")} of the output thought`;
     this.#values.tokens.title = reasoning_tokens ? reasoned : "";
-    return `${number(input_tokens)} / ${number(output_tokens)}`;
+    return `${english.number(input_tokens)} / ${english.number(output_tokens)}`;
   }
 
   get #estimate() {

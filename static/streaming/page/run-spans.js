@@ -1,15 +1,17 @@
 /** Spans of time in which a run was thinking, running tools and writing text. */
 
-/** @typedef {import("../client/agent-client.js").AgentEvent} AgentEvent */
+/** @import { AgentEvent } from "../client/agent-client.js" */
 
 /**
  * @typedef {object} Span
  * @property {"thinking" | "tool" | "text"} kind
+ * @property {number} number of its first event
  * @property {string} label
  * @property {number} start ms since the run began
  * @property {number} end
  * @property {boolean} open it has not ended
  * @property {boolean} failed
+ * @property {boolean} discarded a restart of the run made it void
  */
 
 export class RunSpans {
@@ -22,15 +24,19 @@ export class RunSpans {
   #current;
   /** @type {Map<string, Span>} */
   #tools = new Map();
+  /** Number of the current event; 0 if it has none. */
+  #number = 0;
 
   /** @param {AgentEvent} event */
-  receive({ type, data }) {
+  receive({ id, type, data }) {
     this.#recordTime(data.timestamp);
+    this.#number = Number(id.slice(id.lastIndexOf(":") + 1));
     const at = this.since(data.timestamp);
     if (type === "thinking") this.#extend("thinking", at);
     else if (type === "content") this.#extend("text", at);
     else if (type === "tool_call") this.#callTool(data.tool_call, at);
     else if (type === "tool_result") this.#finishTool(data.tool_call, at);
+    else if (type === "restarted") this.#discardAfter(data.metadata.discard_after);
     else if (type === "complete") this.#complete(data);
     if (type === "complete" || type === "error") this.close();
   }
@@ -114,6 +120,7 @@ export class RunSpans {
    */
   #callTool({ id, name }, at) {
     this.#closeCurrent();
+    if (this.#tools.get(id)?.open) return; // a further attempt sends the call again
     this.#tools.set(id, this.#add("tool", name, at));
   }
 
@@ -129,13 +136,24 @@ export class RunSpans {
     span.failed = status === "error";
   }
 
+  /** @param {number} number */
+  #discardAfter(number) {
+    this.#closeCurrent();
+    for (const span of this.all) {
+      if (span.number <= number) continue;
+      span.discarded = true;
+      span.open = false;
+    }
+  }
+
   /**
    * @param {Span["kind"]} kind
    * @param {string} label
    * @param {number} at
    */
   #add(kind, label, at) {
-    const span = { kind, label, start: at, end: at, open: true, failed: false };
+    const times = { start: at, end: at, open: true };
+    const span = { kind, label, number: this.#number, ...times, failed: false, discarded: false };
     this.all.push(span);
     return span;
   }

@@ -1,10 +1,9 @@
 /** A timeline of a run: thinking, tools and text as bars. */
 
-import { element } from "./dom.js";
-import { duration, number } from "./format.js";
+import { element } from "../chat/dom.js";
+import { english } from "../chat/language.js";
 
-/** @typedef {import("./run-spans.js").Span} Span */
-/** @typedef {import("./run-spans.js").RunSpans} RunSpans */
+/** @import { RunSpans, Span } from "./run-spans.js" */
 
 const SVG = "http://www.w3.org/2000/svg";
 /** Heights in px; the horizontal unit of the drawing is a millisecond. */
@@ -48,7 +47,7 @@ export class RunTimeline {
     setAttribute(this.#drawing, "viewBox", `0 0 ${Math.max(length, 1)} ${height}`);
     setAttribute(this.#drawing, "height", String(height));
     setAttribute(this.#drawing, "aria-label", `Timeline of the run: ${describeAll(all)}`);
-    this.#end.textContent = duration(length);
+    this.#end.textContent = english.duration(length);
     this.element.hidden = false;
   }
 
@@ -62,8 +61,9 @@ export class RunTimeline {
     const end = span.open ? length : span.end;
     setAttribute(bar, "x", span.start.toFixed());
     setAttribute(bar, "y", String(lane * LANE + (LANE - BAR) / 2));
-    setAttribute(bar, "width", (end - span.start).toFixed());
-    setAttribute(bar, "class", `bar-${span.failed ? "failed" : span.kind}`);
+    setAttribute(bar, "width", Math.max(1, end - span.start).toFixed()); // without one it is not drawn
+    const look = span.discarded ? "discarded" : span.failed ? "failed" : span.kind;
+    setAttribute(bar, "class", `bar-${look}`);
     const title = bar.firstElementChild;
     if (title && title.textContent !== describe(span)) title.textContent = describe(span);
   }
@@ -105,13 +105,13 @@ function lanesOf(spans) {
 function describeAll(spans) {
   const first = spans.slice(0, MAX_DESCRIBED).map(describe).join(", ");
   const more = spans.length - MAX_DESCRIBED;
-  return more > 0 ? `${first}, and ${number(more)} more` : first;
+  return more > 0 ? `${first}, and ${english.number(more)} more` : first;
 }
 
 /** @param {Span} span */
-function describe({ label, start, end, open, failed }) {
-  const time = open ? "running" : duration(end - start);
-  return `${label} ${failed ? "failed after " : ""}${time}`;
+function describe({ label, start, end, open, failed, discarded }) {
+  const time = open ? "running" : english.duration(end - start);
+  return `${label} ${discarded ? "discarded after " : failed ? "failed after " : ""}${time}`;
 }
 
 /**

@@ -1,13 +1,13 @@
 /** The theme: light, dark, or that of the system. */
 
-import { save } from "./browser-storage.js";
-import { byId } from "./dom.js";
+import { save } from "../chat/browser-storage.js";
+import { byId } from "../chat/dom.js";
 
 const root = document.documentElement;
 
 /** Set up the theme switch. `before-paint.js` has already applied the saved theme. */
 export function switchTheme() {
-  const switches = byId("theme").querySelectorAll("input");
+  const switches = byId(document, "theme").querySelectorAll("input");
   const chosen = root.dataset.theme ?? "system";
   for (const input of switches) {
     input.checked = input.value === chosen;

@@ -13,19 +13,21 @@ from streaming.storage import database
 
 #: The verb for each kind of row: before, and after.
 VERBS = {
-    "idempotency_keys": ("to free", "freed"),
-    "conversations": ("to forget", "forgotten"),
+    "idempotency_keys": ("to release", "released"),
+    "conversations": ("to delete", "deleted"),
     "event_logs": ("to remove", "removed"),
+    "audit_records": ("to remove", "removed"),
 }
 
 
 class Command(BaseCommand):
-    """Removes event logs, conversations and idempotency keys, a few at a time."""
+    """Removes event logs, conversations, idempotency keys and audit records."""
 
     help = (
         "Removes the event logs of runs that ended long ago (the runs and their "
         "messages stay), forgets conversations that have been unused for long, and "
-        "frees idempotency keys older than a day. Servers may run meanwhile."
+        "frees idempotency keys older than a day, and removes old records of the audit "
+        "log (AUDIT_RETENTION_DAYS). Servers may run meanwhile."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -74,7 +76,8 @@ class Command(BaseCommand):
 
 async def _prune(days: int, conversations: int) -> dict[str, int]:
     try:
-        return await prune(database.default, days, conversations)
+        audit_days = conf.get().audit_retention_days
+        return await prune(database.default, days, conversations, audit_days)
     finally:
         database.close()
 
@@ -87,4 +90,7 @@ def _count(days: int, conversations: int) -> dict[str, int]:
     if days:
         logs = retention.logs_ended_before(days_ago(days))
         counts["event_logs"] = logs.count()
+    if audit_days := conf.get().audit_retention_days:
+        records = retention.audit_records_before(days_ago(audit_days))
+        counts["audit_records"] = records.count()
     return counts

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from argparse import SUPPRESS
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 
@@ -19,9 +20,11 @@ from django.conf import settings
 from django.contrib.staticfiles.management.commands import runserver
 from django.core.management.base import CommandParser
 from django.db import connections
+from django.urls import NoReverseMatch, reverse, set_script_prefix
 from django.utils import autoreload
 
 from streaming import conf
+from streaming.agents import registry
 from streaming.providers import make_provider
 from streaming.server.asgi import make_application
 
@@ -32,13 +35,21 @@ RELOAD = 3
 CHILD = "--is-child"
 #: Addresses that are shown as `localhost`.
 LOCAL = ("127.0.0.1", "::1", "0.0.0.0")
+#: The views whose URLs are shown.
+URLS = {
+    "demo": "streaming:index",
+    "health": "streaming:health",
+    "metadata": "streaming:metadata",
+    "stream": "streaming:stream",
+    "admin": "admin:index",
+}
 
 
 class Command(runserver.Command):
     """Serves the site for development, streams included."""
 
     help = "Starts an ASGI development server that streams, with auto-reload."
-    default_port = str(getattr(settings, "PORT", 8080))
+    default_port = str(getattr(settings, "PORT", 8000))
     # Set by Django's command from its arguments.
     addr: str
     port: str
@@ -98,21 +109,19 @@ class Command(runserver.Command):
             self._thread.join(STOP_SECONDS)
 
     def _print_urls(self) -> None:
-        options = conf.get()
-        provider = make_provider(conf.provider())
+        agent = registry.get().default
+        provider = make_provider(conf.provider(agent.model))
         host = "localhost" if self.addr in LOCAL else self.addr
-        url = f"http://{host}:{self.port}{settings.FORCE_SCRIPT_NAME or ''}"
-        api = f"{url}/api/v1/agent"
-        self.stdout.write(
-            f"\n{self.style.SUCCESS(options.agent_name)}: provider {provider.name}, "
-            f"model {provider.model}\n\n"
-            f"  demo      {url}/\n"
-            f"  health    {url}/health\n"
-            f"  metadata  {api}/metadata\n"
-            f"  stream    {api}/stream\n"
-            f"  admin     {url}/admin/\n\n"
-            f"Ctrl+C stops it.\n"
-        )
+        lines = [
+            f"\n{self.style.SUCCESS(agent.name)}: provider {provider.name}, "
+            f"model {provider.model}\n"
+        ]
+        set_script_prefix(settings.FORCE_SCRIPT_NAME or "/")  # this thread has none
+        for label, view in URLS.items():
+            with suppress(NoReverseMatch):  # a project may leave out any of them
+                url = f"http://{host}:{self.port}{reverse(view)}"
+                lines.append(f"  {label:<9} {url}")
+        self.stdout.write("\n".join([*lines, "\nCtrl+C stops it.\n"]))
         self.stdout.flush()  # through a pipe, too, it is seen at once
 
 

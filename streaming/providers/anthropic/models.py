@@ -62,9 +62,14 @@ def thinking_fields(model: str, thinking: str, max_tokens: int) -> Fields:
     return fields
 
 
+def is_claude(model: str) -> bool:
+    """Return True for a model of Anthropic's, on any server."""
+    return "claude" in model
+
+
 def _parse(model: str) -> _Model | None:
     """Return a model's family and version; None if it is not Anthropic's."""
-    if "claude" not in model:
+    if not is_claude(model):
         return None
     family = re.search("opus|sonnet|haiku|fable|mythos", model)
     version = _VERSION.search(model)

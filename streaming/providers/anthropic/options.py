@@ -1,13 +1,16 @@
 """The settings of the Anthropic provider."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from streaming.options import Setting
+from streaming.providers.anthropic.models import DEFAULT_MODEL
 from streaming.providers.base import ProviderOptions
 
 
 class AnthropicOptions(ProviderOptions, frozen=True):
     """The common options, and those of Anthropic and compatible servers."""
+
+    default_model: ClassVar[str] = DEFAULT_MODEL
 
     anthropic_api_key: Annotated[
         str,

@@ -6,7 +6,6 @@ from typing import Any
 
 from anthropic import AnthropicError, AsyncAnthropic
 
-from streaming.providers.anthropic.models import DEFAULT_MODEL
 from streaming.providers.anthropic.options import AnthropicOptions
 from streaming.providers.anthropic.refusals import KNOWN, REQUIRED
 from streaming.providers.anthropic.request import build
@@ -21,9 +20,10 @@ class AnthropicProvider:
     """The Messages API, with one client and its pool of connections for all runs."""
 
     name = "anthropic"
+    takes_output = True
 
     def __init__(self, options: AnthropicOptions) -> None:
-        self.model = options.llm_model or DEFAULT_MODEL
+        self.model = options.model_name
         self._options = options
         self._client = AsyncAnthropic(
             api_key=options.anthropic_api_key or None,
@@ -39,16 +39,20 @@ class AnthropicProvider:
         """The causes for which this server has refused requests to this model."""
         return self._dialect.learned
 
-    def learn(
+    def find_cause(
         self, request: ModelRequest, refusal: str, sent_without: frozenset[str]
-    ) -> bool:
-        """Learn the cause of a refusal; return True if another request avoids it."""
+    ) -> str | None:
+        """Return the cause of a refusal that another request avoids, if it has one."""
         body = self._body(request, sent_without)
-        return self._dialect.learn(refusal, body, sent_without)
+        return self._dialect.find(refusal, body, sent_without)
+
+    def learn(self, cause: str) -> None:
+        """Build all later requests without a cause."""
+        self._dialect.learn(cause)
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
         """Call the model and yield batches of deltas, ending with `ResponseEnd`."""
-        body = self._body(request, self._dialect.learned)
+        body = self._body(request, self._dialect.learned | request.avoid)
         headers = body.pop("extra_headers", None)
         send = partial(send_request, self._client, "/v1/messages", body, headers)
         parser = MessageParser(self._options.limits)

@@ -19,14 +19,14 @@ from streaming.messages import (
     ToolSpec,
 )
 from streaming.providers import refusals
-from streaming.providers.anthropic.models import thinking_fields
+from streaming.providers.anthropic.models import is_claude, thinking_fields
 from streaming.providers.anthropic.refusals import (
     ALL_OPAQUE,
     EARLIER_OPAQUE,
     NO_BETA,
     NO_TOOLS,
     SIMPLE_SCHEMAS,
-    TOOLS_OMITTED,
+    are_described,
 )
 from streaming.providers.base import ModelRequest, ProviderOptions
 from streaming.providers.history import (
@@ -37,7 +37,9 @@ from streaming.providers.history import (
     newest_question,
     prepare,
 )
-from streaming.providers.schemas import simplified
+from streaming.providers.output import NO_SCHEMA, describe_output
+from streaming.providers.output_limits import limited
+from streaming.providers.schemas import is_recursive, simplified, strict
 from streaming.providers.streaming_response import json_object
 
 Block = dict[str, Any]
@@ -59,7 +61,11 @@ def build(
 
     `learned` are the causes for which this server has refused requests.
     """
-    max_tokens = refusals.limited(options.llm_max_tokens, learned)
+    schema = _output_schema(request, model, learned)
+    request = describe_output(
+        request, by_schema=schema is not None, by_tool=NO_TOOLS not in learned
+    )
+    max_tokens = limited(options.llm_max_tokens, learned)
     fields = thinking_fields(model, options.llm_thinking, max_tokens)
     if NO_BETA in learned and fields.pop("extra_headers", None):
         fields["thinking"] = dict(fields.get("thinking", {}))
@@ -68,20 +74,41 @@ def build(
     built: dict[str, Any] = {
         "model": model,
         "messages": _messages(
-            request.messages, origin=origin, learned=learned, all_thinking=thinks
+            request.messages,
+            origin=origin,
+            learned=learned,
+            all_thinking=thinks,
+            # llama.cpp puts a question before the results in the same message.
+            respond_to_results=not is_claude(model),
         ),
         **fields,
     }
     if request.system.strip():
         built["system"] = [{"type": "text", "text": request.system} | _CACHE]
-    refused = {TOOLS_OMITTED, f"{refusals.OMIT}tool_choice"} & learned
-    may_describe = NO_TOOLS not in learned and (request.allow_tools or not refused)
-    if request.tools and may_describe:
+    if request.tools and are_described(request, model, learned):
         built["tools"] = _tools(request.tools, SIMPLE_SCHEMAS in learned)
         if not request.allow_tools:
             built["tool_choice"] = {"type": "none"}
+    if schema is not None:
+        output_format = {"type": "json_schema", "schema": schema}
+        built["output_config"] = fields.get("output_config", {}) | {
+            "format": output_format
+        }
     refusals.remove_learned(built, learned)
     return built
+
+
+def _output_schema(
+    request: ModelRequest, model: str, learned: AbstractSet[str]
+) -> dict[str, Any] | None:
+    """Return the schema of the answer for a model that takes it; None for others.
+
+    Models of other vendors ignore the field without an error.
+    """
+    if not request.output or NO_SCHEMA in learned or not is_claude(model):
+        return None
+    schema = request.output.parameters
+    return None if is_recursive(schema) else strict(schema, all_required=False)
 
 
 def _tools(specs: Sequence[ToolSpec], simple: bool) -> list[Block]:
@@ -103,6 +130,7 @@ def _messages(
     origin: str,
     learned: AbstractSet[str],
     all_thinking: bool,
+    respond_to_results: bool,
 ) -> list[Block]:
     """Return the messages with alternating roles.
 
@@ -114,7 +142,7 @@ def _messages(
     # Ids that the server has sent return: thinking is valid only after equal content.
     rules = Rules(
         keep_ids=True,
-        respond_to_results=False,
+        respond_to_results=respond_to_results,
         keep_opaque=True,
         as_text=NO_TOOLS in learned,
     )

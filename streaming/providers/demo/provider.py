@@ -19,6 +19,7 @@ from streaming.providers.base import (
     TokenUsage,
 )
 from streaming.providers.demo.options import DemoOptions
+from streaming.providers.demo.outputs import simplest
 from streaming.providers.demo.plans import next_response
 from streaming.providers.demo.rules import RULES
 
@@ -35,9 +36,10 @@ class DemoProvider:
 
     name = "demo"
     needs_retries = False
+    takes_output = True
 
     def __init__(self, options: DemoOptions) -> None:
-        self.model = options.llm_model or "demo-1"
+        self.model = options.model_name
         self._delay = options.demo_delay_ms / 1000
         self._thinks = options.llm_thinking != "off"
         self._max_chars = options.llm_max_tokens * CHARS_PER_TOKEN
@@ -45,6 +47,10 @@ class DemoProvider:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta]]:
         """Answer the newest question. See `Provider`; four characters are a token."""
         reply, calls = next_response(request, RULES)
+        if request.output and not calls and reply.stop_reason != "refusal":
+            value = simplest(request.output.parameters)
+            text = msgspec.json.encode(value).decode()
+            reply = reply._replace(text=text, stop_reason="end_turn")
         input_tokens = _tokens([msgspec.json.encode(request).decode()])
         yield [TokenUsage(input_tokens=input_tokens)]
         await asyncio.sleep(reply.pause)

@@ -25,7 +25,7 @@ RULES: dict[str, Answer] = {
     (
         r".*?\bI have (\d{1,9}) (\w+) and give away (\d{1,9}/\d{1,9}) of them, then "
         r"buy (twice|\d{1,9} times) as many as I gave away, how many \2 do I have"
-    ): calculations.give_away_and_buy,
+    ).replace(" ", r"\s+"): calculations.give_away_and_buy,
     (
         r"(?:calculate |what is )?(?:the )?compound interest (?:for|on) ([$€£]?)"
         rf"({_NUMBER}) at ({_NUMBER})% (?:annual rate )?for (\d{{1,9}}) years?[.?]?$"

@@ -23,6 +23,7 @@ from streaming.providers.history import (
     prepare,
 )
 from streaming.providers.openai import models
+from streaming.providers.openai.output_schema import schema_fields, with_output
 from streaming.providers.openai.refusals import (
     ALL_OPAQUE,
     CALLS_AS_TEXT,
@@ -36,6 +37,7 @@ from streaming.providers.openai.refusals import (
     SIMPLE_SCHEMAS,
     are_described,
 )
+from streaming.providers.output_limits import limited
 from streaming.providers.schemas import simplified
 
 ChatMessage = dict[str, Any]
@@ -59,6 +61,7 @@ def body(
 
     `learned` are the causes for which this server has refused requests.
     """
+    request = with_output(request, learned)
     built: dict[str, Any] = {
         "model": model,
         "messages": _messages(request, origin, learned),
@@ -67,10 +70,13 @@ def body(
     limits = ["max_completion_tokens", "max_tokens"]
     for name in limits if at_openai else reversed(limits):
         if f"{refusals.OMIT}{name}" not in learned:
-            built[name] = refusals.limited(max_tokens, learned)
+            built[name] = limited(max_tokens, learned)
             break
     if request.tools:
         built |= _tool_fields(request, at_openai, learned)
+    if request.output:
+        schema = schema_fields(request.output)
+        built["response_format"] = {"type": "json_schema", "json_schema": schema}
     effort = models.effort(thinking, model)
     if effort and (models.reasons(model) or not at_openai):
         built["reasoning_effort"] = effort

@@ -25,7 +25,7 @@ from streaming.providers.limits import ResponseLimits
 from streaming.providers.openai.message_fields import MessageFields
 from streaming.providers.openai.tool_calls import OpenCalls
 from streaming.providers.openai.usage import token_usage
-from streaming.providers.streaming_response import decode
+from streaming.providers.streaming_response import DONE, bare_data, decode
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -34,7 +34,7 @@ class _Delta(msgspec.Struct, gc=False):
     reasoning_content: Any = None
     reasoning: Any = None
     #: With their unknown fields, which must be sent back with the call.
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: Any = None
     function_call: Any = None
     # Fields of the message that must be sent back with it.
     reasoning_details: Any = None
@@ -51,20 +51,32 @@ class _Choice(msgspec.Struct, gc=False):
 
 
 class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_Choice] | None = None
+    choices: list[_Choice | None] | None = None
     usage: Any = None
     error: Any = None
+    #: Groq's own fields: an id in the first chunk, an error in the last one.
+    x_groq: Any = None
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
 _ANY = msgspec.json.Decoder(Any)
 
-# In lower case. Google's servers send their own reasons.
-_TRUNCATED = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
+# In lower case, with underscores. Google's and other servers send their own reasons.
+_TRUNCATED = frozenset(
+    {
+        "length",
+        "max_output_tokens",
+        "max_tokens",
+        "model_context_window_exceeded",
+        "model_length",
+    }
+)
 _FILTERED = frozenset(
     {
         "blocklist",
         "content_filter",
+        "content_filtered",
+        "guardrail_intervened",
         "prohibited_content",
         "recitation",
         "refusal",
@@ -73,7 +85,9 @@ _FILTERED = frozenset(
         "spii",
     }
 )
-_FAILED = frozenset({"abort", "error", "insufficient_system_resource"})
+_FAILED = frozenset({"abort", "error", "insufficient_system_resource", "network_error"})
+#: Texts in place of no reason.
+_NONE = frozenset({"null", "none"})
 
 
 class ChatParser:
@@ -83,7 +97,8 @@ class ChatParser:
         self.done = False
         self._finish_reason = ""
         self._refused = False
-        self._thinking_field = ""
+        #: The field of the reasoning that is being read, empty among other content.
+        self._thinking_field: str | None = None
         self._has_streamed = False
         self._has_begun = False
         self._calls = OpenCalls(limits)
@@ -91,16 +106,20 @@ class ChatParser:
 
     def feed(self, data: bytes, out: list[Delta]) -> None:
         """Append the deltas of one chunk to `out`."""
-        if data.startswith(b"[DONE]"):
-            self.done = True
-            return
+        if not data.startswith(b"{"):
+            data = bare_data(data)
+            self.done = data == DONE
+            if self.done or not data:
+                return
         chunk = decode(_CHUNK, data)
         if chunk.error or chunk.choices is None:
             error = find_error(decode(_ANY, data))
             if error is not None:
                 raise status_error(None, error)
+        if chunk.x_groq and (error := find_error(chunk.x_groq)) is not None:
+            raise status_error(None, error)
         for choice in chunk.choices or ():
-            if not choice.index:
+            if choice and not choice.index:
                 self._add_choice(choice, out)
         if isinstance(usage := chunk.usage, dict):
             # Some servers send the usage so far, and a reason, with every chunk.
@@ -136,10 +155,18 @@ class ChatParser:
         if delta:
             if delta.reasoning_content or delta.reasoning:
                 self._add_thinking(delta, out)
-            if delta.content or delta.refusal:
-                self._add_text(delta, out)
-            for fragment in delta.tool_calls or ():
-                self._add_call(fragment, out)
+            text = delta.content
+            if isinstance(text, str) and not delta.refusal:
+                if text:  # nearly always: without a call, a delta takes 4% less
+                    self._has_streamed = True
+                    if self._thinking_field is not None:
+                        self._end_thinking(out)
+                    out.append(TextDelta(text))
+            elif text or delta.refusal:
+                self._add_irregular_text(delta, out)
+            if delta.tool_calls:
+                for fragment in _objects(delta.tool_calls):
+                    self._add_call(fragment, out)
             if delta.function_call:
                 self._add_call({"function": delta.function_call}, out)
             if (
@@ -150,8 +177,10 @@ class ChatParser:
                 self._fields.add(delta)
         if is_message:
             self._has_streamed = False
-        if reason := choice.finish_reason:
-            self._finish_reason = str(reason).lower()
+        if choice.finish_reason:
+            reason = str(choice.finish_reason).lower().replace("-", "_")
+            if reason not in _NONE:
+                self._finish_reason = reason
         if choice.error:
             raise status_error(None, error_fields(choice.error))
 
@@ -164,20 +193,24 @@ class ChatParser:
                 out.append(ThinkingDelta(text))
                 return  # servers that send both send the same in both
 
-    def _add_text(self, delta: _Delta, out: list[Delta]) -> None:
-        text = delta.content
-        if delta.refusal or not isinstance(text, str):
-            self._refused |= bool(delta.refusal)
-            text = _plain_text(text) + _plain_text(delta.refusal)
-        if text:
+    def _add_irregular_text(self, delta: _Delta, out: list[Delta]) -> None:
+        """Add a refusal, or text that is no string, such as Mistral's reasoning."""
+        self._refused |= bool(delta.refusal)
+        for part in _objects(delta.content):
+            if thought := _plain_text(part.get("thinking") or part.get("summary")):
+                self._has_streamed = True
+                self._thinking_field = self._thinking_field or ""
+                out.append(ThinkingDelta(thought))
+        if text := _plain_text(delta.content) + _plain_text(delta.refusal):
             self._has_streamed = True
             self._end_thinking(out)
             out.append(TextDelta(text))
 
     def _end_thinking(self, out: list[Delta]) -> None:
-        if self._thinking_field:
-            out.append(ThinkingEnd("openai", {"field": self._thinking_field}))
-            self._thinking_field = ""
+        if self._thinking_field is not None:
+            field = {"field": self._thinking_field} if self._thinking_field else {}
+            out.append(ThinkingEnd("openai", field))
+            self._thinking_field = None
 
     def _add_call(self, fragment: dict[str, Any], out: list[Delta]) -> None:
         if not self._has_begun and not self._has_streamed:
@@ -211,3 +244,9 @@ def _plain_text(content: object) -> str:
             _plain_text(p.get("text")) for p in content if isinstance(p, dict)
         )
     return ""
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    """Return the objects of a list, or the one that stands in its place."""
+    values = value if isinstance(value, list) else [value]
+    return [each for each in values if isinstance(each, dict)]

@@ -19,6 +19,8 @@ _TEXTS = ("text", "summary", "data")
 class MessageFields:
     """The pieces of such fields, joined as they arrive."""
 
+    __slots__ = ("_details", "_held", "_others")
+
     def __init__(self, limits: ResponseLimits) -> None:
         self._held = HeldChars(limits)
         self._details: list[dict[str, Any]] = []

@@ -1,13 +1,16 @@
 """The settings of the OpenAI provider."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from streaming.options import Setting
 from streaming.providers.base import ProviderOptions
+from streaming.providers.openai.models import DEFAULT_MODEL
 
 
 class OpenAIOptions(ProviderOptions, frozen=True):
     """The common options, and those of OpenAI and compatible servers."""
+
+    default_model: ClassVar[str] = DEFAULT_MODEL
 
     openai_api_key: Annotated[
         str,

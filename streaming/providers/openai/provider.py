@@ -1,7 +1,9 @@
 """The OpenAI provider: the SDK sends the request, and the raw response is read."""
 
+import math
 from collections.abc import AsyncGenerator
 from functools import partial
+from typing import Any
 
 from openai import AsyncOpenAI, OpenAIError
 
@@ -9,12 +11,11 @@ from streaming.providers.base import Delta, ModelRequest
 from streaming.providers.http_transport import http_client
 from streaming.providers.openai import chat_request, responses_request
 from streaming.providers.openai.chat_stream import ChatParser
-from streaming.providers.openai.models import DEFAULT_MODEL
 from streaming.providers.openai.options import OpenAIOptions
 from streaming.providers.openai.refusals import KNOWN
 from streaming.providers.openai.responses_stream import ResponseParser
 from streaming.providers.refusals import Dialect
-from streaming.providers.streaming_response import read_deltas, send_request
+from streaming.providers.streaming_response import Parser, read_deltas, send_request
 
 # The SDK requires a key, also for a local server that needs none.
 _NO_KEY = "none"
@@ -24,9 +25,10 @@ class OpenAIProvider:
     """OpenAI's API: Responses at OpenAI itself, Chat Completions at other servers."""
 
     name = "openai"
+    takes_output = True
 
     def __init__(self, options: OpenAIOptions) -> None:
-        self.model = options.llm_model or DEFAULT_MODEL
+        self.model = options.model_name
         self._options = options
         self._client = AsyncOpenAI(
             api_key=options.openai_api_key or _NO_KEY,
@@ -46,26 +48,31 @@ class OpenAIProvider:
         """The causes for which this server has refused requests to this model."""
         return self._dialect.learned
 
-    def learn(
+    def find_cause(
         self, request: ModelRequest, refusal: str, sent_without: frozenset[str]
-    ) -> bool:
-        """Learn the cause of a refusal; return True if another request avoids it."""
+    ) -> str | None:
+        """Return the cause of a refusal that another request avoids, if it has one."""
         body = self._body(request, sent_without)
-        return self._dialect.learn(refusal, body, sent_without)
+        return self._dialect.find(refusal, body, sent_without)
+
+    def learn(self, cause: str) -> None:
+        """Build all later requests without a cause."""
+        self._dialect.learn(cause)
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[list[Delta], None]:
         """Call the model and yield batches of deltas, ending with `ResponseEnd`."""
-        is_responses = self.api == "responses"
-        body = self._body(request, self._dialect.learned)
-        path = "/responses" if is_responses else "/chat/completions"
+        body = self._body(request, self._dialect.learned | request.avoid)
         limits = self._options.limits
-        parser = ResponseParser(limits) if is_responses else ChatParser(limits)
+        path = "/chat/completions"
+        parser: Parser = ChatParser(limits)
+        if self.api == "responses":
+            max_tokens = body.get("max_output_tokens", math.inf)
+            path = "/responses"
+            parser = ResponseParser(limits, max_tokens)
         send = partial(send_request, self._client, path, body)
         return read_deltas(send, parser, OpenAIError)
 
-    def _body(
-        self, request: ModelRequest, learned: frozenset[str]
-    ) -> dict[str, object]:
+    def _body(self, request: ModelRequest, learned: frozenset[str]) -> dict[str, Any]:
         is_responses = self.api == "responses"
         build = responses_request.body if is_responses else chat_request.body
         return build(

@@ -6,7 +6,8 @@ Each is a name for what changes in the request once it is learned.
 from collections.abc import Set as AbstractSet
 
 from streaming.providers.base import ModelRequest
-from streaming.providers.refusals import OMIT, Body, cause
+from streaming.providers.output import NO_SCHEMA, REFUSED_SCHEMA
+from streaming.providers.refusals import ALTERNATING, OMIT, Body, cause
 
 EARLIER_OPAQUE = "opaque parts of earlier exchanges"
 ALL_OPAQUE = "opaque parts"
@@ -89,6 +90,12 @@ def _has_role(role: str, body: Body) -> bool:
     return any(each.get("role") == role for each in _messages(body))
 
 
+def _has_results(body: Body) -> bool:
+    return _has_role("tool", body) or any(
+        each.get("type") == "function_call_output" for each in _messages(body)
+    )
+
+
 def _has_tools(body: Body) -> bool:
     return bool(body.get("tools"))
 
@@ -114,26 +121,31 @@ _UNSIGNED = (
 )
 
 KNOWN = (
+    cause(
+        NO_SCHEMA,
+        REFUSED_SCHEMA,
+        lambda body: "response_format" in body or "text" in body,
+    ),
     cause(CALLS_AS_TEXT, _UNSIGNED, _has_earlier_calls),
     cause(EARLIER_OPAQUE, _OPAQUE, _has_earlier_opaque),
     cause(ALL_OPAQUE, _OPAQUE, _has_opaque),
     cause(
         REASONING_EVERYWHERE,
-        rf"{_REASONING}.*({_REQUIRED})|({_REQUIRED}).*{_REASONING}",
+        rf"{_REASONING}.{{0,200}}({_REQUIRED})|({_REQUIRED}).{{0,200}}{_REASONING}",
         _lacks_reasoning,
         replaces=NO_REASONING,
     ),
     cause(NO_REASONING, _REASONING, _has_reasoning, replaces=REASONING_EVERYWHERE),
     cause(
         TOOLS_OMITTED,
-        r"tool_use_failed|tool[_ ]choice.*\bnone\b",
+        r"tool_use_failed|tool[_ ]choice.{0,200}\bnone\b",
         _must_not_call,
         replaces=TOOLS_DESCRIBED,
     ),
     cause(
         TOOLS_DESCRIBED,
-        r"tools?\b.*(must|required|missing|specif|defin|expect)|"
-        r"(expects?|without|requires?)\b.*\btools?\b",
+        r"tools?(\b|config).{0,200}(must|required|missing|specif|defin|expect)|"
+        r"(expects?|without|requires?)\b.{0,200}\btools?\b",
         _has_calls_only,
         replaces=TOOLS_OMITTED,
     ),
@@ -141,19 +153,18 @@ KNOWN = (
         NO_TOOLS,
         r"(not|n't) support[^.]{0,30}(?<!parallel )(tools?|functions?)\b|"
         r"support[^.]{0,20}tool use|"
-        r"(?<!parallel )(tools?|functions?|function calling|tool use)\b[^.]{0,30}not "
-        r"(supported|available|enabled)|"
+        r"(?<!parallel )(tools?|functions?|function calling|tool use)\b(?! with)"
+        r"[^.]{0,30}not (supported|available|enabled)|"
+        # Of servers that were started without a parser for tool calls.
+        r"tool[- ]call-parser|tools? param requires|"
+        r"不支持[^。]{0,12}(工具|函数|function|tool)|"
         r"role[`'\"]*:?[^.]{0,40}\btool\b|\btool\b[`'\"]* role",
-        lambda body: _has_tools(body) or _has_role("tool", body),
+        lambda body: _has_tools(body) or _has_results(body),
     ),
-    cause(
-        NO_TOOLS,
-        r"roles? [^.]{0,60}altern|only user(,| and) assistant",
-        lambda body: _has_role("tool", body),
-    ),
+    cause(NO_TOOLS, ALTERNATING, _has_results),
     cause(
         DEVELOPER,
-        r"\bsystem\b.*\bdeveloper\b",
+        r"\bsystem\b.{0,200}\bdeveloper\b",
         lambda body: _has_role("system", body),
     ),
     cause(
@@ -163,6 +174,12 @@ KNOWN = (
         r"\b(system|developer)\b[`'\"]*[^.]{0,40}\brole|"
         r"instructions?[`'\"]* (is|are) not",
         lambda body: _has_role("system", body) or _has_role("developer", body),
+    ),
+    cause(
+        f"{OMIT}reasoning_effort",
+        r"\bthink(ing)?[_ ](budget|level|value)|support thinking|"
+        r"reasoning is mandatory",
+        lambda body: "reasoning_effort" in body,
     ),
     cause(
         f"{OMIT}max_tokens",
@@ -175,8 +192,14 @@ KNOWN = (
         lambda body: "max_completion_tokens" in body,
     ),
     cause(
+        NO_SCHEMA,
+        r"[`'\"]text\b|(?m:^text$)",
+        lambda body: "text" in body,
+        is_last_resort=True,
+    ),
+    cause(
         NO_NULL,
-        r"content\b.*(null|none|string|required|empty|missing)",
+        r"content\b.{0,200}(null|none|string|required|empty|missing)",
         lambda body: any(each.get("content", "") is None for each in _messages(body)),
         is_last_resort=True,
     ),

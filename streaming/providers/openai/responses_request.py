@@ -18,6 +18,7 @@ from streaming.providers import refusals
 from streaming.providers.base import ModelRequest
 from streaming.providers.history import Rules, drop_refused, is_from, prepare
 from streaming.providers.openai import models
+from streaming.providers.openai.output_schema import schema_fields, with_output
 from streaming.providers.openai.refusals import (
     ALL_OPAQUE,
     CALLS_AS_TEXT,
@@ -26,6 +27,7 @@ from streaming.providers.openai.refusals import (
     SIMPLE_SCHEMAS,
     are_described,
 )
+from streaming.providers.output_limits import limited
 from streaming.providers.schemas import simplified
 
 Item = dict[str, Any]
@@ -45,6 +47,7 @@ def body(
 
     `learned` are the causes for which this server has refused requests.
     """
+    request = with_output(request, learned)
     messages: Sequence[Message] = request.messages
     if ALL_OPAQUE in learned or EARLIER_OPAQUE in learned:
         messages = drop_refused(messages, earlier=True, current=ALL_OPAQUE in learned)
@@ -57,7 +60,7 @@ def body(
     built: dict[str, Any] = {
         "model": model,
         "input": list(_input(prepared, models.reasons(model), origin)),
-        "max_output_tokens": refusals.limited(max_tokens, learned),
+        "max_output_tokens": limited(max_tokens, learned),
         "store": False,
     }
     if request.system.strip():
@@ -66,6 +69,9 @@ def body(
         simple = SIMPLE_SCHEMAS in learned
         built["tools"] = [_tool(tool, simple) for tool in request.tools]
         built["tool_choice"] = "auto" if request.allow_tools else "none"
+    if request.output:
+        schema = schema_fields(request.output)
+        built["text"] = {"format": {"type": "json_schema"} | schema}
     effort = models.effort(thinking, model)
     reasoning = {"effort": effort} if effort else {}
     if models.reasons(model):

@@ -1,12 +1,13 @@
 """The Responses API, the response: its events as deltas."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from streaming.exceptions import ProviderIncomplete
-from streaming.messages import OpaquePart
+from streaming.messages import OpaquePart, ToolCallPart
 from streaming.providers.base import (
     Delta,
     OutputBegun,
@@ -20,7 +21,12 @@ from streaming.providers.errors import error_fields, find_error, status_error
 from streaming.providers.limits import HeldArguments, HeldChars, ResponseLimits
 from streaming.providers.openai.tool_calls import OpenCall
 from streaming.providers.openai.usage import token_usage
-from streaming.providers.streaming_response import decode, storable
+from streaming.providers.streaming_response import (
+    DONE,
+    bare_data,
+    decode,
+    storable,
+)
 
 Item = dict[str, Any]
 Index = int | None
@@ -53,10 +59,13 @@ class ResponseParser:
     """A parser of the events of one response.
 
     Deltas are emitted as they arrive. An item without deltas is emitted when it ends.
+    `max_tokens` is the limit that was requested: llama.cpp calls a response complete
+    that has reached it, and the tool call that was cut off there too.
     """
 
-    def __init__(self, limits: ResponseLimits) -> None:
+    def __init__(self, limits: ResponseLimits, max_tokens: float = math.inf) -> None:
         self._limits = limits
+        self._max_tokens = max_tokens
         self._held = HeldChars(limits)
         self._stop_reason: ResponseStopReason | None = None
         self._refused = False
@@ -66,6 +75,7 @@ class ResponseParser:
         self._streamed: set[Index] = set()
         self._arguments: dict[Index, HeldArguments] = {}
         self._ended_calls: set[tuple[Index, str]] = set()
+        self._doubtful_calls: list[ToolCallPart] = []
 
     @property
     def done(self) -> bool:
@@ -74,8 +84,10 @@ class ResponseParser:
 
     def feed(self, data: bytes, out: list[Delta]) -> None:
         """Append the deltas of one event to `out`."""
-        if data.startswith(b"[DONE]"):
-            return  # OpenAI does not send it; it is not a terminal event
+        if not data.startswith(b"{"):
+            data = bare_data(data)
+            if not data or data == DONE:
+                return  # OpenAI does not send it; it is not a terminal event
         event = decode(_EVENT, data)
         index = event.output_index
         match event.type:
@@ -185,34 +197,44 @@ class ResponseParser:
             if (index, call.id) in self._ended_calls:
                 return  # the same event again
             self._ended_calls.add((index, call.id))
-        status = item.get("status")
-        truncated = status == "incomplete" or (
-            status != "completed" and call.is_truncated
-        )
-        if call.name and not truncated:
+        if not call.name or item.get("status") == "incomplete":
+            return
+        call.keep_extra(item | {"function": None, "name": None, "arguments": None})
+        if not call.is_truncated:
             self._has_called = True
-            call.keep_extra(item | {"function": None, "name": None, "arguments": None})
             yield call.part()
+        elif item.get("status") == "completed":
+            self._held.open()
+            self._held.add(len(call.arguments))
+            self._doubtful_calls.append(call.part())
 
     def _end(self, kind: str, response: _Response, out: list[Delta]) -> None:
         if not self._items_ended and isinstance(response.output, list):
             for index, item in enumerate(response.output):
                 if isinstance(item, dict):
                     self._end_item(index, item, out)
+        output_tokens = 0
         if isinstance(response.usage, dict):
-            out.append(token_usage(response.usage, "input_tokens", "output_tokens"))
+            usage = token_usage(response.usage, "input_tokens", "output_tokens")
+            output_tokens = usage.output_tokens
+            out.append(usage)
         fields = error_fields(response.error)
         if "policy" in str(fields.get("code")):
             self._stop_reason = "refusal"
         elif kind == "response.failed" or response.error:
             raise status_error(None, fields)
+        elif isinstance(details := response.incomplete_details, dict) and details:
+            filtered = details.get("reason") == "content_filter"
+            self._stop_reason = "refusal" if filtered else "max_tokens"
+        elif output_tokens >= self._max_tokens:
+            self._stop_reason = "max_tokens"
         else:
-            self._stop_reason = self._final_reason(response.incomplete_details)
+            self._stop_reason = self._regular_reason(out)
 
-    def _final_reason(self, incomplete: object) -> ResponseStopReason:
-        if isinstance(incomplete, dict) and incomplete:
-            filtered = incomplete.get("reason") == "content_filter"
-            return "refusal" if filtered else "max_tokens"
+    def _regular_reason(self, out: list[Delta]) -> ResponseStopReason:
+        """Return the reason of a whole response; its calls are the model's own."""
+        self._has_called = self._has_called or bool(self._doubtful_calls)
+        out.extend(self._doubtful_calls)
         if self._refused:
             return "refusal"
         return "tool_use" if self._has_called else "end_turn"

@@ -5,12 +5,10 @@ by its dotted path or, if it is in this package, by its module, which then assig
 class to `executor`.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
 
-from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import import_string
-
+from streaming import conf
 from streaming.models import Run
 from streaming.runs.history import History
 from streaming.runs.worker import Worker
@@ -20,18 +18,39 @@ class Executor(Protocol):
     """Executes the started runs, in this process or another one.
 
     `RunService.start` inserts runs and calls `enqueue` in one transaction, then calls
-    `started`. The class is called with the worker of this process; an executor that
-    does not claim at the start claims a queued run by `lifecycle.claim`.
+    `started`. The class is called with the worker of this process. Runs that are
+    inserted queued, by this process or by synchronous code of any other, are claimed by
+    `lifecycle.claim_all`, from the call of `serve` until the worker drains.
     """
 
     #: Whether runs are inserted already claimed by this process, rather than queued.
     claims_at_start: bool
 
-    def enqueue(self, runs: Sequence[Run]) -> None:
-        """Write the rows or jobs of new runs, inside their transaction.
+    @property
+    def executes_queued(self) -> bool:
+        """Whether this process executes queued runs of any process.
 
-        The call comes on a database thread, once for all runs of the transaction. It
-        is repeated if the transaction is.
+        It then reports itself as a worker. With some executors a process does so from
+        `serve` or `work` on, with others from `work` alone.
+        """
+        ...
+
+    @classmethod
+    def enqueue(cls, runs: Sequence[Run]) -> None:
+        """Write the rows or jobs of queued runs, inside their transaction.
+
+        It inserts the runs, or returns one to the queue. The call comes on a database
+        thread, once for all runs of the transaction, or from synchronous code, which
+        has no worker. It is repeated if the transaction is.
+        """
+        ...
+
+    @classmethod
+    def cancel(cls, run_ids: Collection[str]) -> None:
+        """Write the cancellation of jobs, in the transaction that cancels their runs.
+
+        The call comes as that of `enqueue` does. The rows of the runs say the same:
+        owners read it with their next heartbeat.
         """
         ...
 
@@ -40,6 +59,26 @@ class Executor(Protocol):
 
         `prepared` is the history that the transaction has read.
         """
+        ...
+
+    def serve(self) -> None:
+        """Take part in the work on queued runs of any process; later calls do nothing.
+
+        The call comes in a process that serves requests. A process that ends soon, such
+        as a management command, is never told to serve.
+        """
+        ...
+
+    def work(self) -> None:
+        """Begin to execute the queued runs of any process; later calls do nothing.
+
+        The call comes in a process that executes runs and serves no requests. It claims
+        runs of the worker's `queues` only.
+        """
+        ...
+
+    def wake(self) -> None:
+        """Look for queued runs now: this process may have enqueued one."""
         ...
 
     def stop(self, run_id: str) -> bool:
@@ -61,12 +100,14 @@ class Executor(Protocol):
         ...
 
 
-def make_executor(name: str, worker: Worker) -> Executor:
-    """Return the executor of a setting for a worker."""
-    path = name if "." in name else f"{__package__}.{name}.executor"
-    try:
-        make = cast(Callable[[Worker], Executor], import_string(path))
-    except ImportError as error:
-        message = f"RUN_EXECUTOR {name!r} names no executor: {error}"
-        raise ImproperlyConfigured(message) from error
+def executor_class() -> type[Executor]:
+    """Return the class of the executor that the setting names."""
+    path = conf.get().executor_path
+    found: type[Executor] = conf.import_named("RUN_EXECUTOR", path)
+    return found
+
+
+def make_executor(path: str, worker: Worker) -> Executor:
+    """Return the executor at a dotted path for a worker."""
+    make: Callable[[Worker], Executor] = conf.import_named("RUN_EXECUTOR", path)
     return make(worker)

@@ -1,28 +1,59 @@
-"""The executor of runs in the process that starts them."""
+"""The executor of runs in the process that starts them, or that claims them first."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from streaming.models import Run
+from streaming.runs.attempts import Attempt
 from streaming.runs.history import History
 from streaming.runs.lifecycle import Claim
+from streaming.runs.queue import QueueClaims
 from streaming.runs.store import OwnedRun
 from streaming.runs.worker import Worker
 
 
 class InProcessExecutor:
-    """Executes each run at once, with the values that its start left in memory."""
+    """Executes each run at once, with the values that its start left in memory.
+
+    Queued runs are executed by the first process that claims them.
+    """
 
     claims_at_start = True
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self._claims: QueueClaims | None = None
 
-    def enqueue(self, runs: Sequence[Run]) -> None:
-        """Write nothing: the inserted rows are claimed."""
+    @property
+    def executes_queued(self) -> bool:
+        """True from `serve` or `work` on."""
+        return self._claims is not None
+
+    @classmethod
+    def enqueue(cls, runs: Sequence[Run]) -> None:
+        """Write nothing: the rows of the runs are the queue."""
+
+    @classmethod
+    def cancel(cls, run_ids: Collection[str]) -> None:
+        """Write nothing: the owners read the rows of the runs."""
 
     def started(self, run: Run, prepared: History) -> None:
         """Execute the run."""
-        self._worker.launch(OwnedRun.of(run), prepared)
+        self._worker.launch(Attempt(OwnedRun.of(run), prepared))
+
+    def serve(self) -> None:
+        """Claim queued runs from now on, and leave places for requests."""
+        if self._claims is None:
+            self._claims = QueueClaims(self._worker, has_requests=True)
+
+    def work(self) -> None:
+        """Claim queued runs from now on, and keep no places for requests."""
+        if self._claims is None:
+            self._claims = QueueClaims(self._worker, has_requests=False)
+
+    def wake(self) -> None:
+        """Look for queued runs now."""
+        if self._claims:
+            self._claims.wake()
 
     def stop(self, run_id: str) -> bool:
         """Cancel a run; return False if this process does not execute it."""
@@ -33,7 +64,9 @@ class InProcessExecutor:
         await self._worker.execute(Claim(run_id, self._worker.name, attempt))
 
     async def aclose(self) -> None:
-        """Do nothing: the worker ends with the service."""
+        """Stop claiming."""
+        if self._claims:
+            await self._claims.aclose()
 
 
 executor = InProcessExecutor

@@ -1,0 +1,183 @@
+"""A live path through PostgreSQL: NOTIFY, with the events in its payload.
+
+Each process has one connection that sends and one that receives, beside those of
+Django. A notification is never part of the transaction that writes the rows: PostgreSQL
+commits all transactions with notifications one after the other, and waits for the disk
+within that lock unless `synchronous_commit` is off.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+
+import psycopg
+
+from streaming.aio.background import BackgroundTask
+from streaming.event_log.live.base import (
+    HEAD_BYTES,
+    LivePathError,
+    Offer,
+    Piece,
+    decode,
+    encode,
+    split,
+)
+from streaming.storage.notifications import CHANNEL, connection_parameters
+
+logger = logging.getLogger(__name__)
+
+#: The limit of PostgreSQL is 7,999.
+PAYLOAD_BYTES = 7_800
+#: Between the pieces of a payload; JSON escapes it.
+SEPARATOR = "\x1e"
+#: `set_config` applies to the transaction, which is this statement: the setting of a
+#: session would leak to other clients of a pooler.
+_NOTIFY = f"""
+    WITH quick AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
+    SELECT pg_notify('{CHANNEL}', payload) FROM quick, unnest(%s::text[]) AS payload
+"""
+CONNECT_SECONDS = 5.0
+#: The longest wait of a reader for the first connection.
+LISTEN_SECONDS = 0.5
+#: Interval between two tests of the receiving connection.
+TEST_SECONDS = 15.0
+#: Pauses between two attempts to connect, doubled each time.
+LEAST_PAUSE, MOST_PAUSE = 0.1, 2.0
+
+Connection = psycopg.AsyncConnection[tuple[object, ...]]
+
+
+class PostgresLive:
+    """Implements `LiveTail`; all processes share one channel of the database."""
+
+    carries = True
+
+    def __init__(self, offer: Offer) -> None:
+        self._offer = offer
+        self._followed: set[str] = set()
+        self._sending: Connection | None = None
+        #: Set when the first attempt to receive has succeeded or failed.
+        self._tried = asyncio.Event()
+        self._failing = False
+        #: Whether a notification has come; None: a test is not due.
+        self._heard: bool | None = None
+        self._task = BackgroundTask(self._receive_forever)
+
+    async def publish(self, pieces: Sequence[Piece]) -> None:
+        """Send pieces in one statement, with as many in a payload as fit."""
+        # Taken: the next call after a cancellation finds none, and connects.
+        connection, self._sending = self._sending, None
+        try:
+            connection = connection or await _connect()
+            await connection.execute(_NOTIFY, [list(payloads(pieces))])
+        except BaseException as error:
+            if connection:
+                await connection.close()
+            if isinstance(error, psycopg.Error | OSError):
+                raise LivePathError(type(error).__name__) from error
+            raise
+        self._sending = connection
+
+    async def listen(self, run_id: str) -> None:
+        """Receive the pieces of a run."""
+        self._followed.add(run_id)
+        self._task.ensure()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LISTEN_SECONDS):
+                await self._tried.wait()
+
+    def leave(self, run_id: str) -> None:
+        """Receive no more pieces of a run; the connection stays for a while."""
+        self._followed.discard(run_id)
+
+    async def aclose(self) -> None:
+        """Close both connections."""
+        await self._task.aclose()
+        if self._sending:
+            await self._sending.close()
+
+    async def _receive_forever(self) -> None:
+        pause = LEAST_PAUSE
+        while self._followed:
+            try:
+                await self._receive()
+                pause = LEAST_PAUSE
+            except (psycopg.Error, OSError) as error:
+                if not self._failing:
+                    reason = type(error).__name__
+                    logger.warning("live path not received: %s", reason)
+                self._failing = True
+            except Exception:  # the task must go on: all readers here depend on it
+                if not self._failing:
+                    logger.exception("live path not received")
+                self._failing = True
+            self._tried.set()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, MOST_PAUSE)
+        self._tried.clear()
+
+    async def _receive(self) -> None:
+        """Offer pieces until no run is followed. Raises psycopg's errors."""
+        connection = await _connect()
+        try:
+            await connection.execute(f"LISTEN {CHANNEL}")
+            if self._failing:
+                logger.info("live path received again")
+            self._failing = False
+            self._tried.set()
+            await self._send_test()
+            while self._followed:
+                async for notification in connection.notifies(timeout=TEST_SECONDS):
+                    self._take(notification.payload)
+                self._report_deafness()
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await connection.execute("SELECT 1")
+        finally:
+            await connection.close()
+
+    async def _send_test(self) -> None:
+        """Send a notification to all listening processes, this one included."""
+        if self._heard is None:
+            async with await _connect() as connection:
+                await connection.execute(_NOTIFY, [[""]])
+            self._heard = False
+
+    def _report_deafness(self) -> None:
+        if self._heard is False:
+            logger.warning(
+                "live path receives nothing: a pooler of transactions, such as "
+                "PgBouncer, delivers no notifications; set REDIS_URL or EVENT_LIVE"
+            )
+            self._heard = True  # once is enough
+
+    def _take(self, payload: str) -> None:
+        self._heard = True
+        for item in payload.split(SEPARATOR):
+            run_id, _, message = item.partition(" ")
+            if run_id not in self._followed:
+                continue  # most items, if there are many processes
+            if piece := decode(run_id, message.encode()):
+                self._offer(piece)
+
+
+def payloads(pieces: Iterable[Piece]) -> Iterator[str]:
+    """Yield pieces as the payloads of notifications; a large one is split."""
+    items: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        head = piece.run_id.encode() + b" "
+        for part in split(piece, PAYLOAD_BYTES - len(head) - HEAD_BYTES):
+            item = head + encode(part)
+            if items and size + len(item) > PAYLOAD_BYTES:
+                yield SEPARATOR.join(map(bytes.decode, items))
+                items, size = [], 0
+            items.append(item)
+            size += len(item) + 1
+    if items:
+        yield SEPARATOR.join(map(bytes.decode, items))
+
+
+async def _connect() -> Connection:
+    async with asyncio.timeout(CONNECT_SECONDS):
+        return await psycopg.AsyncConnection.connect(**connection_parameters())

@@ -1,0 +1,67 @@
+"""The erasure of a user's runs in conversations that also belong to others.
+
+The runs of the others stay. Title, search text and summaries are derived from the
+messages, so they are made anew or removed.
+"""
+
+import asyncio
+import time
+
+from streaming.messages import Message as UserMessage
+from streaming.messages import SummaryPart, parts_from_json
+from streaming.models import Conversation, ConversationText, Message
+from streaming.personal_data.selection import Selection, in_pages
+from streaming.runs.deletion import BATCH, delete_runs, write_repeatedly
+from streaming.runs.start import title_of
+from streaming.storage.database import Database
+from streaming.storage.pauses import pause_after
+from streaming.storage.search import text_of
+
+#: Messages that are looked through together.
+MESSAGES = 20
+
+
+async def erase_shared(database: Database, chosen: Selection) -> None:
+    """Erase the user's runs, one conversation after the other."""
+    while True:
+        started = time.monotonic()
+        if not await write_repeatedly(database, _erase_some, chosen):
+            return
+        await asyncio.sleep(pause_after(started))  # others write in it
+
+
+def _erase_some(chosen: Selection) -> bool:
+    """Erase some rows of one conversation; return false if there is none."""
+    first = chosen.shared_runs.order_by("pk").select_related("conversation").first()
+    if first is None:
+        return False
+    conversation = first.conversation
+    runs = chosen.shared_runs.filter(conversation=conversation)
+    if delete_runs(runs, BATCH) < BATCH:
+        _derive_anew(conversation)
+    return True
+
+
+def _derive_anew(conversation: Conversation) -> None:
+    """Derive the title and the search text from the messages that remain."""
+    messages = Message.objects.filter(conversation=conversation)
+    _remove_summaries(conversation)
+    question = messages.filter(role="user").order_by("pk").first()
+    if question is None:
+        conversation.delete()
+        return
+    text = UserMessage("user", parts_from_json(question.parts)).text
+    title = title_of(text)
+    Conversation.objects.filter(pk=conversation.pk).update(title=title)
+    ConversationText.objects.filter(pk=conversation.pk).update(
+        text=text_of(title, text)
+    )
+
+
+def _remove_summaries(conversation: Conversation) -> None:
+    """Delete the messages that are summaries; requests omit old exchanges instead."""
+    messages = Message.objects.filter(conversation=conversation)
+    for message in in_pages(messages, MESSAGES):
+        parts = parts_from_json(message.parts)
+        if any(isinstance(part, SummaryPart) for part in parts):
+            message.delete()

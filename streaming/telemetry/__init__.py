@@ -1,0 +1,1 @@
+"""The measurements of this process: metrics, traces, and the run of a log record."""
