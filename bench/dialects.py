@@ -16,15 +16,17 @@ class Dialect:
     body: Callable[[str, str], dict[str, Any]]
     end: bytes
 
-    def request(self, question: str, conversation: str) -> bytes:
-        """The whole HTTP request, on a connection of its own."""
+    def request(self, question: str, conversation: str, key: str = "") -> bytes:
+        """The whole HTTP request, on a connection of its own, with a key if any."""
         body = json.dumps(self.body(question, conversation)).encode()
         head = (
             f"POST {self.path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
             f"accept: text/event-stream\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\n\r\n"
+            f"content-length: {len(body)}\r\n"
         )
-        return head.encode() + body
+        if key:
+            head += f"authorization: Bearer {key}\r\n"
+        return f"{head}\r\n".encode() + body
 
 
 def _ours(question: str, conversation: str) -> dict[str, Any]:

@@ -53,13 +53,15 @@ class Load:
     spread: float = 0
     #: Client n asks in conversation `{conversation}{n}`; else in a new one each time.
     conversation: str = ""
+    #: The API key of each request.
+    key: str = ""
 
     def request(self, client: int) -> bytes:
         """Return the request of a client."""
         name = f"{self.conversation}{client}" if self.conversation else uuid.uuid4().hex
         dialect = DIALECTS[self.dialect]
         asked = question(self.deltas, self.pace_ms, self.one_by_one)
-        return dialect.request(asked, name)
+        return dialect.request(asked, name, self.key)
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ polyline { stroke-width: 1.75; stroke-linejoin: round; } circle { fill: var(--co
 
 
 def draw(capacity: Mapping[str, Sequence[Step]]) -> str:
-    """The whole image; who holds most stands first in its legend."""
+    """The whole image; the server that holds most is the first of its legend."""
     shown = [(name, steps) for name, steps in capacity.items() if name not in LEFT_OUT]
     shown.sort(key=lambda one: -most_held(one[1]))
     size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'

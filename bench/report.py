@@ -41,6 +41,8 @@ def write(results: Results) -> str:
         _short_runs(results),
         "## Growth",
         _growth(results.growth),
+        "## API keys",
+        _keys(results),
         "## Transactions",
         table(
             ("runs in mid-stream", "transactions in a flush interval"),
@@ -51,7 +53,7 @@ def write(results: Results) -> str:
 
 
 def summary(results: Results) -> str:
-    """One row for each who keeps to the others' measure."""
+    """One row for each server that was measured like the others."""
     compared = (one for one in results.throughput if one.streams == 16)
     flat_out: dict[str, Comparison] = {one.protocol: one for one in compared}
     headings = (
@@ -203,6 +205,20 @@ def _growth(growth: Comparison) -> str:
         for name, rounds in growth.rounds.items()
     )
     return table(("ours", "deltas/s", "x empty", "CPU a delta, µs"), rows)
+
+
+def _keys(results: Results) -> str:
+    rows = (
+        (
+            name,
+            f"{median(m.per_second for m in rounds):,.0f}",
+            f"{median(m.cpu_us for m in rounds):.1f}",
+            *(f"{ms:.1f}" for ms in results.keys_first[name].first_event_ms),
+        )
+        for name, rounds in results.keys.rounds.items()
+    )
+    headings = ("ours", "deltas/s", "CPU a delta, µs", "first event p50, ms", "p99")
+    return table(headings, rows)
 
 
 if __name__ == "__main__":

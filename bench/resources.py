@@ -84,7 +84,7 @@ def writes(running: Running, runs: int) -> Writes:
         if _under_way(reader) < runs:
             raise RuntimeError(f"not all of {runs} runs have begun")
         made = _commits_in(running.database, seconds)
-        if made is None:  # while somebody reads, that can happen only once
+        if made is None:  # while there are readers, that can happen only once
             made = _commits_in(running.database, seconds)
     end()
     if made is None:

@@ -52,6 +52,9 @@ class Results:
     fairness: Mapping[str, Mapping[str, Measurement]]
     holding: Mapping[str, Holding]
     growth: Comparison
+    #: Ours open to all, and with an API key in each request.
+    keys: Comparison
+    keys_first: Mapping[str, Measurement]
     short_runs: ShortRuns
     writes: Sequence[Writes]
 

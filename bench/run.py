@@ -31,6 +31,8 @@ SLOW = frozenset(one.name for one in PEERS) - {FASTAPI}
 STORED = "10,000 conversations stored"
 LONG = "in conversations of 500 messages"
 EMPTY = "empty database"
+OPEN = "open to all"
+KEYED = "an API key in each request"
 
 
 def main() -> None:
@@ -63,8 +65,10 @@ def measure(directory: Path, args: argparse.Namespace) -> Results:
                 rest |= _others(servers.upstream, running, args)
             _ours(running).check_stored()
     with house(directory / "growth", "chat") as servers:
-        growth = _growth(servers, args)
-    return Results(told, compared, one_by_one, growth=growth, **rest)
+        rest["growth"] = _growth(servers, args)
+    with house(directory / "keys", "chat") as servers:
+        rest |= _keys(servers, args)
+    return Results(told, compared, one_by_one, **rest)
 
 
 def _serve(servers: TestBed, protocol: Protocol) -> list[Running]:
@@ -127,6 +131,19 @@ def _growth(servers: TestBed, args: argparse.Namespace) -> Comparison:
     for one in running:
         one.check_stored()
     return Comparison("chat", 16, rounds)
+
+
+def _keys(servers: TestBed, args: argparse.Namespace) -> dict[str, Any]:
+    """The cost of authentication."""
+    _tell("API keys")
+    running = [
+        servers.serve(replace(OUR, name=OPEN)),
+        servers.serve(replace(OUR, name=KEYED, keyed=True)),
+    ]
+    warm_up(running)
+    rounds = compare(running, 16, args.rounds * 3, args.seconds, DELTAS)
+    first = _each(running, lambda one: latency.first(one, args.seconds * 4))
+    return {"keys": Comparison("chat", 16, rounds), "keys_first": first}
 
 
 def _each(running: list[Running], measured: Callable[[Running], Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Who is measured, and how each is served: one uvicorn worker, the same upstream."""
+"""The servers that are measured: each has one uvicorn worker and the same upstream."""
 
 import sqlite3
 import sys
@@ -23,6 +23,11 @@ OURS = "ours, durable"
 TYPED = "raw ASGI, typed SDK"
 FASTAPI = "FastAPI, typed SDK"
 ADK = "Google ADK"
+CREATE_KEY = (
+    "manage.py",
+    "create_api_key",
+    *("--organization", "bench", "--name", "bench"),
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Contender:
     protocols: Collection[Protocol] = PROTOCOLS
     #: Each client goes on in a conversation of its own, whose name begins so.
     conversation: str = ""
+    #: Each request has an API key, else the server is open to all.
+    keyed: bool = False
 
     @property
     def is_ours(self) -> bool:
@@ -75,12 +82,18 @@ class Running:
     """A contender that listens, and what it was asked."""
 
     def __init__(
-        self, contender: Contender, server: Server, protocol: Protocol, directory: Path
+        self,
+        contender: Contender,
+        server: Server,
+        protocol: Protocol,
+        directory: Path,
+        key: str = "",
     ) -> None:
         self.name = contender.name
         self.server = server
         self._dialect = contender.dialect.format(protocol=protocol)
         self._conversation = contender.conversation
+        self._key = key
         self._directory = directory
         self._runs = 0
         self._events = 0
@@ -96,6 +109,7 @@ class Running:
             dialect=self._dialect,
             streams=streams,
             conversation=self._conversation,
+            key=self._key,
         )
         process = start("-m", "bench.load", msgspec.json.encode(load).decode())
 
@@ -151,8 +165,13 @@ class TestBed:
         directory = self.directory / contender.name
         directory.mkdir()
         environment = self._environment(directory)
+        if contender.keyed:
+            environment["AUTHENTICATION"] = "streaming.auth.api_key"
+        key = ""
         if contender.is_ours:
             python("manage.py", "migrate", "--verbosity", "0", **environment)
+        if contender.keyed:
+            key = python(*CREATE_KEY, **environment).strip()
         if seed:
             python("-m", "bench.seed", *map(str, seed), **environment)
         interpreter = str(self._peers) if contender in PEERS else sys.executable
@@ -161,7 +180,7 @@ class TestBed:
             *command, "--no-access-log", directory=directory, environment=environment
         )
         server = self._stack.enter_context(running)
-        return Running(contender, server, self._protocol, directory)
+        return Running(contender, server, self._protocol, directory, key)
 
     def _environment(self, directory: Path) -> dict[str, str]:
         """What tells any server, ours too, of the upstream."""
@@ -169,6 +188,7 @@ class TestBed:
         anthropic = self._protocol == "anthropic"
         return {
             "DATA_DIR": str(directory),
+            "AUTHENTICATION": "streaming.auth.open",
             "LLM_PROVIDER": "anthropic" if anthropic else "openai",
             "LLM_MODEL": MODEL,
             "OPENAI_API": "" if anthropic else self._protocol,

@@ -28,7 +28,7 @@ def _at_least(what: str, target: float, measured: float) -> Row:
 
 def _at_most(what: str, target: float, measured: float, unit: str = "") -> Row:
     return _row(
-        what, f"at most {target:g}{unit}", f"{measured:.1f}", measured <= target
+        what, f"at most {target:g}{unit}", f"{measured:.2f}", measured <= target
     )
 
 
@@ -86,8 +86,19 @@ def _resources(results: Results) -> Iterator[Row]:
     for name in others:
         ratio = results.growth.ratio(name, empty)
         yield _at_least(f"deltas/s {name}, x empty database", 0.9, ratio)
+    yield from _keys(results)
     flushes = max(one.a_flush for one in results.writes)
     yield _at_most("transactions in a flush interval, 1 to 100 runs", 1, flushes)
+
+
+def _keys(results: Results) -> Iterator[Row]:
+    is_open, keyed = results.keys.rounds
+    ratio = 1 / results.keys.cpu_ratio(keyed, is_open)
+    yield _at_most("CPU a delta with API keys, x open", 1.05, ratio)
+    first, other = (
+        results.keys_first[name].first_event_ms[0] for name in (keyed, is_open)
+    )
+    yield _at_most("first event with API keys, later", 1, first - other, " ms")
 
 
 def _compared(results: Results, protocol: str, streams: int) -> Comparison:

@@ -20,7 +20,7 @@ Switch = Callable[[], None]
 #: How long SQLite waits for a lock here, so that a lock outlasts it soon.
 SQLITE_TIMEOUT_SECONDS = 2
 #: What a process may take to end, or to notice, on a busy machine.
-END_SECONDS = 40
+END_SECONDS = 90
 
 
 async def for_a_while(

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,8 +82,8 @@ class Stream:
 
     @property
     def text(self) -> str:
-        """All `content` so far."""
-        texts = (e.data["content"] for e in self.events if e.event == "content")
+        """All `content` so far, without that of voided events."""
+        texts = (e.data["content"] for e in valid(self.events) if e.event == "content")
         return "".join(texts)
 
     @property
@@ -97,6 +97,17 @@ class Stream:
         numbers = [event.number for event in self.events]
         assert numbers == sorted(set(numbers)), f"ids of {self.run_id}: {numbers}"
         assert {e.id.partition(":")[0] for e in self.events} == {self.run_id}
+
+
+def valid(events: Sequence[Frame]) -> list[Frame]:
+    """Return the events without those that a later attempt of the run has voided."""
+    found: list[Frame] = []
+    for event in events:
+        if event.event == "restarted":
+            after = event.data["metadata"]["discard_after"]
+            found = [earlier for earlier in found if earlier.number <= after]
+        found.append(event)
+    return found
 
 
 def http_client() -> httpx.AsyncClient:

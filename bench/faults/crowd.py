@@ -51,7 +51,7 @@ async def idle(site: Site, model: Model, count: int) -> dict[str, float]:
 
 
 async def stuck(site: Site, seconds: float) -> dict[str, float]:
-    """A reader that stops reading holds nobody up, costs little, and can come back."""
+    """A reader that stops reading delays no other, costs little, and can resume."""
     server = site.server(STREAM_SEND_TIMEOUT_SECONDS=str(int(seconds) + 60))
     await server.astart()
     async with http_client() as http:

@@ -1,6 +1,7 @@
 """Databases for servers under test: copies of one that was migrated once."""
 
 import atexit
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -55,30 +56,62 @@ def is_locked(directory: Path, url: str) -> bool:
     return False
 
 
+def share_template(directory: Path) -> None:
+    """Keep the template of SQLite in a directory that several processes use."""
+    global _shared
+    _shared = directory
+
+
+_shared: Path | None = None
+
+
 @cache
 def _sqlite_template() -> Path:
-    directory = Path(tempfile.mkdtemp(prefix="agent-template-"))
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    _migrate(directory, "")
-    return directory / "db.sqlite3"
+    directory = _shared
+    if directory is None:
+        directory = Path(tempfile.mkdtemp(prefix="agent-template-"))
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    template = directory / "template.sqlite3"
+    with (directory / "template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+        if not template.exists():
+            _migrate(directory, "")
+            (directory / "db.sqlite3").rename(template)
+    return template
 
 
 @cache
 def _template(postgres_url: str) -> str:
-    name = _new_name()
-    _execute(postgres_url, f"CREATE DATABASE {name}")
+    name = urlsplit(new_database(postgres_url)).path.removeprefix("/")
     atexit.register(_drop, postgres_url, name)
-    with tempfile.TemporaryDirectory() as directory:
-        _migrate(Path(directory), _url_of(postgres_url, name))
     return name
 
 
-def _migrate(directory: Path, database_url: str) -> None:
+def new_database(postgres_url: str, **variables: str) -> str:
+    """Make a migrated database on a PostgreSQL, and return its URL.
+
+    The variables are those of the servers. The database is not dropped.
+    """
+    name = _new_name()
+    _execute(postgres_url, f"CREATE DATABASE {name}")
+    with tempfile.TemporaryDirectory() as directory:
+        _migrate(Path(directory), _url_of(postgres_url, name), **variables)
+    return _url_of(postgres_url, name)
+
+
+def _migrate(directory: Path, database_url: str, **variables: str) -> None:
     there = {"DATA_DIR": str(directory), "DATABASE_URL": database_url}
+    if database_url:  # its tables, which servers with another executor do not use
+        there["RUN_EXECUTOR"] = "procrastinate"
     subprocess.run(
         [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
         cwd=ROOT,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "agentsite.settings", **there},
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "agentsite.settings",
+            **there,
+            **variables,
+        },
         check=True,
         capture_output=True,
     )

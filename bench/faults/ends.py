@@ -13,7 +13,7 @@ DRAIN_SECONDS = 3
 #: What a run says that is to end within that time.
 FEW = 40
 #: For the last words, the last writes, and a busy machine.
-AFTER_DRAIN_SECONDS = 20
+AFTER_DRAIN_SECONDS = 60
 
 
 async def terminate(site: Site, count: int) -> dict[str, float]:

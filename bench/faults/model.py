@@ -5,6 +5,7 @@ in which a tool call lacks its result. The user's last message says what to send
 
 * "say 200 every 10": 200 numbers, one each 10 ms;
 * "nap 2 x 0.5 then say 200 every 10": first two calls of the tool `nap`;
+* "book 2 x 0.5 as t then say 200 every 10": the same of `book`, for tickets t.0, t.1;
 * "hang": a word, then nothing until the client disconnects.
 """
 
@@ -22,6 +23,7 @@ Message = dict[str, Any]
 
 SAY = re.compile(r"say (\d+) every (\d+)")
 NAP = re.compile(r"nap (\d+) x ([\d.]+)")
+BOOK = re.compile(r"book (\d+) x ([\d.]+) as (\w+)")
 
 
 class Model(StandInProvider):
@@ -37,13 +39,13 @@ class Model(StandInProvider):
             self.refused.append(f"{fault}: {json.dumps(messages)}")
             error = json.dumps({"error": {"message": fault}}).encode()
             return Reply(error, 400, "application/json")
-        prompt = next(m for m in reversed(messages) if m["role"] == "user")["content"]
+        asked = next(m for m in reversed(messages) if m["role"] == "user")["content"]
+        # A question that was interrupted before its answer is joined to the next one.
+        prompt = asked.rpartition("\n\n")[2]
         if prompt == "hang":
             return Reply(chat.pieces("x"), end="hang")
-        nap = NAP.search(prompt)
-        if nap and messages[-1]["role"] == "user":
-            seconds = {"seconds": float(nap[2])}
-            calls = [(f"call{n}", "nap", seconds) for n in range(int(nap[1]))]
+        calls = [*_tool_calls(prompt)]
+        if calls and messages[-1]["role"] == "user":
             return chat.tool_calls(*calls, text="Wait. ")
         say = SAY.search(prompt)
         return _numbers(*map(int, say.groups())) if say else _numbers(3, 0)
@@ -84,6 +86,16 @@ def _faults(messages: Sequence[Message]) -> Iterator[str]:
         yield f"calls without their results: {sorted(open_calls)}"
     if messages[-1]["role"] == "assistant":
         yield "no prompt after the last answer"
+
+
+def _tool_calls(prompt: str) -> Iterator[tuple[str, str, object]]:
+    if nap := NAP.search(prompt):
+        for n in range(int(nap[1])):
+            yield f"call{n}", "nap", {"seconds": float(nap[2])}
+    if book := BOOK.search(prompt):
+        for n in range(int(book[1])):
+            arguments = {"ticket": f"{book[3]}.{n}", "seconds": float(book[2])}
+            yield f"call{n}", "book", arguments
 
 
 def _texts(count: int) -> Iterator[str]:

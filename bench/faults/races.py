@@ -12,8 +12,6 @@ from bench.faults.readers import raw
 from bench.faults.servers import AgentServer, Site, two
 from bench.faults.waiting import until
 
-SLOW = "say 100 every 10"
-
 
 async def identical_posts(site: Site, model: Model, rounds: int) -> dict[str, float]:
     """Ten equal POSTs with one Idempotency-Key make one run and ten equal streams."""
@@ -47,16 +45,18 @@ async def one_conversation(site: Site, rounds: int) -> dict[str, float]:
     servers = await two(site)
     async with http_client() as http:
         for turn in range(rounds):
-            body = {"input": "say 30 every 10", "conversation_id": f"c{turn % 3}"}
+            body = {"input": "hang", "conversation_id": f"c{turn % 3}"}
             answers = await asyncio.gather(
                 *(_post(http, servers[at % 2], body) for at in range(4))
             )
             won = [run_id for status, run_id in answers if status == 200]
             assert len(won) == 1, answers
             assert [a for a in answers if a[0] != 200] == [(409, won[0])] * 3, answers
+            url = f"{servers[turn % 2].api}/runs/{won[0]}"
+            assert (await http.post(f"{url}/cancel")).status_code == 202
             winner = Stream(http, servers[turn % 2].where, body, won[0])
             await winner.read()
-            assert winner.text == text_of(30)
+            assert winner.outcome == "cancelled"
     return {"rounds": rounds}
 
 

@@ -96,6 +96,6 @@ async def come_and_go(
 def _again(
     http: httpx.AsyncClient, server: AgentServer, whole: Stream, cut: int
 ) -> Stream:
-    """Another reader, who has seen what came before a cut."""
+    """Another reader, which has the events before a cut."""
     seen = list(whole.events[:cut])
     return Stream(http, server.where, whole.body, whole.run_id, seen)

@@ -11,12 +11,35 @@ from pathlib import Path
 
 from bench.faults.databases import ROOT, database, is_locked
 from bench.faults.model import Model
+from streaming.testing.provider import StandInProvider
 from streaming.testing.server import Server, clean_environment
 
 UVICORN = (
     *(sys.executable, "-m", "uvicorn", "agentsite.asgi:application"),
     *("--port", "{port}"),
 )
+
+
+def variables(
+    directory: Path, database_url: str, model: StandInProvider
+) -> dict[str, str]:
+    """Return the environment variables of servers whose model is the stand-in."""
+    return {
+        "DJANGO_SETTINGS_MODULE": "bench.more_apps",
+        "MORE_APPS": "bench.faults",
+        "DATA_DIR": str(directory),
+        "DATABASE_URL": database_url,
+        "AUTHENTICATION": "streaming.auth.open",
+        "LLM_PROVIDER": "openai",
+        "OPENAI_API": "chat",
+        "OPENAI_API_KEY": "none",
+        "OPENAI_BASE_URL": model.url,
+        "LLM_MODEL": "stand-in",
+        "LLM_MAX_RETRIES": "0",
+        "RUN_LEASE_SECONDS": "4",
+        "EVENT_FLUSH_MS": "200",
+        "BOOKINGS": str(directory / "bookings"),
+    }
 
 
 class AgentServer(Server):
@@ -38,33 +61,26 @@ class AgentServer(Server):
         return [pid for pid, at in commands.items() if b"spawn_main" in at.read_bytes()]
 
 
+Pair = tuple[AgentServer, AgentServer]
+
+
 class Site:
     """A database, and the servers that share it."""
 
     def __init__(self, directory: Path, database_url: str, model: Model) -> None:
         self.directory = directory
         self.database_url = database_url
-        self._environment = {
-            "DJANGO_SETTINGS_MODULE": "bench.faults.settings",
-            "DATA_DIR": str(directory),
-            "DATABASE_URL": database_url,
-            "LLM_PROVIDER": "openai",
-            "OPENAI_API": "chat",
-            "OPENAI_API_KEY": "none",
-            "OPENAI_BASE_URL": model.url,
-            "LLM_MODEL": "stand-in",
-            "LLM_MAX_RETRIES": "0",
-            "RUN_LEASE_SECONDS": "4",
-            "EVENT_FLUSH_MS": "200",
-        }
+        self._environment = variables(directory, database_url, model)
         self._servers: list[AgentServer] = []
+        #: The servers of `two`, by the variables of their environment.
+        self.pairs: dict[frozenset[tuple[str, str]], Pair] = {}
 
-    def server(self, *options: str, **variables: str) -> AgentServer:
+    def server(self, *options: str, **changes: str) -> AgentServer:
         """Return a server that is not started yet."""
         server = AgentServer(
             [*UVICORN, *options],
             self.directory,
-            environment=clean_environment(**{**self._environment, **variables}),
+            environment=clean_environment(**{**self._environment, **changes}),
             cwd=ROOT,
             ready="/ready",
         )
@@ -107,8 +123,11 @@ def site(model: Model, postgres_url: str = "") -> Iterator[Site]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-async def two(site: Site, **environment: str) -> tuple[AgentServer, AgentServer]:
-    """Start two servers of one process each."""
-    one, other = site.server(**environment), site.server(**environment)
-    await asyncio.gather(one.astart(), other.astart())
-    return one, other
+async def two(site: Site, **environment: str) -> Pair:
+    """Return the site's two servers of one process each, started at the first call."""
+    key = frozenset(environment.items())
+    if key not in site.pairs:
+        one, other = site.server(**environment), site.server(**environment)
+        await asyncio.gather(one.astart(), other.astart())
+        site.pairs[key] = one, other
+    return site.pairs[key]

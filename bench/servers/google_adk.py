@@ -32,7 +32,7 @@ class OneAgent(BaseAgentLoader):
     """Instead of a directory of agents."""
 
     def load_agent(self, agent_name: str) -> BaseAgent:
-        """The agent, whatever the name."""
+        """The agent, independently of the name."""
         return agent
 
     def list_agents(self) -> list[str]:
