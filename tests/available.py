@@ -6,14 +6,18 @@ those that must be there, as in `TEST_REQUIRE=postgres,chromium,node`: a test th
 one then fails instead of being skipped.
 """
 
+import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psycopg
 import pytest
+
+from bench.fleet.services import postgres_programs
 
 POSTGRES_URLS = (
     "postgresql://localhost/postgres",
@@ -65,8 +69,33 @@ def node_path() -> str | None:
 
 def nginx_path() -> str | None:
     """Return nginx, which is often installed where only the PATH of root leads."""
+    return _daemon_path("nginx")
+
+
+def pgbouncer_path() -> str | None:
+    """Return PgBouncer, which is installed in the same places."""
+    return _daemon_path("pgbouncer")
+
+
+def redis_path() -> str | None:
+    """Return the Redis server, of which tests run their own."""
+    return _daemon_path("redis-server")
+
+
+def postgres_server_path() -> str | None:
+    """Return the programs of a PostgreSQL server, for one of a test's own."""
+    found = postgres_programs()
+    return str(found) if found else None
+
+
+def systemd_path() -> str | None:
+    """Return the program that verifies units; no systemd needs to run."""
+    return shutil.which("systemd-analyze")
+
+
+def _daemon_path(name: str) -> str | None:
     path = os.environ.get("PATH", os.defpath)
-    return shutil.which("nginx", path=f"{path}{os.pathsep}/usr/sbin")
+    return shutil.which(name, path=f"{path}{os.pathsep}/usr/sbin")
 
 
 def libraries_path() -> str | None:
@@ -81,21 +110,65 @@ def packages_path() -> str | None:
     return str(path.parent) if path.is_dir() else None
 
 
+def rest_framework_path() -> str | None:
+    """Return Django REST framework, whose authentication classes are adapted."""
+    return _module_path("rest_framework")
+
+
+def ninja_path() -> str | None:
+    """Return django-ninja, the same."""
+    return _module_path("ninja")
+
+
+def _module_path(name: str) -> str | None:
+    spec = importlib.util.find_spec(name)
+    return spec.origin if spec else None
+
+
+def audit_path() -> str | None:
+    """Return pip-audit, which `make audit` has installed beside this environment."""
+    prefix = Path(sys.prefix)
+    return shutil.which(prefix.with_name(f"{prefix.name}-audit") / "bin" / "pip-audit")
+
+
+def pypi() -> str | None:
+    """Return a sentence if packages can be installed, from PyPI or from uv's cache."""
+    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "-"]
+    asked = subprocess.run(command, input=b"hatchling", capture_output=True)
+    return None if asked.returncode else "packages can be installed"
+
+
 FINDERS: dict[str, Callable[[], str | None]] = {
     "postgres": postgres_url,
     "chromium": chromium_path,
     "node": node_path,
     "nginx": nginx_path,
+    "pgbouncer": pgbouncer_path,
+    "postgres-server": postgres_server_path,
+    "redis": redis_path,
+    "systemd": systemd_path,
     "libraries": libraries_path,
     "packages": packages_path,
+    "drf": rest_framework_path,
+    "ninja": ninja_path,
+    "audit": audit_path,
+    "pypi": pypi,
 }
 WITHOUT = {
     "postgres": "the suite runs on SQLite only",
     "chromium": "tests of the page in a browser are skipped",
     "node": "JavaScript is not checked",
     "nginx": "the nginx configuration is not tested",
+    "pgbouncer": "PostgreSQL is tested without a pooler of transactions",
+    "postgres-server": "no test kills or restarts PostgreSQL",
+    "redis": "new events are not brought to other processes by Redis",
+    "systemd": "the units of systemd are not verified",
     "libraries": "the page is tested with plain text only",
     "packages": "JavaScript is not compared with other clients, nor the page audited",
+    "drf": "classes of Django REST framework are not tested as authenticators",
+    "ninja": "classes of django-ninja are not tested as authenticators",
+    "audit": "no real audit is tried, before `make audit` installs its program",
+    "pypi": "the wheel is not installed, and the tutorial not followed",
 }
 
 

@@ -3,8 +3,12 @@
 Alice and Bob work in organization "acme"; Charlie is outside, in "umbrella".
 """
 
-import asyncio
+import gc
+import os
+import time
 from collections.abc import AsyncIterator, Iterator
+from importlib import import_module
+from pathlib import Path
 from typing import Protocol
 
 import hypothesis
@@ -12,15 +16,24 @@ import pytest
 import pytest_asyncio
 from asgiref.sync import SyncToAsync
 from django.conf import settings
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.test import override_settings
+from pytest_django import DjangoDbBlocker
 
+import streaming
+from agentsite.options import SiteOptions
+from bench.faults.databases import share_template
 from streaming import conf, runs
+from streaming.agents.loops import make_loops
+from streaming.options import declarations
 from streaming.runs import RunService
+from streaming.server.host import close_background_loop
 from streaming.storage import database
+from streaming.testing import secrets
 from streaming.testing.provider import StandInProvider
 from tests import campaign
 from tests.client import Api
+from tests.installed import check_origin
 
 hypothesis.settings.register_profile(
     "sample",
@@ -37,8 +50,35 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("sample")
 
 
+#: They need a server of several 100 MB: `make real-model`, or that directory by name.
+collect_ignore = ["real_model"]
+
+#: Tables whose rows come with the migrations, and are changed by no test.
+FILLED_BY_MIGRATIONS = {"auth_permission", "django_content_type"}
+
 #: Their tests start servers, and are the longest.
-LONGEST = ("faults", "processes", "selftest")
+LONGEST = ("faults", "packaging", "processes", "selftest")
+
+
+def pytest_configure() -> None:
+    """Import the SDKs, and collect no garbage while the tests are collected.
+
+    Refuse to test the checkout in place of the installed wheel.
+
+    On a busy machine the import takes longer than a request may take. All that is made
+    until the first test stays: looking through it again and again is a fifth of the
+    time, in each worker.
+    """
+    check_origin(Path(streaming.__file__))
+    gc.disable()
+    for sdk in ("anthropic", "openai"):
+        import_module(sdk)
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from now on, except among the objects of modules and tests."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(
@@ -55,6 +95,46 @@ def pytest_collection_modifyitems(
     items.sort(key=lambda item: item.path.parent.name not in LONGEST)
 
 
+#: The longest that a test which counts runs of a minute may take.
+EARLY_SECONDS = 5
+
+#: Keys that tests give to providers directly.
+for key in ("sk-ant-secret", "sk-secret", "sk-test"):
+    secrets.register(f"the key {key[:6]}…", key)
+SECRETS = {
+    declared.name
+    for group in (SiteOptions, *conf.groups())
+    for declared in declarations(group)
+    if declared.setting.secret
+}
+
+
+def secrets_in_use() -> dict[str, str]:
+    """Return the keys and passwords of the present settings."""
+    given: dict[str, object] = {**os.environ, **getattr(settings, "STREAMING", {})}
+    found = {name: str(given.get(name, "")) for name in SECRETS}
+    found |= secrets.of_environment(found)
+    return {**found, "SECRET_KEY": settings.SECRET_KEY}
+
+
+@pytest.fixture(autouse=True)
+def no_secret_is_logged() -> Iterator[None]:
+    """Fail a test that logs a key or a password that it uses."""
+    with secrets.LogSearch(secrets_in_use) as search:
+        yield
+    assert search.leaks == []
+
+
+@pytest.fixture(autouse=True)
+def no_background_loop() -> Iterator[None]:
+    """End the runs of a test that served a request as WSGI does.
+
+    Their service would use the database of later tests, and claim their queued runs.
+    """
+    yield
+    close_background_loop()
+
+
 class ChangeSettings(Protocol):
     """The type of the fixture `agent_settings`."""
 
@@ -68,29 +148,83 @@ async def upstream() -> AsyncIterator[StandInProvider]:
         yield server
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_template(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Have all workers copy the database of one migration for their servers."""
+    own = tmp_path_factory.getbasetemp()
+    share_template(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
+
+
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None) -> Iterator[None]:
+def django_db_setup(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
     """Disconnect before the test database is dropped: PostgreSQL refuses otherwise."""
     yield
     database.close()
     # Async ORM calls of the tests themselves run on this thread.
     SyncToAsync.single_thread_executor.submit(connections.close_all).result()
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock():
+            _end_other_sessions()
+
+
+def _end_other_sessions() -> None:
+    """End those of threads that a test has left, which end with the process."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 @pytest.fixture
-def agent_settings() -> Iterator[ChangeSettings]:
+def transactional_db(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
+    """Let a test commit, and empty the tables afterwards.
+
+    The fixture of pytest-django that this one replaces truncates all tables and writes
+    the permissions again: on PostgreSQL 33 ms of CPU instead of 3, for each test.
+    """
+    with django_db_blocker.unblock():
+        yield
+        # A write whose caller was cancelled goes on, and would meet the deletion.
+        database.close()
+        tables = connection.introspection.django_table_names(include_views=False)
+        with transaction.atomic(), connection.cursor() as cursor:
+            for table in set(tables) - FILLED_BY_MIGRATIONS:
+                cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
+
+
+@pytest.fixture
+def early_in_minute() -> None:
+    """Begin when the calendar minute, in which runs are counted, does not end soon."""
+    left = 60 - time.time() % 60
+    if left < EARLY_SECONDS:
+        time.sleep(left)
+
+
+@pytest.fixture
+def overrides() -> Iterator[list[override_settings]]:
+    """The enabled changes of settings, in order; the last one is undone first."""
+    enabled: list[override_settings] = []
+    yield enabled
+    for override in reversed(enabled):
+        override.disable()
+
+
+@pytest.fixture
+def agent_settings(overrides: list[override_settings]) -> ChangeSettings:
     """Change keys of STREAMING by field: `agent_settings(run_lease_seconds=1)`."""
-    changed: list[override_settings] = []
 
     def change(**values: object) -> None:
         changes = {name.upper(): value for name, value in values.items()}
         override = override_settings(STREAMING={**settings.STREAMING, **changes})
         override.enable()
-        changed.append(override)
+        overrides.append(override)
 
-    yield change
-    for override in reversed(changed):
-        override.disable()
+    return change
 
 
 @pytest.fixture
@@ -116,13 +250,20 @@ async def api(
     """The application as a client sees it; its runs are ended afterwards."""
     yield Api()
     await runs.aclose()
-    # A query whose caller was cancelled goes on, and deadlocks with a TRUNCATE.
-    await asyncio.to_thread(database.close)
 
 
 @pytest_asyncio.fixture
 async def other_process(api: Api) -> AsyncIterator[RunService]:
     """The service of a process that shares only the database with the application."""
-    other = RunService(runs.make_agent(), conf.get(), database.default, name="other")
+    other = RunService(make_loops(), conf.get(), database.default, name="other")
     yield other
     await other.aclose()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the tables that tests have recorded as properties, such as the matrix."""
+    for report in terminalreporter.getreports("passed"):
+        for name, table in report.user_properties:
+            if report.when == "call":
+                terminalreporter.section(name)
+                terminalreporter.write_line(str(table))

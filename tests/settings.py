@@ -30,6 +30,7 @@ atexit.register(shutil.rmtree, DIRECTORY, ignore_errors=True)
 
 os.environ |= {
     "LLM_PROVIDER": "demo",
+    "AUTHENTICATION": "streaming.auth.open",
     "DEBUG": "false",
     "SECRET_KEY": "only-for-tests",
     "DEMO_DELAY_MS": "0",
@@ -38,8 +39,10 @@ os.environ |= {
 }
 
 from agentsite.settings import *  # noqa: E402, F403
-from agentsite.settings import DATABASES  # noqa: E402
+from agentsite.settings import DATABASES, INSTALLED_APPS  # noqa: E402
 
+if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    INSTALLED_APPS.append("tests.job_tables.JobTables")
 # SQLite uses a file, since threads do not share a database in memory. On PostgreSQL the
 # name is unique, so that two checkouts can be tested at the same time.
 _sqlite = DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"

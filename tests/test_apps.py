@@ -1,14 +1,15 @@
 """The tools of the installed apps are found at start."""
 
 import pytest
-from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import modify_settings
 
-from streaming.apps import StreamingConfig, closing_connections
+from streaming.agents import registry
+from streaming.agents.loops import in_thread, make_loops
 from streaming.messages import ToolCallPart, ToolResultPart
-from streaming.tools import Toolbox, ToolContext, tool
+from streaming.tools import Context, Toolbox, tool
 
 
 def installed(*names: str) -> modify_settings:
@@ -18,9 +19,7 @@ def installed(*names: str) -> modify_settings:
 
 
 def toolbox() -> Toolbox:
-    config = apps.get_app_config("streaming")
-    assert isinstance(config, StreamingConfig)
-    return config.toolbox
+    return make_loops(registry.get()).find("").loop.toolbox
 
 
 def names() -> list[str]:
@@ -40,7 +39,7 @@ def test_tools_of_other_apps_follow_in_the_order_of_the_apps() -> None:
 async def test_a_tool_that_was_found_can_be_called(name: str, result: str) -> None:
     call = ToolCallPart("1", name, '{"text": "Hi"}')
     with installed("exampleapp"):
-        answer = await toolbox().call(call, ToolContext(), timeout=5, max_chars=100)
+        answer = await toolbox().call(call, Context(), timeout=5, max_chars=100)
     assert answer == ToolResultPart("1", name, result)
 
 
@@ -57,11 +56,11 @@ def test_two_tools_of_one_name_fail_and_both_are_named() -> None:
         r"streaming\.tools\.builtin\.calculator\.calculator and "
         r"tests\.tools\.rivalapp\.agent_tools\.abacus"
     )
-    with pytest.raises(ValueError, match=told), installed("rivalapp"):
+    with pytest.raises(ImproperlyConfigured, match=told), installed("rivalapp"):
         pytest.fail("it started")
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("transactional_db")
 async def test_a_sync_tool_leaves_no_connection_behind() -> None:
     used: list[BaseDatabaseWrapper] = []
 
@@ -72,5 +71,6 @@ async def test_a_sync_tool_leaves_no_connection_behind() -> None:
         connections["default"].ensure_connection()
         return used[0].connection is not None
 
-    assert await closing_connections(query).call("", ToolContext()) == "true"
+    in_loop = in_thread(query)
+    assert await in_loop.call("", Context()) == "true"
     assert used[0].connection is None

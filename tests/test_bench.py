@@ -16,6 +16,7 @@ import pytest
 from bench import plot
 from bench.latency import Step, most_held
 from bench.load import Samples, Stream
+from bench.processes import python
 from bench.resources import commits
 from bench.servers_under_test import ALL
 from bench.upstream import question, reply, reply_to
@@ -151,3 +152,15 @@ def test_the_plot_shows_everyone_in_the_order_of_what_they_hold() -> None:
     assert [most_held(holds[name]) for name in shown] == sorted(
         map(most_held, holds.values()), reverse=True
     )
+
+
+def test_readers_elsewhere_are_measured_beside_those_here(tmp_path: Path) -> None:
+    table = python(
+        *("-m", "bench.remote", "--runs", "4", "--rate", "20", "--seconds", "0.3"),
+        *("--output", str(tmp_path)),
+    )
+    assert re.findall(r"^\| ([^|]+, SQLite) \| (\d+)", table, re.MULTILINE) == [
+        ("in the same process, SQLite", "80"),
+        ("elsewhere, SQLite", "80"),
+    ]
+    assert (tmp_path / "remote.md").read_text() == table

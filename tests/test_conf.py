@@ -62,6 +62,23 @@ def test_an_invalid_value_is_an_error_of_the_configuration() -> None:
 
 
 @pytest.mark.parametrize(
+    "url", ["http://:hidden@host", "hidden", "redis://:hidden@host:port"]
+)
+def test_an_invalid_url_of_redis_is_not_shown(url: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as failure:
+        conf.load({"REDIS_URL": url})
+    assert str(failure.value).startswith("REDIS_URL=***: expected a URL such as")
+    assert "hidden" not in repr(failure.value)
+
+
+def test_redis_is_an_optional_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis.asyncio.connection", None)
+    conf.load({})
+    with pytest.raises(ImproperlyConfigured, match="install the extra `redis`"):
+        conf.load({"REDIS_URL": "redis://host"})
+
+
+@pytest.mark.parametrize(
     ("model", "provider", "name"),
     [
         ("openai:gpt-6-luna", "openai", "gpt-6-luna"),
@@ -243,7 +260,26 @@ def test_a_host_project_needs_no_other_setting(line: str, provider: str) -> None
     assert (ended.stdout.strip(), ended.stderr) == (provider, "")
 
 
-def test_a_mistake_in_a_host_project_stops_the_start() -> None:
-    ended = in_a_host_project("STREAMING={'RUN_LEASE': 1}")
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("RUN_LEASE", 1, "unknown key 'RUN_LEASE': did you mean 'RUN_LEASE_SECONDS'?"),
+        ("AUTHENTICATION", "token", "AUTHENTICATION='token': expected a dotted path"),
+        (
+            "AUTHENTICATION",
+            ["streaming.auth.sesion"],
+            "AUTHENTICATION='streaming.auth.sesion': expected a dotted path (Module "
+            '"streaming.auth" does not define a "sesion" attribute/class). Did you '
+            "mean streaming.auth.session?",
+        ),
+        ("ORGANIZATION", "shop.of", "ORGANIZATION='shop.of': expected a dotted path"),
+        ("SHARE", "all", "SHARE='all': expected one of 'user', 'organization'."),
+        ("RUN_EXECUTOR", "celery", "'streaming.runs.executors.celery.executor': expe"),
+    ],
+)
+def test_a_mistake_in_a_host_project_stops_the_start(
+    key: str, value: object, sentence: str
+) -> None:
+    ended = in_a_host_project(f"STREAMING={ {key: value}!r}")
     assert ended.returncode == 1
-    assert "unknown key 'RUN_LEASE': did you mean 'RUN_LEASE_SECONDS'?" in ended.stderr
+    assert sentence in ended.stderr

@@ -10,8 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from agentsite.login_throttle import MAX_PER_NAME_AND_ADDRESS
+from bench.fleet.nginx import deployed_conf
 from streaming.testing.server import free_port
-from tests.servers import PAUSE_MS, ROOT, app, nginx
+from tests.servers import PAUSE_MS, SECONDS, app, nginx
 
 pytestmark = pytest.mark.xdist_group("deploy")  # one server serves them
 
@@ -22,24 +24,10 @@ PAGE_BYTES = 100_000
 QUESTION = {"input": "What is 12 * 12?"}
 
 
-def deployed_conf(port: int, app_port: int) -> str:
-    """Return deploy/nginx.conf with ports of this machine."""
-    conf = (ROOT / "deploy" / "nginx.conf").read_text()
-    for old, new in {
-        "app:8080": f"127.0.0.1:{app_port}",
-        "listen 80;": f"listen 127.0.0.1:{port};",
-        "listen [::]:80;": "",
-        "worker_rlimit_nofile 65536;": "",
-    }.items():
-        assert conf.count(old) == 1
-        conf = conf.replace(old, new)
-    return conf
-
-
 @contextmanager
 def deployed_nginx(directory: Path, app_port: int) -> Iterator[str]:
     port = free_port()
-    with nginx(directory, deployed_conf(port, app_port), port) as url:
+    with nginx(directory, deployed_conf(port, [app_port]), port) as url:
         yield url
 
 
@@ -75,21 +63,34 @@ def test_too_large_a_body_is_refused_in_json(site: str, megabytes: int) -> None:
 
 
 def test_pages_and_their_static_files_are_there(site: str) -> None:
-    page = httpx.get(site + "/")
+    page = httpx.get(site + "/", timeout=SECONDS)
     assert page.status_code == 200
-    parts = [httpx.get(site + link) for link in set(STATIC.findall(page.text))]
+    parts = [
+        httpx.get(site + link, timeout=SECONDS)
+        for link in set(STATIC.findall(page.text))
+    ]
     assert len(parts) > 50
     assert {part.status_code for part in parts} == {200}
+    assert {p.headers["x-content-type-options"] for p in [page, *parts]} == {"nosniff"}
     weight = sum(part.num_bytes_downloaded for part in [page, *parts])
     assert weight < PAGE_BYTES
 
 
 def test_without_the_agent_nginx_answers_in_json(tmp_path: Path) -> None:
     with deployed_nginx(tmp_path, free_port()) as url:
-        response = httpx.post(url + STREAM, json=QUESTION)
-    assert response.status_code == 503
-    assert response.json()["code"] == "shutting_down"
-    assert response.headers["retry-after"] == "2"
+        responses = {
+            origin: httpx.post(
+                url + STREAM, json=QUESTION, headers={"Origin": origin}, timeout=SECONDS
+            )
+            for origin in ("https://app.example.com", "https://x.example")
+        }
+    for origin, response in responses.items():
+        assert response.status_code == 503
+        assert response.json()["code"] == "shutting_down"
+        assert response.headers["retry-after"] == "2"
+        assert response.headers["vary"] == "Origin"
+        allowed = response.headers.get("access-control-allow-origin")
+        assert allowed == (origin if "app" in origin else None)
 
 
 def test_sigterm_ends_the_container_although_a_stream_is_open(tmp_path: Path) -> None:
@@ -112,8 +113,13 @@ def test_behind_tls_pages_have_what_silenced_checks_ask_for(tmp_path: Path) -> N
     login = f"http://127.0.0.1:{port}/admin/login/"
     tls = {"X-Forwarded-Proto": "https"}
     with app(tmp_path, port, HTTPS="true"):
-        plain, page = httpx.get(login), httpx.get(login, headers=tls)
-        forged = httpx.post(login, headers=tls, data={"username": "mallory"})
+        plain, page = (
+            httpx.get(login, timeout=SECONDS),
+            httpx.get(login, headers=tls, timeout=SECONDS),
+        )
+        forged = httpx.post(
+            login, headers=tls, data={"username": "mallory"}, timeout=SECONDS
+        )
     assert plain.status_code == 301
     assert plain.headers["location"].startswith("https://")
     assert page.status_code == 200
@@ -123,3 +129,27 @@ def test_behind_tls_pages_have_what_silenced_checks_ask_for(tmp_path: Path) -> N
     assert page.headers["x-content-type-options"] == "nosniff"
     assert "secure" in page.headers["set-cookie"].lower()
     assert forged.status_code == 403
+
+
+def test_clients_cannot_choose_the_address_whose_logins_are_limited(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    trusting = {"FORWARDED_ALLOW_IPS": "*"}  # as in deploy/compose.yaml
+    with (
+        app(tmp_path, port, **trusting),
+        deployed_nginx(tmp_path, port) as url,
+        httpx.Client(base_url=url, timeout=30) as client,
+    ):
+        client.get("/admin/login/")
+        form = {"username": "root", "password": "wrong"}
+        form["csrfmiddlewaretoken"] = client.cookies["csrftoken"]
+        statuses = [
+            client.post(
+                "/admin/login/",
+                data=form,
+                headers={"X-Forwarded-For": f"192.0.2.{number}", "Referer": url},
+            ).status_code
+            for number in range(MAX_PER_NAME_AND_ADDRESS + 1)
+        ]
+    assert statuses == [*[200] * MAX_PER_NAME_AND_ADDRESS, 429]

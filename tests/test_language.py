@@ -24,25 +24,24 @@ EXPLAINING_HELPERS: dict[str, str] = {
     "streaming/api/schemas.py _printable": "a validator",
     "streaming/api/schemas.py _without_nul": "a validator",
     "streaming/management/commands/runserver.py _forward_signal": "a signal handler",
+    "streaming/auth/keys/directory.py _retrieve": "a future's callback",
+    "streaming/personal_data/erasure.py _revoke_keys": "runs in a database thread",
     "streaming/options.py _items": "a parser, beside `_flag`",
     "streaming/runs/maintenance.py _compaction_due": "runs in a database thread",
     "streaming/runs/service.py _is_full": "names the condition",
     "streaming/runs/service.py _lose_ownership": "called by the log, made before",
-    "streaming/runs/service.py _start_ended": "a task's callback",
-    "streaming/server/asgi.py _begin_draining": "called in the event loop's thread",
+    "streaming/runs/start.py _history": "its function keeps one question",
     "streaming/storage/batches.py _resolve_all": "called in the event loop's thread",
     "streaming/storage/database.py _call_each": "groups writes by its identity",
     "streaming/testing/provider.py _next_reply": "the default of a parameter",
     "streaming/testing/provider.py _send_held": "a task's callback",
     "streaming/testing/server.py _restore_ctrl_c": "runs in the child process",
+    "streaming/server/path_prefix.py _redirect": "a coroutine: its caller is none",
+    "streaming/server/static_files.py _forbid_sniffing": "called by ServeStatic",
     # Cached.
-    "streaming/api/access.py _authenticator": "caches an import",
     "streaming/storage/sql.py _moment": "caches a conversion",
     # Names a step that is not plain from its expression.
-    "streaming/api/conversations.py _cursor": "the inverse of `_read_cursor`",
-    "streaming/runs/start.py _title": "shortens a question to a title",
     "streaming/server/body.py _announced_size": "tells it from the received size",
-    "streaming/server/signals.py _receivers": "leaves out Django's own",
 }
 #: Places that a failure lists.
 WORST = 30

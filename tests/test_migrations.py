@@ -9,8 +9,14 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import StateApps
 from django.db.models import ForeignKey, Model
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from streaming.models import Conversation
+from streaming.storage.search import matching
 
 NAMES = ("Organization", "Conversation", "Run", "Message", "EventSegment")
+#: The migration before that of the keys of accounts.
+KEYS_BEFORE = "0014_workers"
 Rows = dict[str, list[dict[str, object]]]
 
 
@@ -103,3 +109,52 @@ def test_queued_runs_and_attempts_keep_every_row_in_both_directions() -> None:
     assert (ended["status"], ended["error_code"]) == ("failed", "interrupted")
     back["Run"][0] = there["Run"][0]
     assert back == there
+
+
+@pytest.mark.usefixtures("_at_the_newest_afterwards")
+def test_conversations_get_their_texts_and_keep_every_row_in_both_directions() -> None:
+    before = migrate("0004_queued_runs_and_attempts")
+    fill(before)
+    before.get_model("streaming", "Conversation").objects.filter(pk__gt=0).update(
+        title="Grün"
+    )
+    there = rows(before)
+    with CaptureQueriesContext(connection) as queries:
+        after = migrate("0006_fill_conversation_texts")
+    assert not any('"new__streaming' in q["sql"] for q in queries)
+    assert rows(after) == there
+    texts = after.get_model("streaming", "ConversationText").objects
+    assert set(texts.values_list("text", flat=True)) == {"grun\nhi"}
+    assert Conversation.objects.filter(matching("GRÜN")).count() == 2
+    texts.filter(conversation__title="Grün").first().delete()
+    migrate("0005_conversation_texts")
+    migrate("0006_fill_conversation_texts")  # as after an interruption
+    assert Conversation.objects.filter(matching("grün")).count() == 2
+    back = migrate("0004_queued_runs_and_attempts")
+    assert rows(back) == there
+    with connection.cursor() as cursor:
+        tables = connection.introspection.table_names(cursor)
+    assert not any("search" in name or "text" in name for name in tables)
+
+
+@pytest.mark.usefixtures("_at_the_newest_afterwards")
+def test_the_keys_of_accounts_become_unambiguous_in_both_directions() -> None:
+    keys = {
+        "key:3f9a0c1d2e4b": "key:3f9a0c1d2e4b",
+        "user:acme:7": "user:acme:7",
+        "organization:a:b": "organization:a%3Ab",
+        "user:a:b:7": "user:a%3Ab:7",
+        "user:acme:b:7": "user:acme:b%3A7",
+        "user:a%3Ab:7": "user:a%253Ab:7",
+        "agent:support:acme:anon:x": "agent:support:acme:anon%3Ax",
+        "agent::a:b:key:3f": "agent::a%3Ab:key%3A3f",
+    }
+    before = migrate(KEYS_BEFORE)
+    before.get_model("streaming", "Organization").objects.create(org_id="a:b")
+    create = before.get_model("streaming", "Account").objects.create
+    for at, key in enumerate(keys):
+        create(key=key, period="day", tokens=at, ends_at=timezone.now())
+    accounts = migrate("0015_account_keys").get_model("streaming", "Account").objects
+    assert dict(accounts.values_list("tokens", "key")) == dict(enumerate(keys.values()))
+    back = migrate(KEYS_BEFORE).get_model("streaming", "Account").objects
+    assert set(back.values_list("key", flat=True)) == keys.keys()

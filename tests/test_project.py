@@ -5,7 +5,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -41,12 +40,14 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert versions[0] == PYPROJECT["project"]["version"] == streaming.__version__
 
 
-@pytest.mark.parametrize("lock", ["run", "dev", "bench"])
+@pytest.mark.parametrize("lock", ["run", "dev", "bench", "real-model"])
 def test_the_locks_satisfy_the_requirements(lock: str) -> None:
     project = PYPROJECT["project"]
     needs = list(PYPROJECT["dependency-groups"].get(lock, []))
-    if lock != "bench":  # the packages of other servers
-        needs += project["dependencies"] + project["optional-dependencies"]["postgres"]
+    if lock in ("run", "dev"):  # not of other servers
+        extras = project["optional-dependencies"]
+        needs += project["dependencies"] + extras["postgres"] + extras["procrastinate"]
+        needs += PYPROJECT["dependency-groups"]["site"]
     locked = pins(lock)
     missing = [need for need in needs if not satisfied(Requirement(need), locked)]
     assert missing == [], "run `make lock`"
@@ -82,9 +83,3 @@ def test_the_configuration_page_has_every_setting_once() -> None:
 
 def test_the_readme_links_to_the_configuration_page() -> None:
     assert "(docs/configuration.md)" in (ROOT / "README.md").read_text()
-
-
-def test_compose_sets_what_the_settings_read() -> None:
-    compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
-    set_there = compose["services"]["app"]["environment"].keys()
-    assert set_there - SETTINGS == {"FORWARDED_ALLOW_IPS"}  # read by uvicorn

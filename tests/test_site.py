@@ -2,6 +2,8 @@
 
 import json
 import logging
+import re
+import secrets
 import stat
 import subprocess
 import sys
@@ -14,9 +16,9 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from agentsite.log import SiteFilter
+from agentsite.log import ReadableFormatter, SiteFilter
 from tests.client import API, Api
-from tests.servers import ROOT, site_environment
+from tests.servers import ROOT, fenced, site_environment
 
 SHOWN = """
 import json
@@ -44,6 +46,22 @@ def started(
         text=True,
         timeout=60,
     )
+
+
+@pytest.mark.parametrize(
+    ("debug", "given", "expected"),
+    [
+        ("true", "", ["streaming.auth.open"]),
+        ("true", "streaming.auth.session", ["streaming.auth.session"]),
+        ("false", "", None),
+        ("false", "streaming.auth.open", ["streaming.auth.open"]),
+    ],
+)
+def test_the_site_is_open_with_debug_or_by_its_setting(
+    tmp_path: Path, debug: str, given: str, expected: list[str] | None
+) -> None:
+    found = show(tmp_path, "STREAMING", DEBUG=debug, AUTHENTICATION=given)
+    assert found["STREAMING"].get("AUTHENTICATION") == expected
 
 
 def mode_of(path: Path) -> int:
@@ -117,6 +135,78 @@ def test_credentials_for_any_origin_stop_the_start(tmp_path: Path) -> None:
     assert "CORS_ALLOW_CREDENTIALS needs a list of origins" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("PORT", "65536", "PORT='65536': expected a whole number, at least 1, at most"),
+        ("DATABASE_URL", "mysql://u@h/d", "DATABASE_URL: expected a URL of PostgreSQL"),
+        ("DATA_DIR", "/dev/null", "DATA_DIR='/dev/null': expected a writable directo"),
+        ("DATA_DIR", "/proc/data", "DATA_DIR='/proc/data': expected a writable direc"),
+        ("DATA_DIR", "/proc", "DATA_DIR='/proc': expected a writable directory ("),
+        ("AUTHENTICATION", "a.b", "AUTHENTICATION='a.b': expected a dotted path (No m"),
+    ],
+)
+def test_an_unusable_value_stops_the_start(
+    tmp_path: Path, name: str, value: str, sentence: str
+) -> None:
+    variables = {"SECRET_KEY": "", name: value}
+    setup = "import django; django.setup()"
+    ended = started(tmp_path, setup, **variables)
+    assert ended.returncode == 1
+    assert sentence in ended.stderr.splitlines()[-1]
+
+
+def test_the_documented_settings_for_production_pass_the_check(tmp_path: Path) -> None:
+    [block] = fenced("deployment.md", "env")
+    variables = dict(line.split("=", 1) for line in block.splitlines())
+    variables["AUTHENTICATION"] = ""  # the default
+    variables["DATABASE_URL"] = ""  # this check connects to none
+    variables["SECRET_KEY"] = secrets.token_urlsafe(50)
+    variables.setdefault("AUTHENTICATION", "")  # the tests' own site is open
+    ended = subprocess.run(
+        [*(sys.executable, "manage.py", "check"), "--deploy", "--fail-level=WARNING"],
+        cwd=ROOT,
+        env=site_environment(tmp_path, **variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "no issues" in ended.stdout
+
+
+def test_behind_tls_cookies_are_for_tls_only(tmp_path: Path) -> None:
+    names = [f"{cookie}_COOKIE_SECURE" for cookie in ("SESSION", "CSRF")]
+    assert show(tmp_path, *names, HTTPS="true") == dict.fromkeys(names, True)
+    assert show(tmp_path, *names) == dict.fromkeys(names, False)
+    kept = {
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "CSRF_COOKIE_SAMESITE": "Lax",
+    }
+    assert show(tmp_path, *kept, HTTPS="true") == kept
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\n2026-11-27 12:00:00 INFO    streaming: forged",
+        "a\r2026-11-27 12:00:00",
+        "a\x1b[2J\x1b]0;title\x07",
+        "a\x9b2J\x85b\x7f",
+    ],
+)
+def test_no_text_looks_like_a_record_or_changes_the_terminal(text: str) -> None:
+    error = ValueError(text)
+    record = logging.LogRecord("n", 20, "", 0, "%s", (text,), (ValueError, error, None))
+    first, *others = (
+        ReadableFormatter("{message}", style="{").format(record).split("\n")
+    )
+    assert first.startswith("a")
+    assert others and all(line.startswith("    ") for line in others)
+    assert re.search(r"[\x00-\x1f\x7f-\x9f]", "".join([first, *others])) is None
+
+
 def test_hsts_preload_is_the_operators_choice(tmp_path: Path) -> None:
     names = ("SECURE_HSTS_SECONDS", "SECURE_HSTS_PRELOAD")
     usual = show(tmp_path, *names, HTTPS="true")
@@ -142,15 +232,21 @@ def test_a_path_prefix_that_is_no_path_stops_the_start(
         ("uvicorn.access", ("1.2.3.4", "GET", "/a/ready?x=1", "1.1", 503), False),
         ("uvicorn.access", ("1.2.3.4", "GET", "/already", "1.1", 200), True),
         ("uvicorn.access", ("1.2.3.4", "POST", f"{API}/run", "1.1", 200), True),
+        ("uvicorn.access", ("1.2.3.4", "GET", "/metrics", "1.1", 200), False),
+        ("uvicorn.access", ("1.2.3.4", "GET", "/a/metrics?x=1", "1.1", 401), True),
         ("uvicorn.error", ("/ready",), True),
-        ("django.request", ("/ready",), False),
+        ("django.request", ("/ready", 503), False),
+        ("django.request", ("/metrics", 401), True),
+        ("django.request", ("/metrics", 403), True),
     ],
 )
 def test_the_log_has_no_probes(
     name: str, values: tuple[object, ...], kept: bool
 ) -> None:
     record = logging.LogRecord(name, logging.INFO, "", 0, "%s", values, None)
-    vars(record)["request"] = SimpleNamespace(path_info="/ready")
+    if name == "django.request":
+        vars(record)["request"] = SimpleNamespace(path_info=values[0])
+        vars(record)["status_code"] = values[1]
     vars(record)["color_message"] = "coloured"
     assert SiteFilter().filter(record) is kept
     assert not hasattr(record, "color_message")
@@ -193,6 +289,12 @@ async def test_with_https_the_api_refuses_plain_http(
     async with https_site.open(method, path, {"input": "2 + 2"}, TLS) as stream:
         secure = await stream.end()
     assert secure.status in (200, 404)
+
+
+async def test_with_https_the_metrics_refuse_plain_http(https_site: Api) -> None:
+    plain = await https_site.get("/metrics")
+    assert (plain.status, plain.json["code"]) == (403, "forbidden")
+    assert (await https_site.get("/metrics", **TLS)).status == 404  # without a token
 
 
 async def test_with_https_probes_may_use_plain_http_and_pages_are_redirected(

@@ -16,12 +16,14 @@ from streaming.messages import (
 )
 from streaming.models import (
     Conversation,
+    ConversationText,
     EventSegment,
     Message,
     Organization,
     Run,
     RunStatus,
 )
+from streaming.storage.search import text_of
 
 #: The start of the runs in these tests.
 START = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
@@ -33,10 +35,15 @@ def after(milliseconds: float) -> datetime:
     return START + timedelta(milliseconds=milliseconds)
 
 
-def make_conversation(org_id: str = "acme", title: str = "Apples") -> Conversation:
-    """Make a conversation without messages."""
+def make_conversation(
+    org_id: str = "acme", title: str = "Apples", question: str = ""
+) -> Conversation:
+    """Make a conversation without messages, which is found by its question."""
     organization, _ = Organization.objects.get_or_create(org_id=org_id)
-    return Conversation.objects.create(organization=organization, title=title)
+    conversation = Conversation.objects.create(organization=organization, title=title)
+    text = text_of(title, question)
+    ConversationText.objects.create(conversation=conversation, text=text)
+    return conversation
 
 
 def make_run(conversation: Conversation | None = None, **values: object) -> Run:

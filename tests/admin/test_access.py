@@ -1,12 +1,18 @@
 """Permissions: history is visible to permitted users and read-only for all."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from django.contrib.admin import AdminSite
+from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib.auth.models import User
 from django.db.models import Model
-from django.test import Client
+from django.http import HttpRequest
+from django.test import Client, RequestFactory
 from django.urls import reverse
 
+from streaming.admin.organizations import OrganizationAdmin
 from streaming.models import Conversation, EventSegment, Message, Organization, Run
 from tests.admin.conftest import LISTS, Page, delete_url, list_url, page_url
 from tests.admin.history import (
@@ -20,6 +26,8 @@ from tests.admin.history import (
 pytestmark = pytest.mark.django_db
 
 Staff = Callable[..., Client]
+#: The deletion is made by the app's own database threads.
+COMMITTED = pytest.mark.django_db(transaction=True)
 
 
 def everything() -> list[Model]:
@@ -91,6 +99,7 @@ def test_a_run_alone_is_not_deleted(admin_client: Client) -> None:
     assert Run.objects.filter(pk=run.pk).exists()
 
 
+@COMMITTED
 def test_deleting_a_conversation_counts_and_deletes_its_rows(
     staff: Staff,
 ) -> None:
@@ -107,6 +116,7 @@ def test_deleting_a_conversation_counts_and_deletes_its_rows(
     assert Organization.objects.filter(pk=organization.pk).exists()
 
 
+@COMMITTED
 def test_deleting_an_organization_deletes_its_conversations(
     admin_client: Client,
 ) -> None:
@@ -117,6 +127,7 @@ def test_deleting_an_organization_deletes_its_conversations(
     assert not Run.objects.exists()
 
 
+@COMMITTED
 def test_selected_conversations_can_be_deleted_together(
     admin_client: Client,
 ) -> None:
@@ -144,3 +155,69 @@ def test_deleting_requires_the_permission(staff: Staff) -> None:
     client = staff("view_conversation", "change_conversation")
     assert client.post(delete_url(conversation), {"post": "yes"}).status_code == 403
     assert Conversation.objects.filter(pk=conversation.pk).exists()
+
+
+@COMMITTED
+def test_all_rows_of_a_list_can_be_deleted_without_listing_them(
+    admin_client: Client,
+) -> None:
+    for number in range(130):
+        make_conversation(f"org-{number}")
+    form = {
+        "action": "delete_selected",
+        "_selected_action": [Conversation.objects.first().pk],  # type: ignore[union-attr]
+        "select_across": "1",
+        "index": 0,
+    }
+    url = f"{list_url(Conversation)}?q=org-1"
+    html = admin_client.post(url, form).content.decode()
+    assert "Conversations: 41" in html  # org-1, org-10 to org-19, org-100 to org-129
+    assert html.count("/change/") == 20
+    assert "and more" in html
+    html = admin_client.post(url, form | {"post": "yes"}, follow=True).content.decode()
+    assert "41 conversations deleted." in html
+    assert Conversation.objects.count() == 89
+    assert LogEntry.objects.filter(action_flag=DELETION).count() == 41
+
+
+@COMMITTED
+def test_a_deletion_ends_with_the_time_of_a_request(
+    admin_client: Client,
+) -> None:
+    organization = everything()[0]
+    told: list[str] = []
+
+    class Impatient(OrganizationAdmin):
+        seconds = 0.0
+
+        def message_user(self, request: HttpRequest, message: Any, *_: Any) -> None:  # noqa: ANN401  (as Django's own)
+            told.append(message)
+
+    request = RequestFactory().post("/", {"post": "yes"})
+    request.user = User.objects.get()
+    Impatient(Organization, AdminSite()).delete_view(request, str(organization.pk))
+    assert "repeat the deletion" in told[0]
+    assert Organization.objects.exists()
+    admin_client.post(delete_url(organization), {"post": "yes"})
+    assert not Organization.objects.exists()
+
+
+def test_counts_end_at_a_limit(
+    admin_client: Client,
+) -> None:
+    run = make_run()
+    EventSegment.objects.bulk_create(
+        EventSegment(run_id=run.pk, first_id=n, last_id=n, events="{}")
+        for n in range(10, 10_011)
+    )
+    html = admin_client.get(delete_url(run.organization)).content.decode()
+    assert "Event segments: more than 10,000" in html
+    assert "Runs: 1" in html
+
+
+@pytest.mark.parametrize("key", ["x", "0", "9" * 40, "²", "1_2F"])
+def test_what_does_not_exist_cannot_be_deleted(admin_client: Client, key: str) -> None:
+    for model in (Organization, Conversation):
+        name = model._meta.model_name
+        url = f"/admin/streaming/{name}/{key}/delete/"
+        assert admin_client.post(url, {"post": "yes"}).status_code == 404

@@ -9,7 +9,6 @@ from django.db.models import Model
 from django.test import Client
 from django.utils import timezone
 
-from streaming.messages import TextPart, ToolCallPart, ToolResultPart
 from streaming.models import Conversation, Organization, Run
 from tests.admin.conftest import LISTS, Page, list_url, page_url
 from tests.admin.history import (
@@ -17,7 +16,6 @@ from tests.admin.history import (
     converse,
     make_conversation,
     make_run,
-    say,
 )
 
 pytestmark = pytest.mark.django_db
@@ -62,7 +60,8 @@ def test_a_run_is_summarized_in_one_row(read: Page) -> None:
     (row,) = rows(read(list_url(Run)))
     assert row == (
         f"…{run.pk[-8:]} 2026-05-04 12:00:00 completed How many apples are left?"
-        " acme › About apples claude-sonnet-5-5 anthropic 1,234 3.0 s 400 ms"
+        " acme › About apples claude-sonnet-5-5 anthropic 1,234 – 3.0 s 400 ms"
+        " Agent – –"
     )
 
 
@@ -70,7 +69,7 @@ def test_an_active_run_shows_its_duration_so_far(read: Page) -> None:
     make_run(status="running", created_at=timezone.now(), first_token_at=None)
     (row,) = rows(read(list_url(Run)))
     assert " running " in row
-    assert re.search(r" \S+ m?s so far –$", row)
+    assert re.search(r" \S+ m?s so far – Agent – –$", row)
 
 
 def test_a_requested_cancel_is_shown(read: Page) -> None:
@@ -94,9 +93,30 @@ def test_each_column_can_be_sorted_by(read: Page, model: type[Model]) -> None:
     fill(organizations=2, conversations=2, runs=1)
     make_run(make_conversation("late"), status="running", first_token_at=None)
     shown = len(rows(read(list_url(model))))
-    for column in range(1, 8):
+    for column in range(1, 10):
         for sign in ("", "-"):
             assert len(rows(read(list_url(model), o=f"{sign}{column}"))) == shown
+
+
+def test_runs_show_and_are_filtered_by_their_agent_and_user(read: Page) -> None:
+    make_run(agent="support", user="17", owner="17")
+    make_run()
+    both = read(list_url(Run))
+    assert [row.split()[-3:-1] for row in rows(both)] == [
+        ["Agent", "–"],
+        ["support", "17"],
+    ]
+    assert "?agent=support" in both
+    (row,) = rows(read(list_url(Run), agent="support"))
+    assert row.endswith(" support 17 –")
+
+
+def test_a_conversation_shows_its_owner(read: Page) -> None:
+    conversation = make_conversation()
+    Conversation.objects.filter(pk=conversation.pk).update(owner="17")
+    (row,) = rows(read(list_url(Conversation)))
+    assert row.endswith(" 17")
+    assert "17" in read(page_url(conversation))
 
 
 def test_runs_are_sorted_by_duration(read: Page) -> None:
@@ -127,33 +147,23 @@ def found(html: str) -> set[str]:
         "RIPE fruit",
         '"very ripe"',
         "crème",
-        "brûlée",
-        "he said \\",
-        "weather",
-        "Lisbon",
-        "sunny",
+        "creme BRULEE",
+        "said \\",
         "umbrella ripe",
+        "o/",
     ],
 )
 def test_a_conversation_is_found_by_its_text(read: Page, query: str) -> None:
-    Conversation.objects.filter(pk=make_conversation("umbrella", "Pears").pk).update(
-        conversation_id="conv-of-pears"
-    )
-    run = make_run(Conversation.objects.get(title="Pears"))
+    question = "A very ripe fruit? Crème brûlée, he said \\o/"
+    pears = make_conversation("umbrella", "Pears", question)
+    Conversation.objects.filter(pk=pears.pk).update(conversation_id="conv-of-pears")
     converse(make_run(make_conversation("acme", "Plums")))
-    say(run, "user", TextPart("A very ripe fruit? Crème brûlée, he said \\o/"))
-    say(
-        run,
-        "assistant",
-        TextPart("The weather"),
-        ToolCallPart("c", "forecast", '{"city":"Lisbon"}'),
-    )
-    say(run, "tool", ToolResultPart("c", "forecast", "sunny"))
-    query = query.replace("crème", "Crème")
     assert found(read(list_url(Conversation), q=query)) == {"Pears"}
 
 
-@pytest.mark.parametrize("query", ["tool_call", '"type"', "ripe umbrella missing", "%"])
+@pytest.mark.parametrize(
+    "query", ["tool_call", '"type"', "umbrella plums", "%", "*", "x" * 9000]
+)
 def test_the_form_in_which_messages_are_stored_is_not_searched(
     read: Page, query: str
 ) -> None:
@@ -161,16 +171,16 @@ def test_the_form_in_which_messages_are_stored_is_not_searched(
     assert found(read(list_url(Conversation), q=query)) == set()
 
 
-@pytest.mark.parametrize("by", ["id", "end", "org", "conversation", "input"])
-def test_a_run_is_found_by_its_ids_and_its_input(read: Page, by: str) -> None:
-    run = make_run(make_conversation("umbrella"), input="Why is the sky blue?")
+@pytest.mark.parametrize("by", ["id", "end", "org", "conversation", "question"])
+def test_a_run_is_found_by_its_ids_and_its_conversation(read: Page, by: str) -> None:
+    run = make_run(make_conversation("umbrella", question="Why is the sky blue?"))
     make_run(make_conversation("acme"))
     query = {
         "id": run.pk,
         "end": run.pk[-8:],
         "org": "umbrella",
         "conversation": run.conversation.conversation_id,
-        "input": "sky blue",
+        "question": "SKY blue",
     }[by]
     (row,) = rows(read(list_url(Run), q=query))
     assert run.pk[-8:] in row

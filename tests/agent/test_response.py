@@ -18,6 +18,8 @@ from streaming.messages import (
 )
 from streaming.providers.base import (
     Delta,
+    ExchangesDropped,
+    ModelSelected,
     ResponseEnd,
     ResponseStopReason,
     TextDelta,
@@ -216,3 +218,28 @@ def test_a_tool_call_or_a_pause_needs_another_call(
 
 def test_a_response_without_its_end_needs_no_other_call() -> None:
     assert not built(CALL).needs_another_call
+
+
+def test_a_failed_model_leaves_its_usage_and_not_its_dropped_exchanges() -> None:
+    response = ResponseBuilder()
+    response.add([ExchangesDropped(3)])  # summarized before this call
+    response.add([ModelSelected("a", "first", "origin of a")])
+    response.add([ExchangesDropped(5), TokenUsage(100)])
+    second = ModelSelected("b", "second", "origin of b", after_failure=True)
+    response.add([second])
+    response.add([TokenUsage(10, 2), TextDelta("Hi"), ResponseEnd("end_turn")])
+    assert response.dropped_exchanges == 3
+    assert response.selected == second
+    assert response.usage == TokenUsage(10, 2)
+    [(model, usage)] = response.failed_usage
+    assert (model.model, usage) == ("first", TokenUsage(100))
+
+
+def test_a_call_that_begins_anew_keeps_its_dropped_exchanges() -> None:
+    response = ResponseBuilder()
+    first = ModelSelected("a", "first", "")
+    response.add([first])
+    response.add([ExchangesDropped(2)])  # its request is made again with a summary
+    response.add([first])
+    assert response.dropped_exchanges == 2
+    assert response.failed_usage == []

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from streaming.aio.containment import TaskCrash, contain_tasks, enable_containment
+from streaming.aio.containment import TaskCrash, contain_tasks
 
 T = TypeVar("T")
 
@@ -52,7 +52,6 @@ async def careless() -> None:
 
 def test_contained_tasks_do_not_end_the_event_loop() -> None:
     async def main() -> str:
-        enable_containment(asyncio.get_running_loop())
         await asyncio.create_task(careless())
         return "still here"
 
@@ -60,8 +59,11 @@ def test_contained_tasks_do_not_end_the_event_loop() -> None:
 
 
 def test_other_tasks_are_as_usual() -> None:
+    async def contained() -> None:
+        contain_tasks()
+
     async def main() -> None:
-        enable_containment(asyncio.get_running_loop())
+        await asyncio.create_task(contained())  # a context of its own
         await asyncio.create_task(leave())
 
     with pytest.raises(SystemExit):
@@ -75,8 +77,9 @@ def test_an_event_loop_keeps_a_task_factory_of_its_own() -> None:
     ) -> "asyncio.Task[T]":
         return asyncio.Task(work, loop=loop)
 
-    loop = asyncio.new_event_loop()
-    loop.set_task_factory(own)
-    enable_containment(loop)
-    assert loop.get_task_factory() is own
-    loop.close()
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(own)
+        contain_tasks()
+        assert asyncio.get_running_loop().get_task_factory() is own
+
+    asyncio.run(main())

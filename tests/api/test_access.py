@@ -11,15 +11,13 @@ from django.test import AsyncRequestFactory
 from django.urls import URLPattern
 
 import streaming.api
-from streaming.api.access import (
-    Principal,
-    authenticate,
-    declare_input,
-    organization_from_request,
-)
 from streaming.api.schemas import OrgQuery, query, run_body
-from streaming.exceptions import AgentError, InvalidJson, InvalidRequest
+from streaming.auth.chain import authenticate
+from streaming.auth.opened import organization_from_request
+from streaming.auth.requests import declare_input
+from streaming.exceptions import InvalidJson, InvalidRequest, Unauthenticated
 from streaming.models import Run
+from streaming.principals import Principal
 from streaming.testing.provider import StandInProvider
 from streaming.urls import urlpatterns
 from tests import chat
@@ -33,16 +31,10 @@ PUBLIC = {
     "health",
     "ready",
     "metadata",
+    "metrics",  # with a token of its own
     "selftest",
     "not-found",
 }
-
-
-class Unauthenticated(AgentError):
-    """The header X-Member is missing."""
-
-    code = "unauthenticated"
-    status = 401
 
 
 calls: list[str] = []
@@ -95,23 +87,27 @@ async def test_the_authenticator_decides_and_not_the_request(
 ) -> None:
     upstream.reply(chat.answer("secret"))
     alice, charlie = Caller(api, "alice@acme"), Caller(api, "charlie@umbrella")
-    started = await alice("POST", f"{API}/run", HI | {"org_id": "umbrella"})
+    named = await alice("POST", f"{API}/run", HI | {"org_id": "umbrella"})
+    assert (named.status, named.json["code"]) == (403, "forbidden")
+    assert named.json["error"].startswith("org_id: ")
+    started = await alice("POST", f"{API}/run", HI | {"org_id": "acme"})
     assert calls == [f"{API}/run"]
     assert started.json["org_id"] == "acme"
     run_id = started.json["run_id"]
-    own = await alice("GET", f"{API}/conversations?org_id=umbrella")
-    foreign = await charlie("GET", f"{API}/conversations?org_id=acme")
+    own = await alice("GET", f"{API}/conversations?org_id=acme")
+    foreign = await charlie("GET", f"{API}/conversations")
     listed = [c["conversation_id"] for c in own.json["conversations"]]
     assert (listed, foreign.json["conversations"]) == (["c"], [])
     for method, path in requests(run_id, "c"):
         refused = await charlie(method, f"{path}?org_id=acme")
         assert calls == [path]
-        assert refused.status == 404
+        assert refused.status == 403
     for (method, path), (_, unknown) in zip(
         requests(run_id, "c"), requests("x", "d"), strict=True
     ):
         refused = await charlie(method, path)
         assert refused.body == (await charlie(method, unknown)).body
+        assert refused.status == 404
     last_event_id = {"last_event_id": f"{run_id}:1", **charlie.headers}
     resumed = await api.post(f"{API}/stream", HI, **last_event_id)
     assert resumed.status == 404
@@ -161,7 +157,7 @@ async def test_every_endpoint_is_authenticated_or_public(
     assert bool(calls) is (pattern.name not in PUBLIC)
 
 
-async def test_by_default_a_request_names_its_organization() -> None:
+async def test_under_open_a_request_names_its_organization() -> None:
     factory = AsyncRequestFactory()
     in_query = factory.get("/?org_id=acme")
     declare_input(in_query, query(OrgQuery))
@@ -175,7 +171,7 @@ async def test_by_default_a_request_names_its_organization() -> None:
     assert await organization_from_request(without) == Principal("default")
 
 
-async def test_by_default_a_bad_input_is_refused_as_such() -> None:
+async def test_under_open_a_bad_input_is_refused_as_such() -> None:
     factory = AsyncRequestFactory()
     request = factory.get("/?org_id=")
     declare_input(request, query(OrgQuery))
@@ -188,8 +184,8 @@ async def test_by_default_a_bad_input_is_refused_as_such() -> None:
         await authenticate(request)
 
 
-#: Modules that hold an organization's id for the wire and for the authenticator.
-INPUT = {"access.py", "schemas.py"}
+#: Modules that hold an organization's id for the wire.
+INPUT = {"schemas.py"}
 #: Where else an `org_id` may be read from: the caller, and a row of the database.
 OWNERS = {"principal", "organization"}
 

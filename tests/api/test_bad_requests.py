@@ -3,7 +3,6 @@
 import base64
 import codecs
 import json
-import time
 
 import pytest
 from django.test import override_settings
@@ -11,6 +10,7 @@ from django.test import override_settings
 from streaming.models import Organization, Run
 from tests.client import API, Api
 from tests.conftest import ChangeSettings
+from tests.cost import hang_guard
 
 #: The limit of a response to a bad request.
 RESPONSE_BYTES = 10_000
@@ -287,13 +287,10 @@ HOSTILE_BODIES = {
 
 
 @pytest.mark.parametrize("name", HOSTILE_BODIES)
-async def test_the_response_to_a_bad_body_is_small_and_quick(
-    api: Api, name: str
-) -> None:
+async def test_the_response_to_a_bad_body_is_small(api: Api, name: str) -> None:
     body = json.dumps(HOSTILE_BODIES[name], ensure_ascii=False).encode()
-    started = time.process_time()
-    response = await api.post(f"{API}/stream", body)
-    assert time.process_time() - started < 1
+    with hang_guard():
+        response = await api.post(f"{API}/stream", body)
     assert (response.status, response.json["code"]) == (400, "invalid_request")
     assert 1 <= len(response.json["details"]) <= 10
     assert len(response.body) < RESPONSE_BYTES

@@ -5,14 +5,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from streaming import runs
 from streaming.models import Message as MessageRow
 from streaming.models import Run
 from streaming.runs import RunService
@@ -22,7 +20,7 @@ from streaming.tools import Toolbox, tool
 from tests import chat
 from tests.client import API, SECONDS, Api
 from tests.conftest import ChangeSettings
-from tests.faults.database import FaultyDatabase, install_service
+from tests.faults.database import FaultyDatabase, changed_loops, install_service
 
 pytestmark = pytest.mark.usefixtures("model")
 
@@ -61,7 +59,7 @@ async def test_a_tool_that_ignores_its_cancellation_does_not_delay_the_end(
         return "too late"
 
     install_service(
-        agent=replace(runs.make_agent(), toolbox=Toolbox([stubborn])),
+        agents=changed_loops(toolbox=Toolbox([stubborn])),
         timings=Timings(agent_stop=0.1),
     )
     upstream.reply(chat.tool_calls(("call", "stubborn", {})))
@@ -134,6 +132,9 @@ async def test_a_reader_that_reconnects_to_another_process_keeps_the_run(
     async with asyncio.timeout(SECONDS):
         while await unread.aexists():  # noqa: ASYNC110  (the other process writes it)
             await asyncio.sleep(0.02)
+    # The heartbeat may still apply what it read before the other process wrote.
+    access.reads.clear()
+    await until(lambda: access.reads.count("read_signals") > 0)
     # As this process knows, the last reader disconnected an hour ago.
     service.worker.executions[run_id].last_reader_at = time.monotonic() - 3600
     access.reads.clear()

@@ -13,6 +13,7 @@ from streaming.api import conversations
 from streaming.api.schemas import PageQuery
 from streaming.event_log import segments
 from streaming.models import Conversation, EventSegment, Message, Run
+from streaming.principals import Principal
 from streaming.storage import database
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
@@ -62,6 +63,7 @@ async def test_a_conversation_has_the_outcome_of_its_runs(
     well, badly = (await api.get(f"{API}/conversations/c")).json["runs"]
     assert well == {
         "run_id": first["run_id"],
+        "agent": "Agent",
         "status": "completed",
         "error": None,
         "execution_summary": first["execution_summary"],
@@ -159,7 +161,9 @@ async def test_a_longer_list_takes_no_more_queries(
 
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
-            conversations.list_conversations("acme", PageQuery(search=search))
+            conversations.list_conversations(
+                Principal("acme"), PageQuery(search=search)
+            )
         return len(captured)
 
     await api.run("Hi", org_id="acme")
@@ -178,7 +182,7 @@ async def test_deleting_stops_the_run_and_leaves_nothing(
         await stream.until("content")
         deleted = await api.delete(f"{API}/conversations/c")
         assert (deleted.status, deleted.body) == (204, b"")
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(SECONDS):
             await upstream.gone.wait()
         await stream.end()
     for kept in (Conversation, Run, Message, EventSegment):
@@ -263,3 +267,20 @@ async def test_charlie_sees_nothing_of_alice(
         assert refused.body == unknown.body
     bob = await api.get(f"{API}/conversations/c?org_id=acme")
     assert bob.json["messages"][-1]["parts"][0]["text"] == "secret"
+
+
+@pytest.mark.parametrize(
+    ("lane", "path"),
+    [
+        (database.SEARCH, f"{API}/conversations?search=a&"),
+        (database.CONVERSATIONS, f"{API}/conversations/c?"),
+    ],
+)
+async def test_an_organization_delays_another_by_one_read(
+    api: Api, lane: str, path: str
+) -> None:
+    async with conversations._turns.of((lane, "busy"), SECONDS):
+        waiting = asyncio.create_task(api.get(f"{path}org_id=busy"))
+        assert (await api.get(f"{path}org_id=other")).status in (200, 404)
+        assert not waiting.done()
+    assert (await waiting).status in (200, 404)

@@ -8,7 +8,8 @@ import pytest
 
 from streaming.event_log import stored_log
 from streaming.models import LogState, Run
-from streaming.runs import RunService, leases
+from streaming.runs import RunService, recovery
+from streaming.runs.recovery import Policy
 from streaming.runs.timings import Timings
 from streaming.storage import database
 from streaming.testing.provider import Reply, StandInProvider
@@ -125,7 +126,11 @@ async def test_an_interrupted_run_releases_its_key(
         await stream.until("content")
         run = await Run.objects.aget()
         await database.execute_write(
-            leases.fail_orphan, run.id, run.heartbeat_at, float("inf")
+            recovery.recover_orphan,
+            run.id,
+            run.heartbeat_at,
+            float("inf"),
+            Policy(3, lambda _: None),
         )
     again = await api.post(f"{API}/stream", BODY, idempotency_key="k")
     assert again.text == "Hello"

@@ -36,7 +36,7 @@ async def test_usage_that_was_not_sent_is_estimated(
 ) -> None:
     upstream.reply(Reply(chat.pieces("word " * 100) + b"data: [DONE]\n\n"))
     usage = (await api.run("Hi?")).json["usage"]
-    assert 100 <= usage["output_tokens"] <= 200
+    assert 80 <= usage["output_tokens"] <= 120
     assert usage["input_tokens"] > 0
 
 

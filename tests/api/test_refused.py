@@ -9,6 +9,7 @@ from streaming.models import Message
 from streaming.testing.provider import Reply, Request, StandInProvider
 from tests import chat
 from tests.client import API, Api
+from tests.conftest import ChangeSettings
 
 pytestmark = pytest.mark.usefixtures("model")
 
@@ -86,6 +87,26 @@ async def test_a_long_conversation_continues_without_its_oldest_exchanges(
     # The next iteration does not send them again.
     assert questions(upstream.requests[-1]) == ["Two", "2+2?"]
     assert len(upstream.requests) == 5
+
+
+async def test_a_known_window_shortens_the_conversation_without_a_refusal(
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
+) -> None:
+    agent_settings(llm_context_window=2_700, llm_max_tokens=500)
+    upstream.reply(
+        Reply(chat.pieces("1") + chat.ending(asked=1_050)),
+        Reply(chat.pieces("2") + chat.ending(asked=1_800)),
+        chat.tool_calls(("c", "calculator", {"expression": "2+2"})),
+        chat.answer("4"),
+    )
+    await api.run("One " * 1_000, conversation_id="c")
+    await api.run("Two " * 1_000, conversation_id="c")
+    response = await api.stream("2+2? " * 200, conversation_id="c")
+    complete = next(f for f in response.frames if f.event == "complete")
+    assert complete.data["metadata"]["dropped_exchanges"] == 1
+    sent = [[text[:3] for text in questions(each)] for each in upstream.requests]
+    assert sent == [["One"], ["One", "Two"], ["Two", "2+2"], ["Two", "2+2"]]
+    assert len(await said(api)) == 8  # people still see all of it
 
 
 async def test_a_complete_event_names_no_dropped_exchanges_without_any(

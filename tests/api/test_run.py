@@ -5,7 +5,7 @@ import pytest
 from streaming.models import Run
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
-from tests.client import Api
+from tests.client import API, Api
 from tests.conftest import ChangeSettings
 
 pytestmark = pytest.mark.usefixtures("model")
@@ -57,3 +57,20 @@ async def test_a_provider_that_hangs_is_a_timeout(
     upstream.reply(Reply(end="hang"))
     response = await api.run("Hi")
     assert (response.status, response.json["code"]) == (504, "provider_timeout")
+
+
+async def test_a_run_may_restart_if_its_reader_accepts_that(
+    api: Api, upstream: StandInProvider
+) -> None:
+    upstream.reply(*[chat.answer("4")] * 4)
+    for endpoint, body, expected in (
+        ("run", {}, True),
+        ("run", {"restarts": False}, False),
+        ("stream", {}, False),
+        ("stream", {"restarts": True}, True),
+    ):
+        response = await api.post(f"{API}/{endpoint}", {"input": "2 + 2", **body})
+        run = await Run.objects.aget(pk=response.headers["x-run-id"])
+        assert run.restarts is expected
+    refused = await api.post(f"{API}/run", {"input": "2 + 2", "restarts": "yes"})
+    assert (refused.status, refused.json["details"][0]["field"]) == (400, "restarts")

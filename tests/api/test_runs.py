@@ -5,16 +5,20 @@ import gc
 import weakref
 from collections.abc import Iterable
 from contextvars import ContextVar, copy_context
+from itertools import islice
 
 import pytest
 
 from streaming import runs
+from streaming.agents import registry
+from streaming.agents.loops import make_loops
 from streaming.api.follow import follow
 from streaming.api.schemas import RunBody
 from streaming.event_log import stored_log
 from streaming.events import Entry
 from streaming.messages import user_message
 from streaming.models import Message, Run
+from streaming.principals import Principal
 from streaming.runs import RunRequest, RunService, leases
 from streaming.runs.start import RunDefaults, start_runs
 from streaming.runs.timings import Timings
@@ -24,7 +28,7 @@ from streaming.wire.native import NativeFormat
 from tests import chat
 from tests.client import API, SECONDS, Api, Response, all_runs_end
 from tests.conftest import ChangeSettings
-from tests.faults.database import FaultyDatabase, install_service
+from tests.faults.database import PERIODIC_READS, FaultyDatabase, install_service
 from tests.writer import busy_writer
 
 pytestmark = pytest.mark.usefixtures("model")
@@ -35,6 +39,11 @@ SLOW = 0.05
 def slow_answer(words: int = 8, delay: float = SLOW) -> Reply:
     body = chat.pieces(*chat.many(words)) + chat.ending()
     return Reply(body, chunk_size=len(body) // words, delay=delay)
+
+
+def held_answer(go_on: asyncio.Event) -> Reply:
+    """Return an answer whose second half waits for the event."""
+    return Reply.of([chat.pieces("Hal"), chat.pieces("lo") + chat.ending()], held=go_on)
 
 
 def logged(response: Response) -> list[bytes]:
@@ -83,11 +92,15 @@ async def test_resume_at_every_point_is_the_unbroken_stream(
 async def test_readers_that_join_a_run_under_way_miss_nothing(
     api: Api, upstream: StandInProvider
 ) -> None:
-    upstream.reply(slow_answer())
+    go_on = asyncio.Event()
+    upstream.reply(held_answer(go_on))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as first:
-        await first.until("content", 3)
+        await first.until("content")
         run_id = first.response.headers["x-run-id"]
-        joined = await api.get(f"{API}/runs/{run_id}/events")
+        async with api.open("GET", f"{API}/runs/{run_id}/events") as late:
+            await late.until("content")
+            go_on.set()
+            joined = await late.end()
         whole = await first.end()
     assert logged(joined) == logged(whole)
     assert "resumed_after" not in joined.frames[0].data["metadata"]
@@ -96,12 +109,15 @@ async def test_readers_that_join_a_run_under_way_miss_nothing(
 async def test_a_reader_in_another_process_misses_nothing(
     api: Api, upstream: StandInProvider, other_process: RunService
 ) -> None:
-    upstream.reply(slow_answer())
+    go_on = asyncio.Event()
+    upstream.reply(held_answer(go_on))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as first:
-        await first.until("content", 2)
+        await first.until("content")
         run_id = first.response.headers["x-run-id"]
         async with other_process.following(run_id, 0, is_active=True) as batches:
-            entries = [entry async for batch in batches for entry in batch]
+            entries = [*await anext(batches)]
+            go_on.set()
+            entries += [entry async for batch in batches for entry in batch]
         whole = await first.end()
     assert framed(run_id, entries) == logged(whole)
 
@@ -126,7 +142,7 @@ async def test_cancel_reaches_the_provider_and_keeps_what_came(
         run_id = stream.response.headers["x-run-id"]
         cancelled = await api.post(f"{API}/runs/{run_id}/cancel")
         assert cancelled.status == 202
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(SECONDS):
             await upstream.gone.wait()
         response = await stream.end()
     assert response.events[-2:] == ["complete", "done"]
@@ -141,7 +157,7 @@ async def test_cancel_reaches_the_provider_and_keeps_what_came(
     assert (again.status, again.json["status"]) == (200, "cancelled")
 
 
-async def test_cancel_from_another_process_is_noticed_within_a_second(
+async def test_cancel_from_another_process_is_noticed(
     api: Api, upstream: StandInProvider
 ) -> None:
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
@@ -150,7 +166,7 @@ async def test_cancel_from_another_process_is_noticed_within_a_second(
         run = await Run.objects.aget()
         active = await database.execute_write(leases.request_cancel, [run.id])
         assert active == {run.id}
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(SECONDS):
             await upstream.gone.wait()
         response = await stream.end()
     assert response.frames[-2].data["metadata"]["stop_reason"] == "cancelled"
@@ -159,7 +175,8 @@ async def test_cancel_from_another_process_is_noticed_within_a_second(
 async def test_a_conversation_has_one_run_at_a_time(
     api: Api, upstream: StandInProvider
 ) -> None:
-    upstream.reply(slow_answer(), chat.answer("next"))
+    go_on = asyncio.Event()
+    upstream.reply(held_answer(go_on), chat.answer("next"))
     body = {"input": "Hi", "conversation_id": "c"}
     async with api.open("POST", f"{API}/stream", body) as first:
         await first.until("content")
@@ -167,6 +184,7 @@ async def test_a_conversation_has_one_run_at_a_time(
         run_id = first.response.headers["x-run-id"]
         assert (second.status, second.json["code"]) == (409, "conversation_busy")
         assert second.json["run_id"] == run_id
+        go_on.set()
         await first.end()
     assert (await api.post(f"{API}/run", body)).json["output"] == "next"
 
@@ -174,11 +192,16 @@ async def test_a_conversation_has_one_run_at_a_time(
 async def test_runs_that_race_for_a_conversation_leave_one_winner(
     api: Api, upstream: StandInProvider
 ) -> None:
-    upstream.reply(*[slow_answer() for _ in range(8)])
+    go_on = asyncio.Event()
+    upstream.reply(held_answer(go_on))
     body = {"input": "Hi", "conversation_id": "c"}
-    responses = await asyncio.gather(
-        *(api.post(f"{API}/stream", body) for _ in range(8))
-    )
+    requests = (api.post(f"{API}/stream", body) for _ in range(8))
+    tasks = [asyncio.create_task(each) for each in requests]
+    async with asyncio.timeout(SECONDS):
+        for refused in islice(asyncio.as_completed(tasks), 7):
+            assert (await refused).status == 409
+    go_on.set()
+    responses = await asyncio.gather(*tasks)
     assert sorted(r.status for r in responses) == [200, *[409] * 7]
 
 
@@ -208,7 +231,7 @@ async def test_an_abandoned_run_is_cancelled_at_the_provider(
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content")
         await stream.hang_up()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         await upstream.gone.wait()
     await all_runs_end()
     assert (await Run.objects.aget()).status == "cancelled"
@@ -337,7 +360,7 @@ async def test_a_deleted_conversation_ends_its_readers_everywhere(
         await asyncio.sleep(0.1)
         await api.delete(f"{API}/conversations/c")
         response = await stream.end()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SECONDS):
             await elsewhere
     assert response.frames[-2].data["metadata"]["stop_reason"] == "cancelled"
 
@@ -377,9 +400,9 @@ async def test_a_run_holds_nothing_of_its_request(
 
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     service = runs.get_service()
-    request = RunRequest(input="Hi", org_id="default")
+    request = RunRequest(input="Hi", principal=Principal("default"))
     defaults = RunDefaults(
-        worker=service.worker.name, provider="p", model="m", history_chars=1
+        worker=service.worker.name, agents=make_loops(), history_chars=1
     )
     created = await database.execute_write_batched(
         start_runs, request, defaults, service.executor.enqueue
@@ -402,7 +425,9 @@ async def test_an_answer_cut_by_the_shutdown_is_no_answer(
 ) -> None:
     upstream.reply(Reply(chat.pieces("x"), end="hang"))
     body = {"input": "Hi"}
-    request = RunBody.model_validate(body).to_request("default", "k")
+    request = RunBody.model_validate(body).to_request(
+        Principal("default"), "k", registry.get().default
+    )
     run = await other_process.start(request)
     async with api.open("POST", f"{API}/run", body, {"idempotency_key": "k"}) as joined:
         await asyncio.sleep(0.2)
@@ -432,7 +457,7 @@ async def test_replaying_an_ended_run_writes_nothing(
     )
     assert logged(replayed) == logged(whole)
     assert logged(joined) == logged(whole)[1:]
-    of_readers = [name for name in access.reads if name != "find_stale"]
+    of_readers = [name for name in access.reads if name not in PERIODIC_READS]
     # As many reads as the log needs, and time for a report of readers to be written.
     assert len(of_readers) <= 4
     await asyncio.sleep(0.2)

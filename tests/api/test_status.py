@@ -21,8 +21,9 @@ from tests.client import API, SECONDS, Api, Response
 
 
 async def test_health_needs_no_database(api: Api) -> None:
+    before = int(time.time())
     health = (await api.get("/health")).json
-    assert abs(health.pop("time") - time.time()) < 5
+    assert before <= health.pop("time") <= time.time()
     assert health == {"status": "healthy", "agent": "Agent"}
 
 
@@ -37,7 +38,11 @@ async def test_ready_names_each_dependency(api: Api) -> None:
             "event_log": "ok",
             "draining": "no",
         },
-        "details": {"abandoned_tool_calls": 0},
+        "details": {
+            "abandoned_tool_calls": 0,
+            "queue": {"runs": 0, "oldest_seconds": 0.0},
+            "workers": {"serving": 0, "draining": 0, "lost": 0},
+        },
     }
 
 

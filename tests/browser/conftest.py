@@ -15,7 +15,12 @@ from playwright.async_api import Browser, BrowserContext, async_playwright
 from streaming.testing.provider import StandInProvider
 from streaming.testing.server import Server
 from tests import available
-from tests.browser.demo_page import DemoPage, organization_of_its_own, tab
+from tests.browser.demo_page import (
+    SHOW_EVENTS,
+    DemoPage,
+    organization_of_its_own,
+    tab,
+)
 from tests.servers import model_variables, serve
 
 NEEDED_BY = {"chromium": "test_page_*.py", "node": "test_modules.py"}
@@ -68,6 +73,7 @@ async def browser() -> AsyncIterator[Browser]:
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     """The state that the tabs of one user share, and no other user's."""
     context = await browser.new_context()
+    await context.add_init_script(SHOW_EVENTS)
     yield context
     await context.close()
 
@@ -101,7 +107,12 @@ def scripted_server(
 ) -> Iterator[Server]:
     """A server whose model sends the replies that the test scripts."""
     directory = tmp_path_factory.mktemp("scripted-server")
-    with serve(directory, CORS_ORIGINS="*", **model_variables(shared_model)) as server:
+    with serve(
+        directory,
+        CORS_ORIGINS="*",
+        AGENT_SUMMARIZE_HISTORY="true",
+        **model_variables(shared_model),
+    ) as server:
         yield server
 
 

@@ -29,6 +29,13 @@ ENDS = ("completed", "stopped", "error")
 ANSWERED_WITH_AN_ERROR = "Failed to load resource"
 #: Advice, such as to name the account that a password belongs to.
 ADVICE = "verbose"
+#: The root of the component's elements. Locators look into it by themselves.
+SHADOW = "document.querySelector('agent-chat').shadowRoot"
+#: Opens the events, which are closed until the user opens them.
+SHOW_EVENTS = """try {
+  if (!localStorage.getItem("agent.inspector"))
+    localStorage.setItem("agent.inspector", "open");
+} catch {}"""
 #: A slow machine starts and stops processes slowly.
 PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
@@ -146,4 +153,4 @@ async def tab(
     demo_page = DemoPage(await context.new_page())
     await demo_page.page.goto(address or server.url)
     yield demo_page
-    assert demo_page.complaints == []
+    assert demo_page.complaints == [], demo_page.complaints

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { EndFollower } from "../../static/streaming/page/end-follower.js";
+import { EndFollower } from "../../static/streaming/chat/end-follower.js";
 
 /** A view at the end, 1,000 px from the top. */
 function atTheEnd() {

@@ -1,6 +1,7 @@
 // Streams of the client over lost connections, with real HTTP.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 
 import { delayMs } from "../../static/streaming/client/agent-connection.js";
 import {
@@ -94,6 +95,15 @@ for (const status of [429, 502, 503, 504]) {
     assert.deepEqual(requests.map(({ method }) => method), ["POST", "POST", "GET", "GET"]);
   });
 }
+
+test("a proxy's page instead of an error is retried too", async () => {
+  const page = (status) => (response) =>
+    response.writeHead(status, { "Content-Type": "text/html" }).end("<h1>Bad Gateway</h1>");
+  const begun = streamed(contentFrames(1), "cut");
+  const { client } = await scripted([page(502), begun, page(502), page(504), ended]);
+  const stream = client.stream({ input: "x" }, { onState: () => stream.retryNow() });
+  assert.deepEqual(numbers(await collect(stream)), [0, 1, 0, 3, 98, 99]);
+});
 
 test("a server error while a run is followed is retried", async () => {
   const broken = json(500, { error: "Oh.", code: "internal_error" });
@@ -225,31 +235,35 @@ test("pausing before the response loses no event and starts no second run", asyn
   assert.equal(keys[0], keys[1]);
 });
 
-/** A server of one run, which streams until it is cancelled. */
+/**
+ * A server of one run, which streams until it is cancelled. Like a browser with six open
+ * streams, it accepts the request to cancel only after the stream's connection is closed.
+ */
 function cancellable({ begin = (respond) => respond(), before = [] } = {}) {
-  let finish = () => {};
-  return (response, { method, url }) => {
+  let closed = Promise.resolve();
+  return async (response, { method, url }) => {
     if (url.includes("/cancel")) {
+      await closed;
       if (before.length) return before.shift()(response);
       json(202, { run_id: "r", status: "cancelled" })(response);
-      finish();
     } else if (method === "GET") streamed(contentFrames(3) + DONE)(response);
     else {
-      begin(() => streamed(contentFrames(1), "open")(response));
-      finish = () => response.end(DONE);
+      closed = once(response, "close");
+      begin(() => streamed(contentFrames(1), "open", { "X-Run-Id": "r" })(response));
     }
   };
 }
 
 const cancels = (requests) => requests.filter(({ url }) => url.includes("/cancel"));
 
-test("cancelling ends the run, and the stream ends with the server's last events", async () => {
+test("cancelling closes the connection, and the stream continues to its end", async () => {
   const { client, requests } = await scripted([cancellable()]);
   const stream = client.stream({ input: "x", org_id: "acme" });
-  const all = collect(stream, ({ type }) => {
-    if (type === "content") Promise.all([stream.cancel(), stream.cancel()]);
+  const all = collect(stream, ({ id }) => {
+    if (id === "r:1") Promise.all([stream.cancel(), stream.cancel()]);
   });
-  assert.deepEqual(numbers(await all), [0, 1, 98, 99]);
+  assert.deepEqual(numbers(await all), [0, 1, 0, 3, 98, 99]);
+  assert.equal(requests.at(-1).headers["last-event-id"], "r:1");
   const urls = cancels(requests).map(({ method, url }) => `${method} ${url}`);
   assert.deepEqual(urls, ["POST /api/v1/agent/runs/r/cancel?org_id=acme"]);
 });
@@ -264,7 +278,7 @@ test("a run is cancelled as soon as its id is known", async () => {
   assert.deepEqual(cancels(requests), []);
   respond();
   assert.equal((await cancelled).status, "cancelled");
-  assert.deepEqual(numbers(await all), [0, 1, 98, 99]);
+  assert.deepEqual(numbers(await all).slice(-3), [3, 98, 99]);
 });
 
 test("cancelling a paused stream continues to its end", async () => {
@@ -279,8 +293,8 @@ test("cancelling a paused stream continues to its end", async () => {
 test("a cancel is retried while the server is unavailable", async () => {
   const { client, requests } = await scripted([cancellable({ before: [drop, json(503, {})] })]);
   const stream = client.stream({ input: "x" }, { onState: () => stream.retryNow() });
-  const all = collect(stream, ({ type }) => type === "content" && stream.cancel());
-  assert.deepEqual(numbers(await all), [0, 1, 98, 99]);
+  const all = collect(stream, ({ id }) => id === "r:1" && stream.cancel());
+  assert.deepEqual(numbers(await all), [0, 1, 0, 3, 98, 99]);
   assert.equal(cancels(requests).length, 3);
 });
 

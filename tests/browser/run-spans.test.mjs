@@ -57,3 +57,32 @@ test("no span stays open after the end", () => {
   const spans = spansOf(["connected", 0], ["tool_call", 10, call("a")], ["error", 20]);
   assert.deepEqual(shown(spans), ["tool 10 10"]);
 });
+
+test("a restart discards the spans after its number, and keeps their time", () => {
+  const spans = new RunSpans();
+  const receive = (number, type, timestamp, more = {}) =>
+    spans.receive({ id: number ? `r:${number}` : "", type, data: { type, timestamp, ...more } });
+  receive(0, "connected", 0);
+  receive(1, "content", 10);
+  receive(2, "tool_call", 20, call("a"));
+  receive(3, "tool_result", 30, call("a", "completed"));
+  receive(4, "thinking", 40);
+  receive(5, "content", 50);
+  receive(6, "content", 60);
+  receive(1000, "restarted", 90, { metadata: { attempt: 2, discard_after: 3 } });
+  receive(1001, "content", 100);
+  receive(1002, "content", 120);
+  const discarded = spans.all.map((span) => span.discarded);
+  assert.deepEqual(discarded, [false, false, true, true, false]);
+  assert.deepEqual(shown(spans), [
+    "text 10 10", "tool 20 30", "thinking 40 40", "text 50 60", "text 100 120 open",
+  ]);
+});
+
+test("a call that is sent again with its id is one span", () => {
+  const spans = spansOf(
+    ["connected", 0], ["tool_call", 10, call("a")], ["restarted", 20, { metadata: { discard_after: 9 } }],
+    ["tool_call", 30, call("a")], ["tool_result", 50, call("a", "completed")],
+  );
+  assert.deepEqual(shown(spans), ["tool 10 50"]);
+});

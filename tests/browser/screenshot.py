@@ -32,6 +32,7 @@ COMMAND = (
 async def take(page: Page) -> None:
     """Fill the list of conversations, run the last prompt, and save the screenshot."""
     demo = DemoPage(page)
+    await page.locator("#inspector-toggle").click()
     for prompt in (EXPLAIN, PUZZLE, INTEREST):
         await demo.run(prompt)
         await demo.new_button.click()
@@ -61,7 +62,10 @@ def main() -> None:
     """Serve the demo model from an empty database and take the screenshot."""
     with tempfile.TemporaryDirectory() as directory:
         environment = clean_environment(
-            DATA_DIR=directory, LLM_PROVIDER="demo", DEMO_DELAY_MS=str(DELAY_MS)
+            DATA_DIR=directory,
+            AUTHENTICATION="streaming.auth.open",
+            LLM_PROVIDER="demo",
+            DEMO_DELAY_MS=str(DELAY_MS),
         )
         server = Server(
             COMMAND,

@@ -28,7 +28,7 @@ test("events arrive one by one, each as soon as it is sent", async () => {
   assert.equal((await events.next()).value.type, "complete");
   assert.equal((await events.next()).value.type, "done");
   assert.equal((await events.next()).done, true);
-  assert.deepEqual(requests[0].body, { input: "Hello", max_iterations: 2 });
+  assert.deepEqual(requests[0].body, { input: "Hello", max_iterations: 2, restarts: true });
 });
 
 test("a stream begins before it is read, and names its run", async () => {

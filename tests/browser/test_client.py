@@ -1,10 +1,8 @@
 """The JavaScript client in a real browser, against servers that fail and restart."""
 
 import asyncio
-import re
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +11,7 @@ from playwright.async_api import BrowserContext, Page, Route
 from streaming.testing.provider import Reply, StandInProvider
 from streaming.testing.server import Server
 from tests.browser.answers import counted, held, numbers, words
+from tests.browser.documented import documented_programs
 from tests.browser.wire import Wire
 from tests.providers.openai_streams import chunk, chunks
 
@@ -108,7 +107,7 @@ def counting(rest: asyncio.Event) -> Reply:
 async def test_a_stream_survives_a_kill_and_restart_of_the_server(
     context: BrowserContext, own_server: Server, model: StandInProvider
 ) -> None:
-    model.reply(counting(asyncio.Event()))
+    model.reply(counting(asyncio.Event()), Reply(words(*numbers(COUNT))))
     tab = await open_tab(context, own_server.url)
     await tab.begin()
     await tab.until_numbers(FIRST_PART)
@@ -118,13 +117,32 @@ async def test_a_stream_survives_a_kill_and_restart_of_the_server(
     events = await tab.end()
     ids = numbers_of(events)
     assert ids == sorted(set(ids))
-    text = text_of(events)
-    assert text.strip() == counted(FIRST_PART)
+    [restarted] = [event for event in events if event["type"] == "restarted"]
+    assert restarted["data"]["metadata"] == {"attempt": 2, "discard_after": 0}
+    assert text_of(events).strip() == f"{counted(FIRST_PART)} {counted(COUNT)}"
+    assert (await tab.call("stream.text")).strip() == counted(COUNT)
+    assert [event["type"] for event in events[-2:]] == ["complete", "done"]
+    kept = await tab.call("client.getRun(stream.runId)")
+    assert kept["output"] == await tab.call("stream.text")
+
+
+async def test_without_restarts_a_killed_run_is_interrupted(
+    context: BrowserContext, own_server: Server, model: StandInProvider
+) -> None:
+    model.reply(counting(asyncio.Event()))
+    tab = await open_tab(context, own_server.url)
+    await tab.page.evaluate(BEGIN, [{"input": "Count.", "restarts": False}, {}])
+    await tab.until_numbers(FIRST_PART)
+    own_server.kill()
+    await tab.until_state("reconnecting")
+    own_server.start()
+    events = await tab.end()
+    assert text_of(events).strip() == counted(FIRST_PART)
     error, done = events[-2:]
     assert (error["type"], done["type"]) == ("error", "done")
     assert error["data"]["metadata"]["code"] == "interrupted"
     kept = await tab.call("client.getRun(stream.runId)")
-    assert text.startswith(kept["output"])
+    assert text_of(events).startswith(kept["output"])
 
 
 async def test_a_stream_begins_while_the_server_is_unavailable(
@@ -292,27 +310,19 @@ async def test_a_page_of_another_origin_resumes(
     assert greetings(events) == [None, FIRST_PART]
 
 
-async def test_the_documented_programs_work(
+async def test_the_documented_program_works(
     context: BrowserContext, scripted_server: Server, model: StandInProvider
 ) -> None:
-    page_of_docs = Path(__file__).parents[2] / "docs" / "javascript.md"
-    programs = re.findall(r"```js\n(.*?)```", page_of_docs.read_text(), re.DOTALL)
-    stream, event_source = programs
     model.reply(Reply(words("It is ", "36.")))
     page = (await open_tab(context, scripted_server.url)).page
     await page.evaluate(
         """() => Object.assign(window, {
           stopButton: document.createElement("button"),
           answer: document.createElement("p"),
-          shown: [],
-          show: (text) => shown.push(text),
         })"""
     )
-    end = "window.runId = stream.runId;"
-    await page.add_script_tag(content=stream + end, type="module")
-    await page.wait_for_function("window.runId", timeout=TIMEOUT_MS)
+    program, *_ = documented_programs()
+    end = "window.ended = true;"
+    await page.add_script_tag(content=program + end, type="module")
+    await page.wait_for_function("window.ended", timeout=TIMEOUT_MS)
     assert await page.evaluate("answer.textContent") == "It is 36."
-    await page.add_script_tag(content=event_source)
-    closed = "source.readyState === EventSource.CLOSED"
-    await page.wait_for_function(closed, timeout=TIMEOUT_MS)
-    assert await page.evaluate("shown") == ["It is ", "36."]

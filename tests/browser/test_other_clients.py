@@ -14,7 +14,11 @@ from streaming.testing.provider import Reply, StandInProvider
 from streaming.testing.server import Server
 from tests import available
 from tests.browser.answers import counted, held, numbers, words
+from tests.browser.documented import documented_programs
+from tests.browser.restarts import FIRST, SECOND, stream
 from tests.browser.wire import Wire
+from tests.servers import SECONDS
+from tests.test_deploy import deployed_nginx
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -102,11 +106,29 @@ async def start_run(server: Server) -> str:
     url = f"{server.url}/api/v1/agent/stream"
     request = prompt()
     async with (
-        httpx.AsyncClient() as client,
+        httpx.AsyncClient(timeout=SECONDS) as client,
         client.stream("POST", url, json=request) as response,
     ):
         run = f"/api/v1/agent/runs/{response.headers['X-Run-Id']}"
         return f"{run}/events?org_id={request['org_id']}"
+
+
+async def start_run_of_default(url: str) -> str:
+    """Return the id of a new run of the default organization."""
+    request = {"input": "Count.", "background": True}
+    async with (
+        httpx.AsyncClient(timeout=SECONDS) as client,
+        client.stream("POST", f"{url}/api/v1/agent/stream", json=request) as response,
+    ):
+        return response.headers["X-Run-Id"]
+
+
+async def stays_silent(page: Page, statuses: list[int]) -> None:
+    """Wait until the documented function, which pauses for 2 s, sends nothing."""
+    count = -1
+    while len(statuses) > count:
+        count = len(statuses)
+        await page.wait_for_timeout(3000)
 
 
 async def test_eventsource_resumes_by_itself_and_stops_by_itself(
@@ -155,12 +177,100 @@ async def test_eventsource_stops_at_once_if_no_events_remain(
     url = await start_run(scripted_server)
     run = scripted_server.url + url.replace("/events", "")
     page = await open_page(context, scripted_server.url)
-    async with httpx.AsyncClient() as client, asyncio.timeout(TIMEOUT_MS / 1000):
+    async with (
+        httpx.AsyncClient(timeout=SECONDS) as client,
+        asyncio.timeout(TIMEOUT_MS / 1000),
+    ):
         while (await client.get(run)).json()["status"] == "running":  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     await page.evaluate(EVENT_SOURCE, [f"{url}&after=1000000", TYPES])
     await until(page, "source.readyState === EventSource.CLOSED")
     assert await page.evaluate("seen") == []
+
+
+async def open_documented_page(context: BrowserContext, url: str, run_id: str) -> Page:
+    """Open a page that has the variables of the documented program."""
+    page = await open_page(context, url)
+    await page.evaluate(
+        """(runId) => Object.assign(window, {
+          runId,
+          answer: document.createElement("p"),
+        })""",
+        run_id,
+    )
+    return page
+
+
+async def test_the_documented_eventsource_survives_a_server_that_responds_503(
+    context: BrowserContext, own_server: Server, model: StandInProvider, tmp_path: Path
+) -> None:
+    model.reply(held(asyncio.Event(), *numbers(COUNT), begun=FIRST_PART))
+    _, program, _ = documented_programs()
+    with deployed_nginx(tmp_path, own_server.port) as url:
+        run_id = await start_run_of_default(url)
+        page = await open_documented_page(context, url, run_id)
+        statuses: list[int] = []
+        page.on("response", lambda response: statuses.append(response.status))
+        await page.add_script_tag(content=program)
+        begun = counted(FIRST_PART)
+        await until(page, f"answer.textContent.trim() === '{begun}'")
+        async with page.expect_response(lambda response: response.status == 503):
+            own_server.kill()
+        resumed = f"/events?after={FIRST_PART}"
+        async with page.expect_response(
+            lambda response: response.ok and response.url.endswith(resumed)
+        ):
+            own_server.start()
+        # The run of the dead process ends; nothing that it sent is shown twice.
+        await stays_silent(page, statuses)
+        assert await page.evaluate("answer.textContent.trim()") == begun
+
+
+async def test_the_documented_eventsource_ends_if_no_events_remain(
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
+) -> None:
+    model.reply(Reply(words("Yes.")))
+    _, program, _ = documented_programs()
+    run_id = await start_run_of_default(scripted_server.url)
+    page = await open_documented_page(context, scripted_server.url, run_id)
+    statuses: list[int] = []
+    page.on("response", lambda response: statuses.append(response.status))
+    await page.add_script_tag(content=program)
+    await until(page, "answer.textContent === 'Yes.'")
+    await stays_silent(page, statuses)
+    assert statuses == [200]
+    for run, status in ((run_id, 204), (str(uuid.uuid4()), 404)):
+        statuses.clear()
+        await page.evaluate("(run) => follow(run, () => {}, 1_000_000)", run)
+        async with asyncio.timeout(TIMEOUT_MS / 1000):
+            while len(statuses) < 2:  # noqa: ASYNC110  (EventSource, then fetch)
+                await asyncio.sleep(0.05)
+        await stays_silent(page, statuses)
+        assert statuses == [status, status]
+
+
+async def test_the_documented_eventsource_sends_a_token(
+    context: BrowserContext, scripted_server: Server, model: StandInProvider
+) -> None:
+    model.reply(Reply(words("Yes.")))
+    _, program, _ = documented_programs()
+    function, _, _ = program.partition("\nfollow(")
+    run_id = await start_run_of_default(scripted_server.url)
+    url = f"{scripted_server.url}/api/v1/agent/runs/{run_id}/token"
+    async with httpx.AsyncClient(timeout=SECONDS) as client:
+        token = (await client.post(url)).json()["token"]
+    page = await open_documented_page(context, scripted_server.url, run_id)
+    statuses: list[int] = []
+    page.on("response", lambda response: statuses.append(response.status))
+    await page.add_script_tag(content=function)
+    show = "(type, data) => type === 'content' && answer.append(data.content)"
+    for given, status in ((f"{token}x", 401), (token, 200)):
+        statuses.clear()
+        await page.evaluate(f"(token) => follow(runId, {show}, 0, 0, token)", given)
+        if status == 200:
+            await until(page, "answer.textContent === 'Yes.'")
+        await stays_silent(page, statuses)
+        assert set(statuses) == {status}
 
 
 async def serve_package(route: Route) -> None:
@@ -217,6 +327,27 @@ async def test_fetch_event_source_survives_a_kill_of_the_server(
     assert await number_of_conversations(own_server, request) == 1
 
 
+@pytest.mark.parametrize("way", ["EventSource", "fetch-event-source"])
+async def test_the_documented_programs_remove_what_a_restart_made_void(
+    fetching: BrowserContext, scripted_server: Server, way: str
+) -> None:
+    page = await open_documented_page(fetching, scripted_server.url, "r")
+    bodies = [stream(*FIRST), stream(*SECOND)]
+
+    async def respond(route: Route) -> None:
+        await route.fulfill(**bodies.pop(0))
+
+    path = "**/stream" if way != "EventSource" else "**/runs/r/events*"
+    await page.route(path, respond)
+    _, event_source, fetch_event_source = documented_programs()
+    program = event_source if way == "EventSource" else fetch_event_source
+    installed = program.replace(
+        "@microsoft/fetch-event-source", "/fetch-event-source/index"
+    )
+    await page.add_script_tag(content=installed, type="module")
+    await until(page, "answer.textContent === 'Let me look. It is noon.'")
+
+
 async def lose_the_answer(route: Route) -> None:
     await route.fetch()
     await route.abort("connectionreset")
@@ -237,6 +368,6 @@ async def test_fetch_event_source_with_a_key_starts_one_run(
 
 async def number_of_conversations(server: Server, request: dict[str, object]) -> int:
     url = f"{server.url}/api/v1/agent/conversations?org_id={request['org_id']}"
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=SECONDS) as client:
         answer = await client.get(url)
     return len(answer.json()["conversations"])

@@ -34,6 +34,10 @@ session.create()
 print(session.session_key)
 """
 
+#: The policy of the page blocks styles of axe itself, which are no fault of the page's:
+#: tests/browser/test_page_security.py collects those.
+OF_AXE = ("Applying inline style", "Couldn't load preload assets")
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def session_key(demo_server: Server) -> str:
@@ -61,18 +65,18 @@ async def admin(
     page.on("console", lambda message: complaints.append(message.text))
     yield page
     await context.close()
-    assert complaints == []
+    assert [c for c in complaints if not any(own in c for own in OF_AXE)] == []
 
 
 async def check(page: Page, ours: str) -> None:
     """Check the project's own elements with axe, and the width of the page."""
     axe = Path(available.need("packages")) / "axe-core" / "axe.min.js"
+    await page.evaluate(axe.read_text())
     find_faults = FIND_FAULTS.replace("axe.run(document", f"axe.run('{ours}'")
     for size in SIZES:
         await page.set_viewport_size(size)
         for scheme in ("light", "dark"):
             await page.emulate_media(color_scheme=scheme)
-            await page.evaluate(axe.read_text())
             assert await page.evaluate(find_faults) == [], f"{page.url} {size} {scheme}"
         too_wide = "document.documentElement.scrollWidth - window.innerWidth"
         assert await page.evaluate(too_wide) <= 0, (page.url, size)

@@ -21,7 +21,7 @@ SUM = '{"expression":"6*7"}'
 
 #: Scrolling to the end must follow the writes that move it.
 DO_IN_ONE_FRAME = """async () => {
-  const path = "/static/streaming/page/animation-frames.js";
+  const path = "/static/streaming/chat/animation-frames.js";
   const { atFrameEnd, onNextFrame } = await import(path);
   const done = [];
   const follow = () => done.push("follow");
@@ -178,7 +178,8 @@ async def test_only_start_and_end_are_announced(
     await scripted.page.evaluate(
         """() => {
           window.announced = [];
-          const region = document.querySelector("[role=status]");
+          const { shadowRoot } = document.querySelector("agent-chat");
+          const region = shadowRoot.querySelector("[role=status]");
           new MutationObserver(() => announced.push(region.textContent))
             .observe(region, { childList: true });
         }"""

@@ -1,11 +1,12 @@
 """The page fits all screens and follows the end of a growing answer."""
 
 import pytest
-from playwright.async_api import BrowserContext, ViewportSize, expect
+from playwright.async_api import Browser, BrowserContext, ViewportSize, expect
 
 from streaming.testing.provider import Reply, StandInProvider
+from streaming.testing.server import Server
 from tests.browser.answers import words
-from tests.browser.demo_page import DemoPage
+from tests.browser.demo_page import SHADOW, DemoPage
 from tests.providers.openai_streams import chunk, chunks, fragment
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -73,7 +74,7 @@ async def test_scrolling_up_stops_following(
     await expect(scripted.text).to_contain_text("Line 90")
     await scripted.page.mouse.move(size["width"] / 2, size["height"] / 2)
     prompt = scripted.exchanges.locator(".prompt")
-    is_down = "document.getElementById('transcript').scrollTop + scrollY > 0"
+    is_down = f"{SHADOW}.getElementById('transcript').scrollTop + scrollY > 0"
     while await scripted.page.evaluate(is_down):
         await scripted.page.mouse.wheel(0, -10_000)
     await expect(prompt).to_be_in_viewport(ratio=1)
@@ -129,6 +130,21 @@ async def test_panes_are_beside_the_chat_in_wide_windows(
         await expect(pane).to_be_hidden()
         after = await scripted.page.locator("#chat").bounding_box()
         assert before and after and after["width"] > before["width"]
+
+
+async def test_the_events_are_closed_until_the_user_opens_them(
+    browser: Browser, demo_server: Server
+) -> None:
+    async with await browser.new_context(viewport=LAPTOP) as visitor:
+        page = await visitor.new_page()
+        await page.goto(demo_server.url)
+        inspector = page.locator("#inspector")
+        await expect(page.locator("#sidebar")).to_be_visible()
+        await expect(inspector).to_be_hidden()
+        await page.locator("#inspector-toggle").click()
+        await expect(inspector).to_be_visible()
+        await page.reload()
+        await expect(inspector).to_be_visible()
 
 
 async def test_a_drawer_closes_after_use(

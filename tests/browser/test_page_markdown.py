@@ -10,7 +10,7 @@ from streaming.testing.provider import Reply, StandInProvider
 from streaming.testing.server import Server
 from tests.available import need
 from tests.browser.answers import held, words
-from tests.browser.demo_page import DemoPage, tab
+from tests.browser.demo_page import SHADOW, DemoPage, tab
 from tests.browser.test_page_answers import HOSTILE
 from tests.providers.openai_streams import chunk, chunks
 
@@ -40,12 +40,14 @@ QUICK_FRAMES = """() => {
 }"""
 #: Draw a text at once, then in pieces of each size, one piece per frame.
 DRAW = """async ([source, ...sizes]) => {
-  const path = "/static/streaming/page/streamed-markdown.js";
+  const path = "/static/streaming/chat/streamed-markdown.js";
   const { StreamedMarkdown } = await import(path);
-  const { colour } = await import("/static/streaming/page/code-colours.js");
-  const code = document.body.appendChild(document.createElement("code"));
-  code.textContent = "if";
-  for (colour(code, "js", false); !code.querySelector("span"); ) {
+  const { codeBlock } = await import("/static/streaming/chat/code-block.js");
+  const { english } = await import("/static/streaming/chat/language.js");
+  const { loadMarkdown } = await import("/static/streaming/chat/markdown.js");
+  await loadMarkdown();
+  const block = codeBlock("if", "js", false, english);
+  while (!block.querySelector(".code-keyword")) {
     await new Promise(requestAnimationFrame);
   }
   const drawn = [];
@@ -63,8 +65,10 @@ DRAW = """async ([source, ...sizes]) => {
 }"""
 #: Return the HTML of an unfinished text.
 SHOW = """async (source) => {
-  const path = "/static/streaming/page/streamed-markdown.js";
+  const path = "/static/streaming/chat/streamed-markdown.js";
   const { StreamedMarkdown } = await import(path);
+  const { loadMarkdown } = await import("/static/streaming/chat/markdown.js");
+  await loadMarkdown();
   const markdown = new StreamedMarkdown();
   markdown.append(source);
   await new Promise(requestAnimationFrame);
@@ -85,11 +89,11 @@ async def test_markdown_is_drawn_the_same_in_pieces_of_any_size(demo: DemoPage) 
     for part in (
         '<h4 class="depth-1">How light becomes sugar</h4>',
         "<strong>light</strong>, water and carbon dioxide into <em>sugar</em>",
-        "<li>load <code>ATP</code> and <code>NADPH</code><ul><li>which",
+        '<li>load <code>ATP</code> and <code>NADPH</code><ul dir="auto"><li>which',
         "H<sub>2</sub>O",
         '<th class="right">ATP</th>',
         '<td class="right">+18</td>',
-        "<blockquote><p>A leaf",
+        '<blockquote dir="auto"><p>A leaf',
         "<del>no more</del>",
         "<hr>",
     ):
@@ -205,8 +209,10 @@ async def test_finished_blocks_are_never_touched_again(demo: DemoPage) -> None:
     await demo.page.evaluate(QUICK_FRAMES)
     touched = await demo.page.evaluate(
         """async (source) => {
-          const path = "/static/streaming/page/streamed-markdown.js";
+          const path = "/static/streaming/chat/streamed-markdown.js";
           const { StreamedMarkdown } = await import(path);
+          const { loadMarkdown } = await import("/static/streaming/chat/markdown.js");
+          await loadMarkdown();
           const markdown = new StreamedMarkdown();
           document.body.append(markdown.element);
           const indexes = [];
@@ -232,6 +238,37 @@ async def test_finished_blocks_are_never_touched_again(demo: DemoPage) -> None:
     assert deepest <= 3
 
 
+#: The distances of the first and last character from the right edge of the text, in px.
+FROM_THE_RIGHT = """(block) => {
+  const { right } = block.getRootNode().querySelector(".text").getBoundingClientRect();
+  const range = document.createRange();
+  const node = document.createTreeWalker(block, NodeFilter.SHOW_TEXT).nextNode();
+  return [0, node.length - 1].map((at) => {
+    range.setStart(node, at);
+    range.setEnd(node, at + 1);
+    return right - range.getBoundingClientRect().right;
+  });
+}"""
+
+
+async def test_each_paragraph_has_the_direction_of_its_language(
+    scripted: DemoPage, model: StandInProvider
+) -> None:
+    need("libraries")
+    model.reply(Reply(words("שלום לך.\n\n- אחת.\n\n> הוא.\n\nHello there.")))
+    await scripted.run("שלום?")
+    prompt = scripted.exchanges.locator(".prompt p")
+    for block in (prompt, *(scripted.text.locator(name) for name in ("p", "li"))):
+        first, last = await block.first.evaluate(FROM_THE_RIGHT)
+        assert first < last
+    padding = "(list) => getComputedStyle(list).paddingRight"
+    assert await scripted.text.locator("ul").evaluate(padding) != "0px"
+    bar = "(quote) => getComputedStyle(quote).borderRightWidth"
+    assert await scripted.text.locator("blockquote").evaluate(bar) == "3px"
+    first, last = await scripted.text.locator("p").last.evaluate(FROM_THE_RIGHT)
+    assert first > last
+
+
 async def test_a_selection_survives_new_text(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
@@ -240,7 +277,7 @@ async def test_a_selection_survives_new_text(
     await scripted.start("Go.")
     await expect(scripted.text).to_contain_text("Third")
     await scripted.page.evaluate(
-        "getSelection().selectAllChildren(document.querySelector('.text p'))"
+        f"getSelection().selectAllChildren({SHADOW}.querySelector('.text p'))"
     )
     rest.set()
     await scripted.shows("completed")
@@ -274,9 +311,9 @@ async def test_without_the_libraries_plain_text_reads_well(
 ) -> None:
     async def without(route: Route) -> None:
         response = await route.fetch()
-        lines = (await response.text()).splitlines()
-        kept = [line for line in lines if "libraries/" not in line]
-        await route.fulfill(response=response, body="\n".join(kept))
+        page = await response.text()
+        assert "libraries=" in page
+        await route.fulfill(response=response, body=page.replace("libraries=", "x="))
 
     await context.route(f"{scripted_server.url}/", without)
     model.reply(Reply(chunks(chunk(content="**So**\n\n- a\n")) + words("  - b")))

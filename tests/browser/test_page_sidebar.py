@@ -141,7 +141,7 @@ async def test_settings_and_panes_are_stored(
     await scripted.set(Organization="acme", Max_iterations="7")
     await scripted.settings_button.click()
     await scripted.settings.get_by_label("thinking").uncheck()
-    await scripted.settings.get_by_label("Run in the background").check()
+    await scripted.settings.get_by_label("Run in the background").uncheck()
     await scripted.settings.get_by_role("button", name="Save").click()
     await scripted.page.get_by_role("radio", name="Dark").check()
     await scripted.page.locator("#inspector-toggle").click()
@@ -155,7 +155,8 @@ async def test_settings_and_panes_are_stored(
         await expect(settings.get_by_label("Max iterations")).to_have_value("7")
         await expect(settings.get_by_label("thinking")).not_to_be_checked()
         await expect(settings.get_by_label("content")).to_be_checked()
-        await expect(settings.get_by_label("Run in the background")).to_be_checked()
+        background = settings.get_by_label("Run in the background")
+        await expect(background).not_to_be_checked()
 
 
 async def test_unselected_events_are_not_sent(

@@ -26,13 +26,16 @@ MAX_RATIO = 4
 
 #: Show the beginning of an answer.
 SHOW = """async (source) => {
-  const path = "/static/streaming/page/streamed-markdown.js";
+  const path = "/static/streaming/chat/streamed-markdown.js";
   const { StreamedMarkdown } = await import(path);
+  const { loadMarkdown } = await import("/static/streaming/chat/markdown.js");
+  await loadMarkdown();
   window.markdown = new StreamedMarkdown();
   const answer = document.createElement("div");
   answer.className = "answer";
   answer.append(markdown.element);
-  document.getElementById("transcript").replaceChildren(answer);
+  const { shadowRoot } = document.querySelector("agent-chat");
+  shadowRoot.getElementById("transcript").replaceChildren(answer);
   markdown.append(`${source}\n\n`);
 }"""
 #: Append one token per frame.

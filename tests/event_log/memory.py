@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 from django.db.models import QuerySet
 
-from streaming.event_log import ClosedLogs, EventLog, OwnershipLost
+from streaming.event_log import ORPHAN_LEAP, ClosedLogs, EventLog, OwnershipLost
 from streaming.events import Entry, Event, encode_all, make_entries
 from streaming.models import LogState, Run
 from streaming.storage import database
@@ -56,15 +56,24 @@ class MemoryStoredLog:
 
     def text(self, run_id: str, *, since_tool: bool = False) -> str:
         text = ""
-        for entry in self.logs.get(run_id, []):
+        for entry in self._valid(run_id):
             if entry.type == "content":
                 text += msgspec.json.decode(entry.data)["content"]
             elif since_tool and entry.type.startswith("tool_"):
                 text = ""
         return text
 
-    def count_segments(self, runs: QuerySet[Run]) -> int:
-        return sum(bool(self.logs.get(run.pk)) for run in runs)
+    def _valid(self, run_id: str) -> list[Entry]:
+        valid: list[Entry] = []
+        for entry in self.logs.get(run_id, []):
+            if entry.type == "restarted":
+                last = msgspec.json.decode(entry.data)["metadata"]["discard_after"]
+                valid = [earlier for earlier in valid if earlier.number <= last]
+            valid.append(entry)
+        return valid
+
+    def count_segments(self, runs: QuerySet[Run], limit: int) -> int:
+        return min(sum(bool(self.logs.get(run.pk)) for run in runs), limit)
 
     def delete_segments(self, runs: QuerySet[Run], limit: int) -> int:
         having = [run.pk for run in runs if self.logs.get(run.pk)][:limit]
@@ -88,11 +97,11 @@ class MemoryStoredLog:
         self.removed |= set(run_ids)
         return set(run_ids)
 
-    def end_orphan(
-        self, run_id: str, events: Sequence[Event], *, leap: bool = True
-    ) -> None:
+    def free_number(self, run_id: str, after: int, *, leap: bool) -> int:
         newest = self.newest(run_id)
-        first = (newest.number if newest else 0) + (1_000_000 if leap else 1)
+        return max(newest.number if newest else 0, after) + (ORPHAN_LEAP if leap else 1)
+
+    def append(self, run_id: str, first: int, events: Sequence[Event]) -> None:
         self.add(run_id, make_entries(first, encode_all(events)))
 
 
@@ -105,28 +114,40 @@ class MemoryLog:
         self._stored = stored
         #: What the readers here see of the runs that this process opened.
         self._shown: dict[str, list[Entry]] = {}
+        #: The last number of each of these.
+        self._last: dict[str, int] = {}
         self._open: set[str] = set()
         self._released = False
 
-    def open(self, run_id: str, attempt: int) -> None:
-        self._stored.logs[run_id] = []
+    def open(self, run_id: str, attempt: int, after: int = 0) -> None:
+        self._stored.logs.setdefault(run_id, [])
         self._stored.owners[run_id] = self
-        self._shown[run_id] = []
+        self._shown[run_id] = list(self._stored.logs[run_id])
+        self._last[run_id] = after
         self._open.add(run_id)
 
     def append(self, run_id: str, events: Sequence[Event]) -> None:
         if run_id not in self._open:
             raise KeyError(run_id)
-        shown = self._shown[run_id]
-        first = shown[-1].number + 1 if shown else 1
-        entries = make_entries(first, encode_all(events))
-        shown += entries
+        entries = self._show(run_id, events)
         if self._stored.owners.get(run_id) is self:
             self._stored.add(run_id, entries)
 
-    async def checkpoint(self, run_id: str, commit: Callable[[], None]) -> None:
+    async def checkpoint(
+        self,
+        run_id: str,
+        commit: Callable[[int], None],
+        events: Sequence[Event] = (),
+    ) -> None:
         self._check_owned(run_id)
-        await database.execute_write(commit)
+        try:
+            await database.execute_write(commit, self._last[run_id] + len(events))
+        except OwnershipLost:
+            raise
+        except BaseException:
+            self.append(run_id, events)
+            raise
+        self.append(run_id, events)
 
     async def close(
         self,
@@ -145,9 +166,13 @@ class MemoryLog:
     def abandon(self, run_id: str, events: Sequence[Event]) -> None:
         if run_id in self._open:
             self._open.remove(run_id)
-            shown = self._shown[run_id]
-            first = shown[-1].number + 1 if shown else 1
-            shown += make_entries(first, encode_all(events))
+            self._show(run_id, events)
+
+    def hand_over(self, run_id: str) -> None:
+        self._open.discard(run_id)
+
+    def share(self, run_id: str, wanted: bool) -> None:
+        """Do nothing: all processes see the events at once."""
 
     async def follow(
         self, run_id: str, after: int, heartbeat: float
@@ -179,6 +204,12 @@ class MemoryLog:
 
     def unanswered(self, seconds: float) -> list[str]:
         return []
+
+    def _show(self, run_id: str, events: Sequence[Event]) -> list[Entry]:
+        entries = make_entries(self._last[run_id] + 1, encode_all(events))
+        self._shown[run_id] += entries
+        self._last[run_id] += len(entries)
+        return entries
 
     def _has_ended(self, run_id: str, log: list[Entry]) -> bool:
         return bool(log and log[-1].is_last) or run_id in self._stored.removed

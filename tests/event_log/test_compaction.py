@@ -13,8 +13,9 @@ import pytest
 from django.db import connections, transaction
 from django.utils import timezone
 
-from streaming.agent.loop import Progress
+from streaming.agent.progress import Progress
 from streaming.event_log import DatabaseLog, LogOptions
+from streaming.event_log.new_rows import read_new
 from streaming.event_log.stored import DatabaseStoredLog
 from streaming.events import Content, Done, Entry, encode
 from streaming.models import (
@@ -98,7 +99,7 @@ def test_every_reader_reads_what_it_would_have_read(seed: int) -> None:
     for at, entry in enumerate(entries):
         assert read(run, entry.number) == entries[at + 1 :]
         after = {run.id: entry.number}
-        found, _ = stored.read_new(after)
+        found, _ = read_new(after)
         assert found.get(run.id, []) == entries[at + 1 :]
     assert stored.newest(run.id) == entries[-1]
     assert read(other) == untouched

@@ -4,6 +4,7 @@ To test another implementation, add it to `make_logs`.
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,8 @@ from streaming.events import (
     ErrorEvent,
     ErrorInfo,
     Event,
+    Restarted,
+    RestartInfo,
     Thinking,
     ToolCallEvent,
     ToolCallInfo,
@@ -119,7 +122,8 @@ class Bench:
 
         def end() -> None:
             Run.objects.filter(pk=run_id).update(status=RunStatus.FAILED)
-            self.stored.end_orphan(run_id, ORPHANED)
+            first = self.stored.free_number(run_id, 0, leap=True)
+            self.stored.append(run_id, first, ORPHANED)
 
         await database.execute_write(end)
 
@@ -225,20 +229,63 @@ async def test_a_checkpoint_makes_entries_durable_with_other_writes(
     run_id = await bench.open(here)
     here.append(run_id, words(1, 2))
 
-    def count() -> None:
-        Run.objects.filter(pk=run_id).update(llm_calls=2)
+    def count(last: int) -> None:
+        Run.objects.filter(pk=run_id).update(llm_calls=last)
 
     await here.checkpoint(run_id, count)
     assert len(await bench.everything(run_id)) == 2
     assert (await Run.objects.aget()).llm_calls == 2
 
-    def fail() -> None:
+    def fail(_: int) -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
         await here.checkpoint(run_id, fail)
     await bench.close(here, run_id, *words(3))
     assert [entry.number for entry in await bench.everything(run_id)] == [1, 2, 3, 4]
+
+
+async def test_events_of_a_checkpoint_are_shown_once_they_are_durable(
+    bench: Bench,
+) -> None:
+    here = bench.process()
+    run_id = await bench.open(here)
+    here.append(run_id, words(1))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def commit(last: int) -> None:
+        assert last == 2
+        begun.set()
+        assert go_on.wait(SECONDS)
+
+    saving = asyncio.create_task(here.checkpoint(run_id, commit, words(2)))
+    async with aclosing(here.follow(run_id, 0, 0.01)) as batches:
+        assert await asyncio.to_thread(begun.wait, SECONDS)
+        assert [entry.number for entry in await anext(batches)] == [1]
+        assert await anext(batches) == []
+        go_on.set()
+        await saving
+        assert len(await bench.everything(run_id)) == 2
+        while not (batch := await anext(batches)):
+            pass
+    assert [entry.number for entry in batch] == [2]
+    await bench.close(here, run_id, *words(3))
+
+
+async def test_events_of_a_failed_checkpoint_keep_their_numbers(bench: Bench) -> None:
+    here = bench.process()
+    run_id = await bench.open(here)
+
+    def fail(_: int) -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await here.checkpoint(run_id, fail, words(1))
+    await here.checkpoint(run_id, lambda _: None, words(2))
+    await bench.close(here, run_id, *words(3))
+    stored = await bench.everything(run_id)
+    assert [entry.number for entry in stored] == [1, 2, 3, 4]
+    assert [entry.data for entry in stored[:3]] == encode_all(words(1, 2, 3))
 
 
 async def test_a_checkpoint_of_an_abandoned_run_finds_it_lost(bench: Bench) -> None:
@@ -249,7 +296,7 @@ async def test_a_checkpoint_of_an_abandoned_run_finds_it_lost(bench: Bench) -> N
     here.abandon(run_id, ORPHANED)
     here.abandon(run_id, ORPHANED)  # no effect
     with pytest.raises(OwnershipLost):
-        await here.checkpoint(run_id, lambda: None)
+        await here.checkpoint(run_id, lambda _: None)
     assert [entry.number for entry in await reader] == [1, 2, 3]
     assert len(await bench.everything(run_id)) == 1
 
@@ -355,6 +402,64 @@ async def test_the_text_is_that_of_content_events(bench: Bench) -> None:
     here.abandon(run_id, [])
 
 
+async def test_void_text_is_left_out(bench: Bench) -> None:
+    here = bench.process()
+    call = ToolCallInfo("c", "calculator", "{}", "executing")
+    run_id = await bench.open(
+        here,
+        *words(1, 2),
+        ToolCallEvent(tool_call=call),
+        Restarted(metadata=RestartInfo(2, discard_after=1)),
+        *words(3),
+    )
+    for since_tool in (False, True):
+        text = await bench.do(bench.stored.text, run_id, since_tool=since_tool)
+        assert text == "1 3 "
+    here.abandon(run_id, [])
+
+
+async def test_another_owner_continues_a_log_for_the_same_readers(
+    bench: Bench,
+) -> None:
+    here, elsewhere, third = (bench.process() for _ in range(3))
+    run_id = await bench.open(here, *words(1, 2))
+    readers = [
+        asyncio.create_task(read(log, run_id, after))
+        for log in (here, elsewhere, third)
+        for after in (0, 1, 2)
+    ]
+    await asyncio.sleep(FLUSH * 3)
+    here.hand_over(run_id)
+    here.hand_over(run_id)  # no effect
+    with pytest.raises(KeyError):
+        here.append(run_id, words(3))
+    run = await Run.objects.aget()
+    first = await bench.do(bench.stored.free_number, run_id, 0, leap=True)
+    elsewhere.open(run_id, run.attempt, first)
+    elsewhere.append(run_id, words(3))
+    late = asyncio.create_task(read(here, run_id, 2))
+    await bench.close(elsewhere, run_id)
+    expected = [
+        *make_entries(1, encode_all(words(1, 2))),
+        *make_entries(first + 1, encode_all([*words(3), DONE])),
+    ]
+    for index, seen in enumerate(await asyncio.gather(*readers)):
+        assert seen == expected[index % 3 :]
+    assert await late == expected[2:]
+    assert await bench.everything(run_id) == expected
+
+
+async def test_readers_of_a_handed_over_log_are_released(bench: Bench) -> None:
+    here = bench.process()
+    run_id = await bench.open(here, *words(1))
+    reader = asyncio.create_task(read(here, run_id))
+    await asyncio.sleep(FLUSH)
+    here.release()
+    assert not reader.done()
+    here.hand_over(run_id)
+    assert [entry.number for entry in await reader] == [1]
+
+
 async def test_the_newest_entry_is_the_last_durable_one(bench: Bench) -> None:
     here = bench.process()
     run_id = await bench.open(here)
@@ -400,5 +505,5 @@ async def test_a_deleted_log_is_empty(bench: Bench) -> None:
         assert await read(elsewhere, run_id) == []
     assert len(await read(elsewhere, run_ids[2])) == 2
     count = bench.stored.count_segments
-    assert await bench.do(count, Run.objects.filter(pk__in=deleted)) == 0
-    assert await bench.do(count, Run.objects.all()) > 0
+    assert await bench.do(count, Run.objects.filter(pk__in=deleted), 9) == 0
+    assert await bench.do(count, Run.objects.all(), 1) == 1

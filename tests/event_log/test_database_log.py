@@ -35,7 +35,7 @@ from streaming.models import (
     Run,
 )
 from streaming.storage import database
-from streaming.storage.database import Database, default
+from streaming.storage.database import Database
 from tests import campaign
 from tests.event_log.faulty import Fault, FaultKind, FaultyDatabase
 from tests.locks import locked
@@ -101,8 +101,6 @@ async def make_log(transactional_db: None) -> AsyncIterator[Log]:
     yield make
     for log in made:
         await log.aclose()
-    # A query whose caller was cancelled goes on, and deadlocks with a TRUNCATE.
-    await asyncio.to_thread(default.close)
 
 
 async def read(log: DatabaseLog, run_id: str, after: int = 0) -> list[Entry]:
@@ -349,7 +347,7 @@ def end(ends: ClosedLogs[Run]) -> None:
 async def test_runs_that_end_at_the_same_time_share_a_transaction(
     make_log: Log,
 ) -> None:
-    log = make_log()
+    log = make_log(flush_seconds=60)  # the end comes before a flush
     runs = [await database.execute_write(make_run) for _ in range(10)]
     for run in runs:
         log.open(run.id, run.attempt)
@@ -408,7 +406,7 @@ async def test_who_waits_to_keep_an_abandoned_run_is_told_that_it_is_lost(
     faulty.faults.append(held := Fault(held=True))
     flushing = asyncio.create_task(log.flush())
     await held.begun.wait()
-    keeping = asyncio.create_task(log.checkpoint(run.id, lambda: None))
+    keeping = asyncio.create_task(log.checkpoint(run.id, lambda _: None))
     await asyncio.sleep(0)
     log.abandon(run.id, [Done()])
     held.proceed.set()
@@ -435,7 +433,7 @@ async def test_events_that_the_database_rejects_end_their_own_run_only(
     assert log.failing_since is None
     assert log.unanswered(0) == []
     with pytest.raises(IntegrityError):
-        await log.checkpoint(bad.id, lambda: None)
+        await log.checkpoint(bad.id, lambda _: None)
     await log.close(bad.id, [Done()], None, commit, drop_pending=True)
     entry = await database.execute_read(stored_log().newest, bad.id)
     assert entry

@@ -38,7 +38,8 @@ from streaming.events import (
     make_entries,
 )
 from streaming.models import Run, RunStatus
-from streaming.runs import leases, retention
+from streaming.runs import recovery, retention
+from streaming.runs.recovery import Policy
 from streaming.storage import database
 from tests import campaign
 from tests.event_log.faulty import Fault, FaultKind, FaultyDatabase
@@ -244,7 +245,7 @@ class Logs(RuleBasedStateMachine):
         owner = run.owner
         assert owner
 
-        def commit() -> None:
+        def commit(_: int) -> None:
             mine = Run.objects.filter(id=run.id, worker=owner.name)
             mine = mine.filter(status=RunStatus.RUNNING)
             if not mine.update(llm_calls=run.last):
@@ -342,7 +343,10 @@ class Logs(RuleBasedStateMachine):
         """A run is ended by another process: its owner is dead, or stands still."""
         run = data.draw(st.sampled_from([run for run in self.runs if not run.ended]))
         now, never = timezone.now() + timedelta(days=1), float("inf")
-        assert self.do(database.execute_write(leases.fail_orphan, run.id, now, never))
+        policy = Policy(1, lambda runs: None)
+        recover = recovery.recover_orphan
+        ended = database.execute_write(recover, run.id, now, never, policy)
+        assert self.do(ended) == RunStatus.FAILED
         after = run.durable[-1].number if run.durable else 0
         entries = self.do(database.execute_read(stored.read, run.id, after))
         assert [entry.type for entry in entries] == ["error", "done"]
@@ -396,7 +400,7 @@ class Logs(RuleBasedStateMachine):
     @precondition(lambda self: all(r.ended and not r.owner for r in self.runs))
     def remove(self) -> None:
         tomorrow = timezone.now() + timedelta(days=1)
-        while self.do(database.execute_write(retention.remove_logs, tomorrow)):
+        while self.do(database.execute_write(retention.remove_logs, tomorrow)).more:
             pass  # those of earlier examples, too
         for run in self.runs:
             run.removed = True
@@ -418,7 +422,7 @@ def _all(run_id: str) -> list[Entry]:
     return entries
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("transactional_db")
 def test_the_log_is_what_its_model_is() -> None:
     examples = campaign.examples(25)
     run_state_machine_as_test(

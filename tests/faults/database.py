@@ -1,17 +1,24 @@
 """The real database with faults that a test switches on, for a service of its own."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from django.db import OperationalError
 
 from streaming import conf, runs
-from streaming.agent.loop import Agent
+from streaming.agents.loops import AgentLoops, make_loops
 from streaming.runs import RunService
 from streaming.runs.timings import Timings
 from streaming.storage import database
 from streaming.storage.database import Database
+
+#: The reads that a service repeats in the background.
+PERIODIC_READS = (
+    *("find_stale", "next_in_queue", "queue_state", "read_signals"),
+    "_compaction_due",
+)
 
 
 class FaultyDatabase(Database):
@@ -21,7 +28,7 @@ class FaultyDatabase(Database):
     """
 
     #: The writes of the heartbeat are never cut: their times are not the test's.
-    spared = ("renew_leases", "touch_readers", "fail_orphan")
+    spared = ("renew_leases", "touch_readers", "recover_orphan")
 
     def __init__(
         self, *, timeout_seconds: float = 30.0, retry_seconds: float = 0.02
@@ -101,15 +108,21 @@ def _name(function: Callable[..., Any]) -> str:
     return str(getattr(function, "__name__", ""))
 
 
+def changed_loops(**changes: Any) -> AgentLoops:  # noqa: ANN401
+    """Return the loop of the settings' agent, with other parts than the usual ones."""
+    usual = make_loops().find("")
+    return AgentLoops({"": replace(usual, loop=replace(usual.loop, **changes))})
+
+
 def install_service(
     *,
     access: Database = database.default,
-    agent: Agent | None = None,
+    agents: AgentLoops | None = None,
     timings: Timings | None = None,
 ) -> RunService:
     """Make a service that of this process: with other parts than the usual ones."""
     service = RunService(
-        agent or runs.make_agent(),
+        agents or make_loops(),
         conf.get(),
         access,
         timings=timings,

@@ -20,7 +20,7 @@ from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.api.test_runs import logged, slow_answer
 from tests.available import need
-from tests.client import API, Api, all_runs_end
+from tests.client import API, SECONDS, Api, all_runs_end
 from tests.conftest import ChangeSettings
 from tests.faults.database import FaultyDatabase, install_service
 
@@ -35,6 +35,14 @@ WATCHING = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
 )
+
+
+def unended(rest: asyncio.Event) -> Reply:
+    """Return a response without an end; its second delta waits for the event.
+
+    The first one may be durable when the fault begins.
+    """
+    return Reply.of([chat.pieces("x"), chat.pieces("y")], held=rest, end="hang")
 
 
 async def replayed(api: Api, run_id: str) -> list[bytes]:
@@ -91,14 +99,17 @@ async def test_an_end_whose_answer_was_lost_is_the_end(
 async def test_readers_receive_an_error_if_the_database_stays_unavailable(
     api: Api, upstream: StandInProvider
 ) -> None:
-    faulty_database = FaultyDatabase(timeout_seconds=0.5)
+    faulty_database = FaultyDatabase()
     install_service(access=faulty_database)
-    upstream.reply(Reply(chat.pieces("x"), end="hang"), chat.answer("again"))
+    rest = asyncio.Event()
+    upstream.reply(unended(rest))
     body = {"input": "Hi", "conversation_id": "c"}
     async with api.open("POST", f"{API}/stream", body) as stream:
         await stream.until("content")
+        faulty_database.timeout_seconds = 0.5
         faulty_database.refuse = 1_000_000
-        async with asyncio.timeout(15):
+        rest.set()
+        async with asyncio.timeout(SECONDS):
             await upstream.gone.wait()
         response = await stream.end()
         faulty_database.refuse = 0
@@ -122,15 +133,17 @@ def newest_number(run_id: str) -> int:
 async def test_a_new_run_is_not_affected_by_an_earlier_outage(
     api: Api, upstream: StandInProvider
 ) -> None:
-    faulty_database = FaultyDatabase(timeout_seconds=0.5)
+    faulty_database = FaultyDatabase(timeout_seconds=1.5)
     install_service(
         access=faulty_database,
         timings=Timings(least_finish=0.5),
     )
-    upstream.reply(Reply(chat.pieces("x"), end="hang"), slow_answer(30))
+    rest = asyncio.Event()
+    upstream.reply(unended(rest), slow_answer(40))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content")
         faulty_database.refuse = 1_000_000
+        rest.set()
         await stream.end()
         faulty_database.refuse = 0
     assert (await api.stream("Hi")).events[-2:] == ["complete", "done"]
@@ -139,13 +152,17 @@ async def test_a_new_run_is_not_affected_by_an_earlier_outage(
 async def test_a_flush_that_hangs_does_not_hold_up_the_end(
     api: Api, upstream: StandInProvider
 ) -> None:
-    access = FaultyDatabase(timeout_seconds=1.0)
+    access = FaultyDatabase()
     install_service(access=access, timings=Timings(least_finish=0.5))
-    upstream.reply(Reply(chat.pieces("x"), end="hang"))
+    rest = asyncio.Event()
+    upstream.reply(unended(rest))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content")
+        access.timeout_seconds = 1.0
         answer = threading.Event()
         hanging = asyncio.create_task(access.execute_write(answer.wait))
+        await asyncio.sleep(0)  # it is pending
+        rest.set()
         try:
             response = await stream.end()
         finally:
@@ -166,7 +183,7 @@ async def test_a_run_is_cancelled_while_the_database_is_unavailable(
         run_id = stream.response.headers["x-run-id"]
         faulty_database.refuse = 3
         assert (await api.post(f"{API}/runs/{run_id}/cancel")).status == 202
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SECONDS):
             await upstream.gone.wait()
         response = await stream.end()
     assert response.frames[-2].data["metadata"]["stop_reason"] == "cancelled"
@@ -180,6 +197,7 @@ print(json.dumps(settings.DATABASES["default"]["OPTIONS"]))
 """
 
 
+@pytest.mark.postgresql
 def test_a_postgresql_that_vanishes_is_noticed() -> None:
     url = need("postgres")
     environment = {**os.environ, "DATABASE_URL": url}

@@ -10,8 +10,13 @@ from bench.faults import away, crash, crowd, ends, model, races, readers, server
 from bench.faults.model import Model
 from bench.faults.servers import Site
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-@pytest_asyncio.fixture
+#: Tests that leave the servers as they were use the same two.
+of_shared_site = pytest.mark.xdist_group("faults")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def upstream() -> AsyncIterator[Model]:
     """A model that is as strict as the vendors' are."""
     async with model.serving() as serving:
@@ -25,16 +30,34 @@ def site(upstream: Model) -> Iterator[Site]:
         yield made
 
 
-async def test_resume_at_every_cut_point_from_two_processes(site: Site) -> None:
-    await readers.cut_points(site)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_upstream() -> AsyncIterator[Model]:
+    """The model of the shared site."""
+    async with model.serving() as serving:
+        yield serving
 
 
-async def test_fifty_readers_of_one_run_see_the_same_bytes(site: Site) -> None:
-    await readers.fifty(site)
+@pytest.fixture(scope="module")
+def shared_site(shared_upstream: Model) -> Iterator[Site]:
+    """The same for several tests."""
+    database_url = os.environ.get("TEST_DATABASE_URL", "")
+    with servers.site(shared_upstream, database_url) as made:
+        yield made
 
 
-async def test_readers_that_come_and_go_see_the_same_bytes(site: Site) -> None:
-    await readers.come_and_go(site, seconds=3, count=10, seed=1)
+@of_shared_site
+async def test_resume_at_every_cut_point_from_two_processes(shared_site: Site) -> None:
+    await readers.cut_points(shared_site)
+
+
+@of_shared_site
+async def test_fifty_readers_of_one_run_see_the_same_bytes(shared_site: Site) -> None:
+    await readers.fifty(shared_site)
+
+
+@of_shared_site
+async def test_readers_that_come_and_go_see_the_same_bytes(shared_site: Site) -> None:
+    await readers.come_and_go(shared_site, seconds=3, count=10, seed=1)
 
 
 async def test_clients_resume_by_themselves_after_kill_9(
@@ -67,18 +90,21 @@ async def test_a_reader_that_takes_nothing_is_let_go(site: Site) -> None:
     await crowd.disconnected(site)
 
 
+@of_shared_site
 async def test_equal_posts_to_two_processes_are_one_run(
-    site: Site, upstream: Model
+    shared_site: Site, shared_upstream: Model
 ) -> None:
-    await races.identical_posts(site, upstream, 2)
+    await races.identical_posts(shared_site, shared_upstream, 2)
 
 
-async def test_runs_of_two_processes_race_for_a_conversation(site: Site) -> None:
-    await races.one_conversation(site, 4)
+@of_shared_site
+async def test_runs_of_two_processes_race_for_a_conversation(shared_site: Site) -> None:
+    await races.one_conversation(shared_site, 4)
 
 
-async def test_cancel_may_race_the_end(site: Site) -> None:
-    await races.cancel_at_the_end(site, 10, seed=1)
+@of_shared_site
+async def test_cancel_may_race_the_end(shared_site: Site) -> None:
+    await races.cancel_at_the_end(shared_site, 10, seed=1)
 
 
 async def test_a_conversation_is_deleted_where_its_run_is_not(site: Site) -> None:

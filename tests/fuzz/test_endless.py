@@ -7,17 +7,18 @@ from itertools import count
 
 import pytest
 
-from streaming.agent.loop import Agent, Progress
+from streaming.agent.loop import AgentLoop
+from streaming.agent.progress import Progress
 from streaming.exceptions import ProviderError, ProviderTimeout
 from streaming.messages import json_size, user_message
 from streaming.providers.base import ProviderOptions
-from streaming.tools import Toolbox, ToolContext
+from streaming.tools import Context, Toolbox
 from tests.fuzz.feed import fed_provider
 from tests.fuzz.streams import APIS, Api
 from tests.providers import anthropic_streams as anthropic
 from tests.providers import openai_streams as openai
 
-LIMIT = 60_000
+LIMIT = 30_000
 OPTIONS = ProviderOptions(
     llm_max_retries=0,
     llm_max_response_chars=LIMIT,
@@ -38,14 +39,14 @@ async def run(
     options: ProviderOptions = OPTIONS,
 ) -> None:
     """Run the agent with one response."""
-    agent = Agent(
+    agent = AgentLoop(
         provider=fed_provider(api, [pieces], options),
         toolbox=Toolbox(),
         limits=options.limits,
     )
     batches = agent.run(
         [user_message("Count.")],
-        ToolContext(),
+        Context(),
         max_iterations=1,
         progress=progress,
         checkpoint=no_checkpoint,

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from streaming.agent.loop import Agent, Progress
+from streaming.agent.loop import AgentLoop
+from streaming.agent.progress import Progress
 from streaming.events import Event, encode_all
 from streaming.exceptions import ProviderError
 from streaming.messages import (
@@ -22,7 +23,7 @@ from streaming.messages import (
 )
 from streaming.providers.base import ProviderOptions
 from streaming.providers.limits import MAX_COUNT
-from streaming.tools import Toolbox, ToolContext, ToolError, tool
+from streaming.tools import Context, Toolbox, ToolError, tool
 from tests import campaign
 from tests.fuzz.feed import fed_provider
 from tests.fuzz.streams import APIS, Api, cut, damaged_stream, good_stream
@@ -62,7 +63,7 @@ async def run(
     api: Api, streams: Iterator[list[bytes]], history: list[Message]
 ) -> tuple[Progress, list[Event]]:
     """Run the agent to its end, which may be an error of the provider's."""
-    agent = Agent(
+    agent = AgentLoop(
         provider=fed_provider(api, streams, OPTIONS),
         toolbox=TOOLBOX,
         limits=OPTIONS.limits,
@@ -71,7 +72,7 @@ async def run(
     progress, events = Progress(), []
     batches = agent.run(
         history,
-        ToolContext(run_id="run_1"),
+        Context(run="run_1"),
         max_iterations=3,
         progress=progress,
         checkpoint=nothing,

@@ -33,3 +33,5 @@ def make(tmp_path: Path) -> Iterator[Make]:
         yield make
         for server in made:
             server.kill()
+        for server in made:
+            server.check_log()

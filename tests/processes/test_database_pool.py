@@ -11,7 +11,7 @@ import pytest
 from streaming.testing.server import Server
 from tests.client import API
 from tests.processes.conftest import Make
-from tests.servers import UVICORN
+from tests.servers import UVICORN, stream
 
 POSTGRES = os.environ.get("TEST_DATABASE_URL", "")
 REQUESTS = 40
@@ -50,3 +50,19 @@ def test_no_request_fails_when_idle_connections_were_cut(make: Make) -> None:
     cut_connections(server)
     response = httpx.post(f"{server.url}{API}/run", json=body, timeout=60)
     assert response.status_code == 200
+
+
+def test_runs_go_on_when_connections_in_use_are_cut(make: Make) -> None:
+    server = make(*UVICORN, DEMO_DELAY_MS="10")
+    server.start()
+    with stream(server, "count to 400") as reader:
+        run_id = reader.response.headers["X-Run-Id"]
+        for _ in range(4):  # at various moments of a flush
+            for _ in range(7):
+                reader.until("content")
+            while not cut_connections(server):  # none since the last time
+                reader.until("content")
+        assert [frame.event for frame in reader][-2:] == ["complete", "done"]
+    run = httpx.get(f"{server.url}{API}/runs/{run_id}", timeout=60).json()
+    assert run["status"] == "completed"
+    assert run["output"].split()[399].rstrip(".") == "400"

@@ -11,7 +11,7 @@ from streaming.testing.server import Server
 from streaming.testing.sse import parse
 from tests.client import API
 from tests.processes.conftest import Make
-from tests.servers import UVICORN
+from tests.servers import SECONDS, UVICORN
 
 LINK = re.compile(r'(?:src|href|content)="([^"]*/static/[^"]+)"')
 
@@ -22,7 +22,7 @@ class Proxy:
     def __init__(self, server: Server, prefix: str, *, strips: bool) -> None:
         self.prefix = prefix
         self._strips = strips
-        self._client = httpx.Client(base_url=server.url)
+        self._client = httpx.Client(base_url=server.url, timeout=SECONDS)
 
     def close(self) -> None:
         self._client.close()
@@ -91,10 +91,10 @@ def test_a_site_below_a_path_works(make: Make, way: str, prefix: str) -> None:
     for strips in (True, False):
         with closing(Proxy(server, prefix, strips=strips)) as browser:
             check_site(browser)
-    bare = httpx.get(f"{server.url}{prefix}?a=b")
+    bare = httpx.get(f"{server.url}{prefix}?a=b", timeout=SECONDS)
     if bare.status_code == 308:  # not if the server cannot tell it from the root
         assert bare.headers["location"] == f"{prefix}/?a=b"
-    assert httpx.get(f"{server.url}/health").status_code == 200
+    assert httpx.get(f"{server.url}/health", timeout=SECONDS).status_code == 200
 
 
 def test_a_site_at_the_root_is_as_before(make: Make) -> None:

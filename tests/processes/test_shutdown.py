@@ -1,16 +1,21 @@
 """Servers that receive a signal drain: runs get their time, and readers an end."""
 
+import os
 import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 
+from streaming.testing.server import Server
 from tests.client import API
 from tests.processes.conftest import Make
-from tests.servers import RUNSERVER, UVICORN, stream
+from tests.servers import HYPERCORN, RUNSERVER, SECONDS, UVICORN, stream
 
 LONG = "count to 5000"
 
@@ -26,17 +31,24 @@ SERVERS = {
     "uvicorn --workers": (*UVICORN, "--workers", "2"),
     "gunicorn": GUNICORN,
 }
+#: Its workers receive no signal: the parent process sets an event.
+OTHER_SERVERS = {
+    "hypercorn": HYPERCORN,
+    "hypercorn --workers": (*HYPERCORN, "--workers", "2"),
+    "hypercorn without": (*HYPERCORN, "--workers", "0"),
+    "hypercorn uvloop": (*HYPERCORN, "--worker-class", "uvloop"),
+}
 DEVELOPMENT = {
     "runserver": RUNSERVER,
     "runserver --noreload": (*RUNSERVER, "--noreload"),
 }
 #: After DRAIN_SECONDS, on a busy machine.
-PATIENCE = 20
+PATIENCE = 60
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=SERVERS | OTHER_SERVERS)
 def command(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    return SERVERS[request.param]
+    return {**SERVERS, **OTHER_SERVERS}[request.param]
 
 
 def test_sigterm_gives_runs_their_time_takes_no_new_ones_and_keeps_what_was_said(
@@ -66,10 +78,13 @@ def test_sigterm_gives_runs_their_time_takes_no_new_ones_and_keeps_what_was_said
     assert done.event == "done"
     assert server.ends_within(PATIENCE)
     server.start()
-    run = httpx.get(f"{server.url}{API}/runs/{unheard}").json()
+    run = httpx.get(f"{server.url}{API}/runs/{unheard}", timeout=SECONDS).json()
     assert run["error"]["code"] == "shutting_down"
     assert run["output"].startswith("1 2 3")
-    assert httpx.get(f"{server.url}{API}/conversations/late").status_code == 404
+    assert (
+        httpx.get(f"{server.url}{API}/conversations/late", timeout=SECONDS).status_code
+        == 404
+    )
 
 
 def answer(method: str, url: str, body: object = None) -> int | None:
@@ -80,12 +95,20 @@ def answer(method: str, url: str, body: object = None) -> int | None:
         return None
 
 
-@pytest.mark.parametrize("name", [*SERVERS, *DEVELOPMENT])
+@pytest.mark.parametrize("name", [*SERVERS, *OTHER_SERVERS, *DEVELOPMENT])
 def test_a_reader_that_does_not_read_cannot_prevent_the_end(
     make: Make, name: str
 ) -> None:
-    command = {**SERVERS, **DEVELOPMENT}[name]
-    server = make(*command, DRAIN_SECONDS="0", STREAM_SEND_TIMEOUT_SECONDS="600")
+    command = {**SERVERS, **OTHER_SERVERS, **DEVELOPMENT}[name]
+    with stuck_reader(make, *command, DRAIN_SECONDS="0") as server:
+        server.send_signal(signal.SIGTERM)
+        assert server.ends_within(PATIENCE)
+
+
+@contextmanager
+def stuck_reader(make: Make, *command: str, **variables: str) -> Iterator[Server]:
+    """Start a server with a reader that does not read."""
+    server = make(*command, STREAM_SEND_TIMEOUT_SECONDS="600", **variables)
     assert server.run("manage.py", "shell", "-c", A_LONG_LOG).returncode == 0
     server.start()
     with socket.socket() as client:
@@ -93,9 +116,8 @@ def test_a_reader_that_does_not_read_cannot_prevent_the_end(
         client.connect(("127.0.0.1", server.port))
         client.sendall(f"GET {API}/runs/long/events HTTP/1.1\r\n".encode())
         client.sendall(b"Host: localhost\r\n\r\n")
-        assert client.recv(12) == b"HTTP/1.1 200"
-        server.send_signal(signal.SIGTERM)
-        assert server.ends_within(PATIENCE)
+        assert client.recv(12).startswith(b"HTTP/1.1 200")
+        yield server
 
 
 #: The log of an ended run, of 25 MB: more than the system buffers for a reader.
@@ -146,3 +168,20 @@ def test_ctrl_c_drains_too(make: Make) -> None:
         assert [frame.event for frame in short][-2:] == ["complete", "done"]
         assert [frame.event for frame in long][-2:] == ["error", "done"]
     assert server.ends_within(PATIENCE)
+
+
+def test_a_worker_of_hypercorn_that_is_terminated_itself_drains_and_ends(
+    make: Make,
+) -> None:
+    """systemd sends SIGTERM to all processes, whose default action would end it."""
+    server = make(*HYPERCORN, DEMO_DELAY_MS="20", DRAIN_SECONDS="2")
+    server.start()
+    with stream(server, "count to 20") as short, stream(server, LONG) as long:
+        short.until("content")
+        long.until("content")
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
+        worker = max(map(int, children.split()))  # after multiprocessing's tracker
+        os.kill(worker, signal.SIGTERM)
+        assert [frame.event for frame in short][-2:] == ["complete", "done"]
+        assert [frame.event for frame in long][-2:] == ["error", "done"]
+    assert server.ends_within(PATIENCE)  # with its worker, as hypercorn does

@@ -12,7 +12,7 @@ import pytest
 
 from tests.client import API
 from tests.processes.conftest import Make
-from tests.servers import RUNSERVER, UVICORN
+from tests.servers import RUNSERVER, SECONDS, UVICORN
 
 
 def test_the_curl_commands_of_the_original_work(make: Make) -> None:
@@ -22,7 +22,7 @@ def test_the_curl_commands_of_the_original_work(make: Make) -> None:
     server.start()
 
     def call(*arguments: str) -> str:
-        command = [curl, "--silent", "--show-error", "--max-time", "20", *arguments]
+        command = [curl, "--silent", "--show-error", "--max-time", "60", *arguments]
         return subprocess.run(command, capture_output=True, check=True).stdout.decode()
 
     post = ("-X", "POST", "-H", "Content-Type: application/json", "-d")
@@ -43,7 +43,7 @@ def test_runserver_starts_anew_when_code_changes(make: Make, tmp_path: Path) -> 
     own = {"PYTHONPATH": str(tmp_path), "DJANGO_SETTINGS_MODULE": "own_settings"}
     server = make(*RUNSERVER, **own)
     server.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + SECONDS
     while server.log.read_text().count("Ctrl+C stops it.") < 2:
         assert time.monotonic() < deadline, server.log.read_text()
         os.utime(module)

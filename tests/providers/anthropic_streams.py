@@ -23,6 +23,8 @@ from streaming.testing.provider import Reply, StandInProvider
 Event = dict[str, Any]
 
 HELLO = ModelRequest(system="Be brief.", messages=[user_message("Hello")])
+#: The message of an error, which no client may see.
+SECRET = "sk-ant-secret asked about my divorce at https://api.example.com"
 WEATHER = ToolSpec(
     "weather",
     "The weather in a city.",
@@ -179,3 +181,21 @@ def tool_block(
     ]
     content = {"type": "tool_use", "id": id, "name": name, "input": {}}
     return block(index, content, *deltas, stopped=stopped)
+
+
+#: The beginning of a response.
+OPENING = sse(start(), *text_block(0, "Hel"))
+
+
+def error_reply(
+    status: int,
+    kind: str = "api_error",
+    *,
+    details: object = None,
+    message: str = SECRET,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    """An error of the server, in JSON."""
+    fields = {"type": kind, "message": message, "details": details}
+    body = json.dumps({"type": "error", "error": fields, "request_id": "req_1"})
+    return Reply(body.encode(), status, "application/json", headers or {})

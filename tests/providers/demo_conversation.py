@@ -23,7 +23,7 @@ from streaming.providers.base import (
 )
 from streaming.providers.demo.options import DemoOptions
 from streaming.providers.demo.provider import DemoProvider
-from streaming.tools import Toolbox, ToolContext
+from streaming.tools import Context, Toolbox
 
 TOOLBOX = Toolbox([calculator, current_time])
 
@@ -90,7 +90,7 @@ class Conversation:
 
     async def _call_tools(self, calls: Sequence[ToolCallPart]) -> None:
         results = [
-            await self.toolbox.call(call, ToolContext(), timeout=5, max_chars=10_000)
+            await self.toolbox.call(call, Context(), timeout=5, max_chars=10_000)
             for call in calls
         ]
         self.results += results

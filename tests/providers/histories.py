@@ -10,6 +10,7 @@ from streaming.messages import (
     Message,
     OpaquePart,
     Part,
+    SummaryPart,
     TextPart,
     ThinkingPart,
     ToolCallPart,
@@ -112,6 +113,8 @@ def calls(source: Source, ids: st.SearchStrategy[str]) -> st.SearchStrategy[Part
 def answers(draw: st.DrawFn, source: Source) -> list[Message]:
     """Some responses and results, cut off anywhere."""
     messages: list[Message] = []
+    if draw(st.integers(0, 4)) == 0:
+        messages.append(Message("assistant", [SummaryPart("Before.", 2)]))
     kinds = st.one_of(
         st.builds(TextPart, TEXTS), opaque_parts(source), calls(source, IDS)
     )
@@ -134,6 +137,8 @@ def answers(draw: st.DrawFn, source: Source) -> list[Message]:
 def histories(draw: st.DrawFn, server: Source) -> list[Message]:
     """Exchanges with any server, then one with `server` up to some moment."""
     messages: list[Message] = []
+    if draw(st.booleans()):
+        messages.append(user_message("[Summary of the conversation before this]"))
     for _ in range(draw(st.integers(0, 4))):
         messages.append(user_message(draw(TEXTS)))
         messages += draw(answers(draw(st.sampled_from([server, ELSEWHERE, OLD]))))

@@ -213,6 +213,41 @@ def gemma(body: Body) -> None:
     _check_chat(body["messages"])
 
 
+def _check_template(roles: Sequence[str]) -> None:
+    """Check the roles as llama.cpp does with Gemma's template."""
+    for number, role in enumerate(roles):
+        check(
+            role == ("assistant" if number % 2 else "user"),
+            "Unable to generate parser for this template. Automatic parser generation "
+            "failed: \n------------\nWhile executing CallExpression at line 10, column "
+            "24 in source:\n...exception('Conversation roles must alternate user...\n"
+            "Error: Jinja Exception: Conversation roles must alternate "
+            "user/assistant/user/assistant/...",
+        )
+
+
+def gemma_responses(body: Body) -> None:
+    """The Responses API of llama.cpp, which joins the items of one response."""
+    roles: list[str] = []
+    for item in body["input"]:
+        kinds = {"function_call": "assistant", "function_call_output": "tool"}
+        role = kinds.get(item["type"]) or item["role"]
+        if role != "assistant" or roles[-1:] != ["assistant"]:
+            roles.append(role)
+    _check_template(roles)
+
+
+def gemma_messages(body: Body) -> None:
+    """The Messages API of llama.cpp, which makes a message of each result."""
+    roles: list[str] = []
+    for message in body["messages"]:
+        kinds = [block["type"] for block in message["content"]]
+        if "text" in kinds or "tool_use" in kinds:
+            roles.append(message["role"])
+        roles += ["tool"] * kinds.count("tool_result")
+    _check_template(roles)
+
+
 # Responses
 
 

@@ -1,5 +1,6 @@
 """Any history becomes a request that strict servers accept, after few refusals."""
 
+import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streaming.messages import Message, ToolSpec
+from streaming.messages import Message, ToolSpec, user_message
 from streaming.providers.anthropic import refusals as anthropic_refusals
 from streaming.providers.anthropic.options import AnthropicOptions
 from streaming.providers.anthropic.request import build as anthropic_body
@@ -60,26 +61,29 @@ def chat(at_openai: bool = False) -> Build:
     )
 
 
-def responses(request: ModelRequest, learned: frozenset[str]) -> dict[str, Any]:
-    return responses_request.body(
+def responses(at_openai: bool = False) -> Build:
+    return lambda request, learned: responses_request.body(
         request,
-        model="gpt-6-luna",
+        model="gpt-6-luna" if at_openai else "m",
         max_tokens=1000,
         thinking="auto",
-        at_openai=True,
+        at_openai=at_openai,
         origin=ORIGIN,
         learned=learned,
     )
 
 
-def messages(request: ModelRequest, learned: frozenset[str]) -> dict[str, Any]:
-    return anthropic_body(
-        request,
-        model="claude-sonnet-5-5",
-        options=AnthropicOptions(anthropic_api_key="k"),
-        origin=ORIGIN,
-        learned=learned,
-    )
+def messages(model: str) -> Build:
+    def build(request: ModelRequest, learned: frozenset[str]) -> dict[str, Any]:
+        return anthropic_body(
+            request,
+            model=model,
+            options=AnthropicOptions(anthropic_api_key="k"),
+            origin=ORIGIN,
+            learned=learned,
+        )
+
+    return build
 
 
 def openai_dialect() -> Dialect:
@@ -111,15 +115,24 @@ CASES = {
     "Gemma": Case(strict_servers.gemma, chat(), openai_dialect),
     "Responses": Case(
         strict_servers.responses,
-        responses,
+        responses(True),
         openai_dialect,
         Source(ORIGIN, [histories.ENCRYPTED, histories.PHASE], [None]),
     ),
     "Anthropic": Case(
         strict_servers.anthropic,
-        messages,
+        messages("claude-sonnet-5-5"),
         anthropic_dialect,
         Source(ORIGIN, [histories.SIGNED, histories.REDACTED], [None]),
+    ),
+    "Anthropic, another vendor's model": Case(
+        strict_servers.anthropic, messages("glm-5"), anthropic_dialect
+    ),
+    "Gemma, Responses": Case(
+        strict_servers.gemma_responses, responses(), openai_dialect
+    ),
+    "Gemma, Messages": Case(
+        strict_servers.gemma_messages, messages("gemma"), anthropic_dialect
     ),
 }
 
@@ -136,7 +149,9 @@ def refusals_until_accepted(
         except Refused as error:
             refused.append(error.text)
             assert len(refused) <= MAX_CAUSES, refused
-            assert dialect.learn(error.text, body, dialect.learned), refused
+            cause = dialect.find(error.text, body, dialect.learned)
+            assert cause, refused
+            dialect.learn(cause)
         else:
             return refused
 
@@ -153,3 +168,26 @@ def test_any_history_is_accepted(name: str, data: st.DataObject) -> None:
             request = ModelRequest("Be brief.", history, [WEATHER], allowed)
             refusals_until_accepted(case, dialect, request)
             assert refusals_until_accepted(case, dialect, request) == []
+
+
+TRIAGE = ToolSpec(
+    "final_output",
+    "The answer.",
+    {
+        "type": "object",
+        "properties": {"urgent": {"type": "boolean"}},
+        "required": ["urgent"],
+    },
+)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+@pytest.mark.parametrize("name", CASES)
+def test_the_form_of_an_answer_reaches_any_server(name: str, allowed: bool) -> None:
+    case = CASES[name]
+    dialect = case.dialect()
+    messages = [user_message("Is it urgent?")]
+    request = ModelRequest("", messages, [WEATHER], allowed, output=TRIAGE)
+    refusals_until_accepted(case, dialect, request)
+    assert "urgent" in json.dumps(case.build(request, dialect.learned))
+    assert refusals_until_accepted(case, dialect, request) == []

@@ -112,6 +112,14 @@ async def test_tools_that_are_not_allowed_are_described_and_forbidden(
     assert body["tool_choice"] == {"type": "none"}
 
 
+async def test_models_of_others_get_no_tools_that_they_must_not_call(
+    upstream: StandInProvider,
+) -> None:
+    request = ModelRequest("", [user_message("Hi")], [WEATHER], allow_tools=False)
+    body = (await sent(upstream, request, llm_model="gemma")).json
+    assert not {"tools", "tool_choice"} & body.keys()
+
+
 async def test_without_tools_and_system_prompt_their_fields_are_omitted(
     upstream: StandInProvider,
 ) -> None:

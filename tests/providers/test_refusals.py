@@ -442,7 +442,9 @@ WORDINGS = [
     "The input token count ({used}) exceeds the maximum number of tokens ({limit}).",
     "Trying to keep the first {used} tokens when context overflows; the model is "
     "loaded with a context length of only {limit} tokens",
-    "Range of input length should be [1, {limit}]: total tokens exceed it",
+    "<400> InternalError.Algo.InvalidParameter: Range of input length should be "
+    "[1, {limit}]",
+    "输入内容的Token数超过模型最大上下文长度限制",
     "input length and `max_tokens` exceed context limit: {used} + 8192 > {limit}",
 ]
 
@@ -495,3 +497,75 @@ async def test_a_question_refused_because_of_its_content_is_a_refusal() -> None:
     ):
         request = ModelRequest("", [user_message("Hi")])
         assert await openai.read(provider, request) == [ResponseEnd("refusal")]
+
+
+# Quotations
+
+HOSTILE = [
+    "Unsupported parameter: 'max_tokens' is not supported with this model.",
+    "Write exactly this: Unrecognized request argument supplied: stream_options",
+    "llama does not support tools",
+    "temperature and tool_choice and reasoning_effort are not supported",
+    "System role not supported",
+    "Extra inputs are not permitted: additionalProperties",
+    "messages.1.content.0: Invalid `signature` in `thinking` block",
+    "max_tokens is too large: 8192. It supports at most 200.",
+    "Unexpected value(s) for the `anthropic-beta` header.",
+    "tools",
+]
+ECHOES = {
+    "plain": lambda prompt: f"Invalid prompt: {prompt}",
+    "quoted": lambda prompt: f"Your request was rejected, it contains {prompt!r}",
+    "JSON": lambda prompt: f"Not supported: {json.dumps({'content': prompt})}",
+}
+
+
+@pytest.mark.parametrize("api", GOOD)
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize("prompt", HOSTILE)
+async def test_a_prompt_that_the_server_repeats_teaches_other_calls_nothing(
+    api: str, echo: str, prompt: str
+) -> None:
+    bodies: list[Body] = []
+
+    def check(body: Body, _: Mapping[str, str]) -> None:
+        bodies.append(body)
+        messages = body.get("messages") or body["input"]
+        if json.dumps(prompt)[1:-1] in json.dumps(messages):
+            refuse(ECHOES[echo](prompt))
+
+    async with server(api, check) as upstream:
+        assert await ask(upstream, api, WITH_TOOLS) == [1]
+        made = (
+            anthropic.anthropic_at(upstream)
+            if api == "messages"
+            else openai.openai_at(upstream, api)  # type: ignore[arg-type]
+        )
+        async with made as provider:
+            request = ModelRequest("Be brief.", [user_message(prompt)], [WEATHER])
+            with pytest.raises(ProviderError):
+                await openai.read(provider, request)
+            await openai.read(provider, WITH_TOOLS)
+    assert bodies[-1] == bodies[0]
+
+
+DOUBTFUL = ModelRequest(
+    "Be brief.",
+    [user_message("I got: Unrecognized request argument supplied: stream_options")],
+)
+
+
+async def test_a_cause_in_the_words_of_a_prompt_is_avoided_in_that_call_alone() -> None:
+    message = "Unrecognized request argument supplied: stream_options"
+    async with server("chat", field("stream_options", message)) as upstream:
+        counts = await ask(
+            upstream, "chat", DOUBTFUL, DOUBTFUL, WITH_TOOLS, WITH_TOOLS, DOUBTFUL
+        )
+    assert counts == [2, 2, 2, 1, 1]
+
+
+async def test_a_cause_in_a_field_of_the_error_is_learned_in_any_case() -> None:
+    message = "Unrecognized request argument supplied: stream_options"
+    check = field("stream_options", message, "stream_options")
+    async with server("chat", check) as upstream:
+        assert await ask(upstream, "chat", DOUBTFUL, DOUBTFUL) == [2, 1]

@@ -85,11 +85,11 @@ import sys
 from streaming.providers.registry import PROVIDERS, find_provider, make_provider
 for name in PROVIDERS: find_provider(name)
 make_provider(PROVIDERS["demo"].options(llm_provider="demo"))
-print({"anthropic", "openai", "django"} & sys.modules.keys())
+print({"anthropic", "openai", "aiohttp", "django"} & sys.modules.keys())
 """
 
 
-def test_a_vendors_sdk_is_imported_only_when_it_is_used() -> None:
+def test_sdks_and_their_http_client_are_imported_only_when_they_are_used() -> None:
     command = [sys.executable, "-c", UNUSED]
     ended = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=60

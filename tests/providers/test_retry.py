@@ -1,9 +1,7 @@
 """Deadlines and retries, with the Anthropic provider."""
 
 import asyncio
-import json
 import time
-from collections.abc import Mapping
 
 import pytest
 
@@ -22,11 +20,13 @@ from streaming.providers.retry import RetryingProvider
 from streaming.testing.provider import Reply, StandInProvider
 from tests.providers.anthropic_streams import (
     HELLO,
+    OPENING,
     PING,
     STOP,
     anthropic_at,
     deltas_of,
     error,
+    error_reply,
     joined,
     message,
     message_delta,
@@ -39,17 +39,7 @@ from tests.providers.anthropic_streams import (
 )
 
 GOOD = Reply(message(text_block(0, "Hello")))
-OPENING = sse(start(), *text_block(0, "Hel"))
-
-
-def failing(
-    status: int, kind: str = "api_error", headers: Mapping[str, str] | None = None
-) -> Reply:
-    body = json.dumps({"type": "error", "error": {"type": kind}}).encode()
-    return Reply(body, status, "application/json", headers or {})
-
-
-OVERLOADED = failing(529, "overloaded_error")
+OVERLOADED = error_reply(529, "overloaded_error")
 
 
 # Retries
@@ -59,8 +49,8 @@ OVERLOADED = failing(529, "overloaded_error")
     "failure",
     [
         OVERLOADED,
-        failing(500),
-        failing(429, "rate_limit_error"),
+        error_reply(500),
+        error_reply(429, "rate_limit_error"),
         Reply(b"", end="cut"),
         Reply(sse(start()), end="reset"),
         Reply(sse(start(), PING, error("overloaded_error"))),
@@ -81,7 +71,7 @@ async def test_a_failure_is_raised_once_the_retries_are_used_up(
 ) -> None:
     with pytest.raises(ProviderError, match="overloaded"):
         await deltas_of(
-            upstream, OVERLOADED, failing(500), OVERLOADED, llm_max_retries=2
+            upstream, OVERLOADED, error_reply(500), OVERLOADED, llm_max_retries=2
         )
     assert len(upstream.requests) == 3
 
@@ -89,12 +79,12 @@ async def test_a_failure_is_raised_once_the_retries_are_used_up(
 @pytest.mark.parametrize(
     ("failure", "expected"),
     [
-        (failing(400, "invalid_request_error"), ProviderError),
-        (failing(401, "authentication_error"), ProviderRefusedKey),
-        (failing(404, "not_found_error"), ProviderError),
-        (failing(402, "billing_error"), ProviderRateLimited),
-        (failing(429, "insufficient_quota"), ProviderRateLimited),
-        (failing(529, headers={"x-should-retry": "false"}), ProviderError),
+        (error_reply(400, "invalid_request_error"), ProviderError),
+        (error_reply(401, "authentication_error"), ProviderRefusedKey),
+        (error_reply(404, "not_found_error"), ProviderError),
+        (error_reply(402, "billing_error"), ProviderRateLimited),
+        (error_reply(429, "insufficient_quota"), ProviderRateLimited),
+        (error_reply(529, headers={"x-should-retry": "false"}), ProviderError),
     ],
 )
 async def test_a_permanent_failure_is_raised_at_once(
@@ -125,7 +115,7 @@ async def test_usage_is_that_of_the_successful_request(
 
 
 async def test_the_provider_determines_the_wait(upstream: StandInProvider) -> None:
-    limited = failing(429, "rate_limit_error", {"retry-after": "1"})
+    limited = error_reply(429, "rate_limit_error", headers={"retry-after": "1"})
     started = time.monotonic()
     assert text(await deltas_of(upstream, limited, GOOD, llm_max_retries=1)) == "Hello"
     assert time.monotonic() - started >= 1.0
@@ -134,7 +124,7 @@ async def test_the_provider_determines_the_wait(upstream: StandInProvider) -> No
 async def test_a_long_wait_is_raised_instead(
     upstream: StandInProvider,
 ) -> None:
-    limited = failing(429, "rate_limit_error", {"retry-after": "31"})
+    limited = error_reply(429, "rate_limit_error", headers={"retry-after": "31"})
     with pytest.raises(ProviderRateLimited) as failure:
         await deltas_of(upstream, limited, GOOD, llm_max_retries=2)
     assert failure.value.retry_after == 31.0
@@ -144,11 +134,18 @@ async def test_a_long_wait_is_raised_instead(
 async def test_cancelling_between_two_requests_ends_the_call(
     upstream: StandInProvider,
 ) -> None:
-    upstream.reply(failing(429, "rate_limit_error", {"retry-after": "20"}), GOOD)
+    upstream.reply(
+        error_reply(429, "rate_limit_error", headers={"retry-after": "20"}), GOOD
+    )
     async with anthropic_at(upstream, llm_max_retries=1) as provider:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
-                await read(provider)
+        reading = asyncio.create_task(read(provider))
+        async with asyncio.timeout(20):
+            while not upstream.requests:  # noqa: ASYNC110  (a server appends)
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)  # the provider waits for the second request
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
     assert len(upstream.requests) == 1
 
 
@@ -163,7 +160,7 @@ async def test_a_missing_first_output_is_a_timeout(
         await deltas_of(
             upstream, Reply(opening, end="hang"), llm_first_token_timeout_seconds=0.2
         )
-    await asyncio.wait_for(upstream.gone.wait(), 1.0)
+    await asyncio.wait_for(upstream.gone.wait(), 10)
 
 
 async def test_pings_are_not_output(upstream: StandInProvider) -> None:
@@ -197,7 +194,7 @@ async def test_silence_after_the_first_output_is_a_timeout(
         )
     assert text(deltas) == "Hel"
     assert len(upstream.requests) == 1
-    await asyncio.wait_for(upstream.gone.wait(), 1.0)
+    await asyncio.wait_for(upstream.gone.wait(), 10)
 
 
 async def test_a_long_tool_call_is_not_silence(upstream: StandInProvider) -> None:
@@ -218,12 +215,12 @@ async def test_a_slow_consumer_is_not_silence(
 ) -> None:
     body = message(text_block(0, "Hel", "lo"))
     cut = body.index(b"\n\n", body.index(b"Hel")) + 2
-    upstream.reply(Reply(body, cuts=[cut], delay=0.6))
+    upstream.reply(Reply(body, cuts=[cut], delay=1.2))
     deltas: list[Delta] = []
-    # The second part comes 0.6 s after the first: 0.4 s of it the consumer takes and
-    # 0.2 s are silence. The consumer takes longer than the limit over the second.
-    takes = iter([0.4, 0.7])
-    async with anthropic_at(upstream, llm_silence_timeout_seconds=0.5) as provider:
+    # The second part comes 1.2 s after the first: 0.9 s of it the consumer takes and
+    # 0.3 s are silence. The consumer takes longer than the limit over the second.
+    takes = iter([0.9, 1.1])
+    async with anthropic_at(upstream, llm_silence_timeout_seconds=1.0) as provider:
         async for batch in provider.stream(HELLO):
             deltas += batch
             await asyncio.sleep(next(takes, 0))

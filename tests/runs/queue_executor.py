@@ -1,9 +1,10 @@
 """An executor for tests that queues its runs; a loop claims and executes them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from contextvars import Context
+from typing import ClassVar
 
 from streaming.models import Run, RunStatus
 from streaming.runs import lifecycle
@@ -16,6 +17,8 @@ class QueueExecutor:
     """Claims the runs that any process has queued, the oldest first."""
 
     claims_at_start = False
+    #: The ids of the runs of each call of `enqueue`.
+    enqueued: ClassVar[list[list[str]]] = []
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
@@ -24,13 +27,30 @@ class QueueExecutor:
         self._claiming = asyncio.create_task(self._claim_forever(), context=Context())
         #: While true, queued runs stay queued.
         self.paused = False
-        #: The ids of the runs of each call of `enqueue`.
-        self.enqueued: list[list[str]] = []
+        self.enqueued.clear()
 
-    def enqueue(self, runs: Sequence[Run]) -> None:
-        self.enqueued.append([run.id for run in runs])
+    @property
+    def executes_queued(self) -> bool:
+        return True
+
+    @classmethod
+    def enqueue(cls, runs: Sequence[Run]) -> None:
+        cls.enqueued.append([run.id for run in runs])
+
+    @classmethod
+    def cancel(cls, run_ids: Collection[str]) -> None:
+        pass
 
     def started(self, run: Run, prepared: History) -> None:
+        self._wake.set()
+
+    def serve(self) -> None:
+        pass
+
+    def work(self) -> None:
+        pass
+
+    def wake(self) -> None:
         self._wake.set()
 
     def stop(self, run_id: str) -> bool:

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from streaming import runs
 from streaming.models import Conversation, Run
+from streaming.principals import Principal
 from streaming.runs import idempotency, leases, maintenance
 from streaming.storage import database
 from streaming.storage.sql import database_time
@@ -79,7 +80,9 @@ async def test_a_run_has_the_times_of_the_database(
     conversation = await Conversation.objects.aget()
     assert is_database_time(conversation.updated_at, ahead)
     # A live run is not taken for a dead one, and a cancelled one keeps its time.
-    request = runs.RunRequest(input="Hi", org_id="default", conversation_id="c")
+    request = runs.RunRequest(
+        input="Hi", principal=Principal("default"), conversation_id="c"
+    )
     started = await runs.get_service().start(request)
     stale = await database.execute_read(leases.find_stale, float(SECONDS))
     assert stale == {}
@@ -97,7 +100,10 @@ async def test_keys_and_logs_expire_by_the_time_of_the_database(
 ) -> None:
     upstream.reply(chat.answer("Hello"), chat.answer("again"))
     request = runs.RunRequest(
-        input="Hi", org_id="default", idempotency_key="k", request_hash="h"
+        input="Hi",
+        principal=Principal("default"),
+        idempotency_key="k",
+        request_hash="h",
     )
     first = await runs.get_service().start(request)
     await all_runs_end()

@@ -4,18 +4,22 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+import pytest_asyncio
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 
 from streaming import conf, runs
-from streaming.event_log import OwnershipLost
+from streaming.agents.loops import make_loops
+from streaming.event_log import OwnershipLost, stored_log
+from streaming.events import Done
 from streaming.models import Message, Run
+from streaming.principals import Principal
 from streaming.runs import RunRequest, RunService
 from streaming.runs.start import RunDefaults, start_runs
 from streaming.storage import database
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
-from tests.client import API, SECONDS, Api, all_runs_end
+from tests.client import API, SECONDS, Api, Response, all_runs_end
 from tests.conftest import ChangeSettings
 from tests.runs.queue_executor import QueueExecutor
 from tests.writer import busy_writer
@@ -26,11 +30,28 @@ QUEUE = f"{QueueExecutor.__module__}.{QueueExecutor.__name__}"
 BODY = {"input": "Hi", "conversation_id": "c"}
 
 
-@pytest.fixture(params=["in_process", QUEUE])
-def executor(request: pytest.FixtureRequest, agent_settings: ChangeSettings) -> str:
+@pytest.fixture(
+    params=[
+        "in_process",
+        QUEUE,
+        pytest.param("procrastinate", marks=pytest.mark.postgresql),
+    ]
+)
+def chosen(
+    request: pytest.FixtureRequest, model: None, agent_settings: ChangeSettings
+) -> str:
     """The executor of the service, by its setting."""
+    if request.param == "procrastinate":
+        request.getfixturevalue("job_tables")
     agent_settings(run_executor=request.param)
     return str(request.param)
+
+
+@pytest_asyncio.fixture
+async def executor(chosen: str, transactional_db: None) -> str:
+    """The executor of the service, which also executes the runs."""
+    runs.get_service().work()
+    return chosen
 
 
 @pytest.fixture
@@ -46,10 +67,32 @@ def queue_executor() -> QueueExecutor:
     return executor
 
 
+@pytest.mark.usefixtures("chosen", "transactional_db")
+async def test_a_process_that_works_executes_queued_runs() -> None:
+    service = RunService(make_loops(), conf.get(), database.default)
+    service.work()
+    assert service.executor.executes_queued
+    assert service._telemetry.load() == (0, 0)  # it has a row, although it is idle
+    await service.aclose()
+
+
+async def three_starts_wait(api: Api) -> list[asyncio.Task[Response]]:
+    """Return three requests whose runs the busy writer is to insert."""
+    tasks = [asyncio.create_task(api.run("Hi")) for _ in range(3)]
+    async with asyncio.timeout(SECONDS):
+        while starts_that_wait() < 3:  # noqa: ASYNC110  (the writer has no event)
+            await asyncio.sleep(0.01)
+    return tasks
+
+
+def starts_that_wait() -> int:
+    return sum(write.function is start_runs for write in database.default.pending)
+
+
 async def start_executing() -> str:
     """Start a run, and wait until this process executes it."""
     service = runs.get_service()
-    run = await service.start(RunRequest(input="Hi", org_id="default"))
+    run = await service.start(RunRequest(input="Hi", principal=Principal("default")))
     async with asyncio.timeout(SECONDS):
         while run.id not in service.worker.executions:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -106,12 +149,11 @@ async def test_a_conversation_is_busy_until_its_run_ends(
 async def test_runs_that_start_together_are_all_executed(
     api: Api, upstream: StandInProvider
 ) -> None:
-    upstream.reply(*[chat.answer("Hallo")] * 5)
+    upstream.reply(*[chat.answer("Hallo")] * 3)
     async with busy_writer():
-        tasks = [asyncio.create_task(api.run("Hi")) for _ in range(5)]
-        await asyncio.sleep(0.1)
+        tasks = await three_starts_wait(api)
     outputs = [(await task).json["output"] for task in tasks]
-    assert outputs == ["Hallo"] * 5
+    assert outputs == ["Hallo"] * 3
 
 
 @pytest.mark.usefixtures("executor")
@@ -122,9 +164,9 @@ async def test_a_run_is_loaded_from_the_database_for_its_claim_only(
     upstream.reply(chat.answer("Hallo"))
     result = await database.execute_write_batched(
         start_runs,
-        RunRequest(input="Hi", org_id="default", context={"a": "b"}),
+        RunRequest(input="Hi", principal=Principal("default"), context={"a": "b"}),
         RunDefaults(
-            worker=service.worker.name, provider="p", model="m", history_chars=1000
+            worker=service.worker.name, agents=make_loops(), history_chars=1000
         ),
         service.executor.enqueue,
     )
@@ -141,17 +183,29 @@ async def test_a_run_is_loaded_from_the_database_for_its_claim_only(
 
 
 @pytest.mark.usefixtures("executor")
-async def test_a_drain_ends_the_active_runs(
+async def test_a_drain_hands_the_active_runs_over(
     api: Api, upstream: StandInProvider
 ) -> None:
-    upstream.reply(Reply(chat.pieces("x"), end="hang"))
+    upstream.reply(Reply(chat.pieces("x"), end="hang"), chat.answer("Hallo"))
     run_id = await start_executing()
-    async with api.open("GET", f"{API}/runs/{run_id}/events") as stream:
+    path = f"{API}/runs/{run_id}/events"
+    async with api.open("GET", path) as stream:
         await stream.until("content")
-        await runs.get_service().drain(0.1)
+        await runs.get_service().aclose()
         whole = await stream.end()
-    assert whole.frames[-2].data["metadata"]["code"] == "shutting_down"
-    assert (await Run.objects.aget()).status == "failed"
+    assert whole.events == ["connected", "content"]
+    run = await Run.objects.aget()
+    assert (run.status, run.worker, run.attempt) == ("queued", "", 1)
+    await runs.aclose()
+    runs.get_service().work()
+    rest = await api.get(path, last_event_id=whole.frames[-1].id)
+    assert rest.events == ["connected", "restarted", "content", "complete", "done"]
+    assert [frame.number for frame in rest.frames[1:]] == [2, 3, 4, 5]
+    restarted = rest.frames[1].data["metadata"]
+    assert restarted == {"attempt": 2, "discard_after": 0}
+    run = await Run.objects.aget()
+    assert (run.status, run.attempt, run.crashes) == ("completed", 2, 0)
+    assert run.llm_calls == 2
 
 
 @pytest.mark.usefixtures("executor")
@@ -165,10 +219,13 @@ async def test_a_worker_whose_run_was_claimed_again_writes_no_more(
         await Run.objects.aupdate(attempt=2)
         async with asyncio.timeout(SECONDS):
             await upstream.gone.wait()
+        run = await Run.objects.aget()
+        assert (run.status, run.attempt) == ("running", 2)
+        # The readers here follow the owner of the second attempt.
+        await database.execute_write(stored_log().append, run_id, 1000, [Done()])
         whole = await stream.end()
-    assert whole.frames[-2].data["metadata"]["code"] == "interrupted"
-    run = await Run.objects.aget()
-    assert (run.status, run.attempt) == ("running", 2)
+    assert whole.events == ["connected", "content", "content", "done"]
+    assert whole.frames[-1].number == 1000
     assert not await Message.objects.filter(role="assistant").aexists()
 
 
@@ -179,8 +236,7 @@ async def test_runs_are_enqueued_in_the_transaction_that_inserts_them(
     upstream.reply(*[chat.answer("Hallo")] * 3)
     executor = queue_executor()
     async with busy_writer():
-        tasks = [asyncio.create_task(api.run("Hi")) for _ in range(3)]
-        await asyncio.sleep(0.1)
+        tasks = await three_starts_wait(api)
     for task in tasks:
         await task
     ids = {run_id async for run_id in Run.objects.values_list("id", flat=True)}
@@ -198,8 +254,8 @@ async def test_a_run_that_cannot_be_enqueued_is_not_inserted(api: Api) -> None:
     with pytest.raises(RuntimeError):
         await database.execute_write_batched(
             start_runs,
-            RunRequest(input="Hi", org_id="default"),
-            RunDefaults(worker="", provider="p", model="m", history_chars=1),
+            RunRequest(input="Hi", principal=Principal("default")),
+            RunDefaults(worker="", agents=make_loops(), history_chars=1),
             refuse,
         )
     assert in_transaction
@@ -263,10 +319,10 @@ async def test_a_drain_leaves_queued_runs_to_other_processes(
     upstream.reply(chat.answer("Hallo"))
     queue_executor().paused = True
     service = runs.get_service()
-    run = await service.start(RunRequest(input="Hi", org_id="default"))
+    run = await service.start(RunRequest(input="Hi", principal=Principal("default")))
     await service.aclose()
     assert (await Run.objects.aget()).status == "queued"
-    other = RunService(runs.make_agent(), conf.get(), database.default, name="other")
+    other = RunService(make_loops(), conf.get(), database.default, name="other")
     await all_runs_end()
     await other.aclose()
     ended = await Run.objects.aget(pk=run.pk)
@@ -278,5 +334,5 @@ async def test_a_setting_that_names_no_executor_is_an_error(
 ) -> None:
     for name in ("nowhere", "streaming.runs.Nothing"):
         agent_settings(run_executor=name)
-        with pytest.raises(ImproperlyConfigured, match="RUN_EXECUTOR"):
+        with pytest.raises(ImproperlyConfigured, match=f"RUN_EXECUTOR=.*{name}"):
             runs.get_service()

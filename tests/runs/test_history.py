@@ -1,5 +1,6 @@
 """The history that a model receives: the newest whole exchanges, in order."""
 
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -21,10 +22,9 @@ from streaming.messages import (
     parts_to_json,
     user_message,
 )
-from streaming.models import Conversation, Organization
+from streaming.models import Conversation, Organization, Run
 from streaming.models import Message as MessageRow
-from streaming.runs import history
-from streaming.runs.history import CHUNK, GROWTH, read_history
+from streaming.runs.history import BLOCK, FIRST, read_chunk, read_history
 from tests import campaign
 
 pytestmark = pytest.mark.django_db
@@ -83,11 +83,10 @@ def test_a_conversation_in_which_nothing_was_said_has_no_history() -> None:
     ("count", "reads"),
     [
         (1, 1),
-        (CHUNK - 1, 1),
-        (CHUNK, 2),  # only the second finds that there is no more
-        (CHUNK + 1, 2),
-        (CHUNK + CHUNK * GROWTH - 1, 2),
-        (CHUNK + CHUNK * GROWTH + 1, 3),
+        (FIRST - 1, 1),
+        (FIRST, 2),  # only the second finds that there is no more
+        (FIRST + BLOCK, 2),
+        (5000, 2),
     ],
 )
 def test_many_messages_come_in_their_order_in_few_reads(
@@ -111,20 +110,30 @@ def test_a_message_that_was_changed_keeps_its_place() -> None:
     assert read_history(conversation, ALL)() == questions(10)
 
 
+@pytest.mark.parametrize("text", ["x", "x" * 20_000, "Привет"])
 def test_what_cannot_fit_is_not_read(
-    django_assert_num_queries: DjangoAssertNumQueries,
+    text: str, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    asked = questions(CHUNK * 3)
+    asked = [user_message(text)] * 500
     [conversation] = make_conversations(asked)
-    with django_assert_num_queries(1):
-        loaded = read_history(conversation, json_size(asked[-CHUNK // 2 :]))()
-    assert loaded == asked[-CHUNK // 2 :]
+    with django_assert_num_queries(2):
+        loaded = read_history(conversation, json_size(asked[-100:]))()
+    assert loaded == asked[-100:]
+    chars = len(json.dumps(parts_to_json(asked[0].parts), ensure_ascii=False))
+    if connection.vendor == "sqlite":
+        chars = len(json.dumps(parts_to_json(asked[0].parts)))
+    chunk = read_chunk(conversation, [], 100 * chars)
+    assert chunk
+    assert 100 <= len(chunk.ids) <= 100 + BLOCK
 
 
-def test_a_long_newest_turn_is_read_to_its_question() -> None:
-    answer = [Message("assistant", [TextPart("More.")])] * (CHUNK * 2)
+def test_a_long_newest_turn_is_read_to_its_question(
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    answer = [Message("assistant", [TextPart("More.")])] * 400
     [conversation] = make_conversations([*TURN, user_message("Go on"), *answer])
-    assert read_history(conversation, 1)() == [user_message("Go on"), *answer]
+    with django_assert_max_num_queries(8):
+        assert read_history(conversation, 1)() == [user_message("Go on"), *answer]
 
 
 def test_characters_count_as_they_are_sent_and_not_as_they_are_stored() -> None:
@@ -136,21 +145,53 @@ def test_characters_count_as_they_are_sent_and_not_as_they_are_stored() -> None:
 
 @settings(max_examples=campaign.examples(25))
 @given(
-    lengths=st.lists(st.integers(1, 4), max_size=8),
-    chunk=st.integers(1, 9),
-    growth=st.integers(1, 3),
+    lengths=st.lists(st.integers(1, 40), max_size=8),
+    text=st.sampled_from(["é", "x", "x" * 300, " ", "日本" * 20]),
     data=st.data(),
 )
-def test_chunks_do_not_show(
-    lengths: list[int], chunk: int, growth: int, data: st.DataObject
+def test_the_history_is_the_newest_exchanges_that_fit(
+    lengths: list[int], text: str, data: st.DataObject
 ) -> None:
-    answers = [Message("assistant", [TextPart("é" * n)]) for n in range(3)]
+    answers = [Message("assistant", [TextPart(text * n)]) for n in range(40)]
     messages = [m for n in lengths for m in [user_message("?"), *answers[: n - 1]]]
     limits = [json_size(messages[at:]) for at in range(len(messages) + 1)]
-    budget = data.draw(st.sampled_from(limits)) + data.draw(st.integers(-1, 1))
+    drawn = data.draw(st.sampled_from(limits)) + data.draw(st.integers(-1, 1))
+    budget = max(drawn, 1)
     [conversation] = make_conversations(messages)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(history, "CHUNK", chunk)
-        patch.setattr(history, "GROWTH", growth)
-        loaded = read_history(conversation, budget)()
+    loaded = read_history(conversation, budget)()
     assert loaded == newest_exchanges(messages, json_size(messages) - budget)
+
+
+@settings(max_examples=campaign.examples(25))
+@given(
+    refused=st.lists(st.booleans(), min_size=1, max_size=30),
+    answers=st.integers(1, 3),
+    kept=st.integers(1, 30),
+)
+def test_refused_exchanges_are_left_out_and_take_no_room(
+    refused: list[bool], answers: int, kept: int
+) -> None:
+    [conversation] = make_conversations([])
+    expected: list[Message] = []
+    for number, is_refused in enumerate(refused):
+        run = Run.objects.create(
+            organization=conversation.organization,
+            conversation=conversation,
+            status="completed",
+            stop_reason="refusal" if is_refused else "end_turn",
+        )
+        answer = Message("assistant", [TextPart("Hm." * 100)])
+        said = [user_message(str(number)), *([answer] * answers)]
+        MessageRow.objects.bulk_create(
+            MessageRow(
+                conversation=conversation,
+                run=run,
+                role=message.role,
+                parts=parts_to_json(message.parts),
+            )
+            for message in said
+        )
+        expected += [] if is_refused else said
+    budget = json_size(expected[-kept * (answers + 1) :]) or 1
+    loaded = read_history(conversation, budget)()
+    assert loaded == newest_exchanges(expected, json_size(expected) - budget)

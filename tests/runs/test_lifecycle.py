@@ -9,7 +9,8 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from streaming.agent.loop import Progress
+from streaming.agent.progress import Progress
+from streaming.agents.loops import make_loops
 from streaming.event_log import OwnershipLost, stored_log
 from streaming.exceptions import Interrupted
 from streaming.models import (
@@ -21,8 +22,11 @@ from streaming.models import (
     Run,
     RunStatus,
 )
-from streaming.runs import leases, lifecycle, store
+from streaming.principals import Principal
+from streaming.runs import leases, lifecycle, recovery, store
+from streaming.runs.attempts import load
 from streaming.runs.lifecycle import TRANSITIONS, Claim, Finish
+from streaming.runs.recovery import HandOver
 from streaming.runs.start import RunDefaults, RunRequest, start_runs
 
 pytestmark = pytest.mark.django_db
@@ -50,7 +54,12 @@ def finish(run: Run, status: RunStatus) -> bool:
 
 #: All functions that can bring a run into a state.
 WAYS: Mapping[RunStatus, list[Callable[[Run], bool]]] = {
-    RunStatus.QUEUED: [],
+    RunStatus.QUEUED: [
+        lambda run: lifecycle.return_to_queue(Claim(run.id, WORKER, 1), {}),
+        lambda run: lifecycle.return_to_queue(
+            Claim(run.id, WORKER, 1), {"crashes": 1}, not_after=LATER
+        ),
+    ],
     RunStatus.RUNNING: [lambda run: lifecycle.claim(run.id, WORKER) is not None],
     RunStatus.COMPLETED: [lambda run: finish(run, RunStatus.COMPLETED)],
     RunStatus.FAILED: [
@@ -103,10 +112,8 @@ def test_a_claim_raises_the_attempt_and_only_one_wins() -> None:
 def test_a_start_that_claims_costs_no_statement_more() -> None:
     counts = []
     for worker in (WORKER, ""):
-        defaults = RunDefaults(
-            worker=worker, provider="p", model="m", history_chars=1000
-        )
-        request = RunRequest(input="Hi", org_id=f"of {worker}")
+        defaults = RunDefaults(worker=worker, agents=make_loops(), history_chars=1000)
+        request = RunRequest(input="Hi", principal=Principal(f"of {worker}"))
         with CaptureQueriesContext(connection) as queries:
             [result] = start_runs([request], defaults, lambda runs: None)
         counts.append(len(queries))
@@ -166,12 +173,19 @@ def test_every_write_of_an_owner_checks_its_claim(stale: Claim) -> None:
     owned = store.OwnedRun.of(run)
     owned.worker, owned.attempt = stale.worker, stale.attempt
     with pytest.raises(OwnershipLost):
-        store.checkpoint(owned, [])
+        store.checkpoint(store.State.of(owned, Progress(), 0), 0)
     result = store.RunResult(owned, Progress(), None, 0)
     with pytest.raises(OwnershipLost):
         store.finish_runs([(result, LogState.WRITTEN)])
     with pytest.raises(OwnershipLost):
-        store.load_claimed(owned, 1000)
+        load(owned, 1000)
+    with pytest.raises(OwnershipLost):
+        lifecycle.check_held(owned)
+    state = store.State.of(owned, Progress(), 0)
+    given = HandOver(state, [], Progress(), has_shown=False, is_working=False)
+    with pytest.raises(OwnershipLost):
+        recovery.hand_over(given, lambda runs: None, 0)
+    recovery.release(owned, lambda runs: pytest.fail("it entered the queue"))
     attempts = {run.id: stale.attempt}
     assert leases.renew_leases(attempts, stale.worker) == set()
     assert leases.read_signals(attempts, stale.worker) == {}

@@ -9,7 +9,9 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
+from streaming import audit
 from streaming.models import (
+    AuditRecord,
     Conversation,
     EventSegment,
     LogState,
@@ -58,8 +60,8 @@ def running(age: float) -> Run:
 @pytest.mark.django_db
 def test_old_logs_go_and_what_was_said_stays() -> None:
     old, young, under_way = make_run(31), make_run(29), running(40)
-    assert retention.remove_logs(maintenance.days_ago(30)) == 1
-    assert retention.remove_logs(maintenance.days_ago(30)) == 0
+    assert retention.remove_logs(maintenance.days_ago(30)).count == 1
+    assert not retention.remove_logs(maintenance.days_ago(30)).more
     left = set(EventSegment.objects.values_list("run", flat=True))
     assert left == {young.id, under_way.id}
     assert Run.objects.count() == Message.objects.count() == 3
@@ -70,16 +72,47 @@ def test_old_logs_go_and_what_was_said_stays() -> None:
 @pytest.mark.django_db
 def test_the_oldest_go_first_and_a_few_at_a_time() -> None:
     runs = [make_run(40 + age) for age in range(5)]
-    assert retention.remove_logs(maintenance.days_ago(30), limit=2) == 2
+    assert retention.remove_logs(maintenance.days_ago(30), logs=2).count == 2
     left = set(EventSegment.objects.values_list("run", flat=True))
     assert left == {run.id for run in runs[:3]}
 
 
 @pytest.mark.django_db
+def test_a_long_log_is_removed_in_short_transactions() -> None:
+    run = make_run(40)
+    EventSegment.objects.bulk_create(
+        EventSegment(run=run, first_id=n, last_id=n, events="{}") for n in range(3, 21)
+    )
+    counts = []
+    removed = retention.Removed(0, more=True)
+    while removed.more:
+        before = EventSegment.objects.count()
+        removed = retention.remove_logs(maintenance.days_ago(30), rows=6)
+        counts.append((before - EventSegment.objects.count(), removed.count))
+    assert counts == [(6, 0), (6, 0), (6, 0), (2, 1), (0, 0)]
+    run.refresh_from_db()
+    assert run.log_state == LogState.REMOVED
+
+
+@pytest.mark.django_db
+def test_conversations_are_forgotten_in_short_transactions() -> None:
+    for _ in range(5):
+        make_run(100)
+    counts = []
+    removed = retention.Removed(0, more=True)
+    while removed.more:
+        removed = retention.forget_conversations(maintenance.days_ago(90), rows=3)
+        counts.append(removed.count)
+    assert sum(counts) == 5
+    assert len(counts) > 5
+    assert not Run.objects.exists()
+
+
+@pytest.mark.django_db
 def test_conversations_are_forgotten_unless_something_runs_there() -> None:
     old, young, under_way = make_run(91), make_run(89), running(100)
-    assert retention.forget_conversations(maintenance.days_ago(90)) == 1
-    assert retention.forget_conversations(maintenance.days_ago(90)) == 0
+    assert retention.forget_conversations(maintenance.days_ago(90)).count == 1
+    assert retention.forget_conversations(maintenance.days_ago(90)).count == 0
     kept = {young.conversation_id, under_way.conversation_id}
     assert set(Conversation.objects.values_list("pk", flat=True)) == kept
     assert not Run.objects.filter(pk=old.pk).exists()
@@ -90,7 +123,7 @@ def test_idempotency_keys_older_than_a_day_are_free() -> None:
     old, young = make_run(1.1), make_run(0.9)
     for key, run in (("a", old), ("b", young)):
         Run.objects.filter(pk=run.pk).update(idempotency_key=key)
-    assert retention.free_idempotency_keys() == 1
+    assert retention.free_idempotency_keys().count == 1
     assert set(Run.objects.values_list("idempotency_key", flat=True)) == {None, "b"}
 
 
@@ -148,7 +181,7 @@ def prune_runs(*arguments: str) -> str:
     return output.getvalue()
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("transactional_db")
 def test_the_command_says_what_it_removes() -> None:
     for age in (10, 40, 400):
         make_run(age)
@@ -156,21 +189,21 @@ def test_the_command_says_what_it_removes() -> None:
     Run.objects.filter(created_at__gt=days_ago(20)).update(idempotency_key="k")
     options = ("--days", "30", "--conversations", "90")
     assert prune_runs(*options, "--dry-run").splitlines() == [
-        "Idempotency keys to free: 1",
-        "Conversations to forget: 1",
+        "Idempotency keys to release: 1",
+        "Conversations to delete: 1",
         "Event logs to remove: 2",
     ]
     assert Conversation.objects.count() == 3
     assert prune_runs(*options).splitlines() == [
-        "Idempotency keys freed: 1",
-        "Conversations forgotten: 1",
+        "Idempotency keys released: 1",
+        "Conversations deleted: 1",
         "Event logs removed: 1",
     ]
     assert EventSegment.objects.count() == 2
     assert Conversation.objects.count() == 2
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("transactional_db")
 def test_the_command_goes_by_the_settings(agent_settings: ChangeSettings) -> None:
     make_run(40)
     assert "kept for ever" in prune_runs()
@@ -179,6 +212,20 @@ def test_the_command_goes_by_the_settings(agent_settings: ChangeSettings) -> Non
     assert "Event logs removed: 1" in prune_runs()
     with pytest.raises(CommandError, match="negative"):
         prune_runs("--days=-1")
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_old_records_of_the_audit_log_are_removed(
+    agent_settings: ChangeSettings,
+) -> None:
+    for age in (10, 40, 400):
+        audit.record("key.revoked", actor=f"user:{age}")
+        AuditRecord.objects.filter(actor=f"user:{age}").update(at=days_ago(age))
+    assert "Audit" not in prune_runs()
+    agent_settings(audit_retention_days=30)
+    assert "Audit records to remove: 2" in prune_runs("--dry-run")
+    assert "Audit records removed: 2" in prune_runs()
+    assert AuditRecord.objects.get().actor == "user:10"
 
 
 @pytest.mark.django_db

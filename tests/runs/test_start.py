@@ -9,20 +9,29 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from streaming.agent.loop import Progress
+from streaming.agent.progress import Progress
+from streaming.agents.loops import make_loops
 from streaming.event_log import OwnershipLost
 from streaming.exceptions import ConversationBusy, IdempotencyConflict, RateLimited
 from streaming.messages import Message, TextPart, user_message
-from streaming.models import Conversation, LogState, Organization, Run, RunStatus
+from streaming.models import (
+    Conversation,
+    ConversationText,
+    LogState,
+    Organization,
+    Run,
+    RunStatus,
+)
 from streaming.models import Message as MessageRow
+from streaming.principals import Principal
 from streaming.runs import store
 from streaming.runs.start import RunDefaults, RunRequest, StartResult, start_runs
 from streaming.storage import database
 from tests.writer import busy_writer
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
-TERMS = RunDefaults(worker="here", provider="demo", model="d", history_chars=1000)
+TERMS = RunDefaults(worker="here", agents=make_loops(), history_chars=1000)
 
 
 def enqueue(runs: Sequence[Run]) -> None:
@@ -30,7 +39,7 @@ def enqueue(runs: Sequence[Run]) -> None:
 
 
 def ask(text: str = "Hi", org_id: str = "acme", **fields: str) -> RunRequest:
-    return RunRequest(input=text, org_id=org_id, **fields)  # type: ignore[arg-type]  # mypy takes fields for any field
+    return RunRequest(input=text, principal=Principal(org_id), **fields)  # type: ignore[arg-type]  # mypy takes fields for any field
 
 
 def ending(run: Run, answer: str) -> tuple[store.RunResult, LogState]:
@@ -84,6 +93,20 @@ def test_runs_begin_in_few_statements_however_many_they_are() -> None:
         assert each.history() == [user_message(each.run.input)]
 
 
+def test_the_text_for_the_search_is_written_once_for_a_conversation() -> None:
+    statements: list[int] = []
+    for question in ("Why is the sky blue?", "And the sea?"):
+        with CaptureQueriesContext(connection) as queries:
+            [started] = start_runs([ask(question, conversation_id="c")], TERMS, enqueue)
+        store.finish_runs([ending(started.run, "Because.")])
+        sent = [q["sql"] for q in queries if "SAVEPOINT" not in q["sql"]]
+        statements.append(len(sent))
+        written = sum("conversationtext" in sql for sql in sent)
+        assert written == (question == "Why is the sky blue?")
+    assert statements == [6, 5]  # the first one also inserts the organization
+    assert ConversationText.objects.get().text == "why is the sky blue?"
+
+
 async def test_each_gets_a_run_in_its_own_conversation() -> None:
     await create(ask("first", conversation_id="c"))
     await database.execute_write(
@@ -132,7 +155,7 @@ async def test_of_two_with_one_key_both_get_the_same_run() -> None:
 
 async def test_of_more_than_may_be_there_some_are_refused() -> None:
     terms = RunDefaults(
-        worker="here", provider="demo", model="d", history_chars=9, max_runs_per_org=2
+        worker="here", agents=make_loops(), history_chars=9, max_runs_per_org=2
     )
     results = await create(*[ask()] * 3, ask("other", "umbrella"), terms=terms)
     kinds = [type(result) for result in results]

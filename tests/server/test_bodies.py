@@ -6,7 +6,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from django.test import override_settings
 
+from bench.faults.waiting import until
+from streaming import runs
 from streaming.exceptions import RateLimited
 from streaming.server.body import UNCOUNTED_BYTES, BodyMemory, RequestBody, receive_body
 from streaming.server.handler import Handler
@@ -75,9 +78,11 @@ async def test_large_bodies_share_a_limit_and_small_ones_are_not_counted(
     agent_settings(agent_max_bodies_bytes=1_000_000)
     announced = (HEAD % 900_000).encode()
     part = b'{"input":"2 + 2","x":"' + b"a" * 700_000
-    async with served(Handler(1)) as port:
+    handler = Handler(1)
+    async with served(handler) as port:
         async with connection(port, announced + part) as (first, writer):
-            await asyncio.sleep(0.3)
+            counted = len(part) - UNCOUNTED_BYTES
+            await until(lambda: handler._bodies.held >= counted)
             async with connection(port, announced + part) as (second, _):
                 assert await status_of(second) == 429
                 assert b"rate_limited" in await second.read(10_000)
@@ -150,3 +155,86 @@ def test_the_limit_is_exact(agent_settings: ChangeSettings) -> None:
         memory.take(1)
     memory.take(-10_000)
     assert memory.held == 0
+
+
+@override_settings(CORS_ALLOWED_ORIGINS=["https://page.example"])
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+@pytest.mark.parametrize(
+    ("length", "code"),
+    [(100, "request_timeout"), (99_999_999, "body_too_large"), (900, "rate_limited")],
+)
+async def test_a_page_on_an_allowed_origin_can_read_the_error(
+    agent_settings: ChangeSettings, http: str, length: int, code: str
+) -> None:
+    busy = code == "rate_limited"
+    agent_settings(request_read_timeout_seconds=0.3, agent_max_bodies_bytes=1024)
+    body = b"a" * (UNCOUNTED_BYTES + 2000) if busy else b"{"
+    length = len(body) if busy else length
+    for origin, allowed in (
+        ("https://page.example", True),
+        ("https://x.example", False),
+    ):
+        head = (HEAD % length).replace("Host:", f"Origin: {origin}\r\nHost:")
+        async with (
+            served(Handler(1), http=http) as port,
+            connection(port, head.encode() + body) as (reader, _),
+        ):
+            received = await asyncio.wait_for(reader.readuntil(b"}"), SECONDS)
+        sent = received.decode().lower()
+        assert code in sent
+        assert (f"access-control-allow-origin: {origin}" in sent) is allowed
+        assert "vary: origin" in sent
+        assert ("access-control-expose-headers" in sent) is allowed
+
+
+@override_settings(CORS_ALLOWED_ORIGINS=["https://page.example"])
+async def test_a_url_that_is_not_utf_8_is_refused_in_json() -> None:
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:  # noqa: ANN401  (ASGI)
+        sent.append(message)
+
+    scope = {  # uvicorn refuses such a request itself
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "path": f"{API}/conversations",
+        "query_string": b"search=\xff",
+        "headers": [(b"origin", b"https://page.example")],
+    }
+    await Handler(1)(scope, receive, send)
+    assert sent[0]["status"] == 400
+    headers = {name.lower(): value for name, value in sent[0]["headers"]}
+    assert headers[b"access-control-allow-origin"] == b"https://page.example"
+    assert b'"invalid_request"' in sent[1]["body"]
+
+
+@override_settings(CORS_ALLOWED_ORIGINS=["https://page.example"])
+async def test_a_page_on_an_allowed_origin_can_read_that_the_server_drains(
+    api: Api,
+) -> None:
+    await runs.get_service().drain(0)
+    body = b'{"input":"2 + 2"}'
+    head = (HEAD % len(body)).replace("Host:", "Origin: https://page.example\r\nHost:")
+    async with (
+        served(Handler(1)) as port,
+        connection(port, head.encode() + body) as (reader, _),
+    ):
+        received = await asyncio.wait_for(reader.readuntil(b"}"), SECONDS)
+    assert received.startswith(b"HTTP/1.1 503 ")
+    assert b"access-control-allow-origin: https://page.example" in received.lower()
+
+
+@override_settings(MIDDLEWARE=[])
+async def test_a_project_without_cors_sends_no_such_headers() -> None:
+    head = (HEAD % 99_999_999).replace("Host:", "Origin: https://page.example\r\nHost:")
+    async with (
+        served(Handler(1)) as port,
+        connection(port, head.encode()) as (reader, _),
+    ):
+        received = await asyncio.wait_for(reader.readuntil(b"}"), SECONDS)
+    assert received.startswith(b"HTTP/1.1 413 ")
+    assert b"access-control" not in received.lower()

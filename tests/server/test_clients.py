@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import BytesIO
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ import uvicorn
 from django.core.handlers.asgi import ASGIRequest
 
 from streaming import runs
+from streaming.principals import Principal
+from streaming.runs import RunRequest
 from streaming.server.clients import (
-    CONNECTION,
     App,
     ClientConnections,
     Receive,
@@ -21,6 +23,7 @@ from streaming.server.clients import (
     Send,
     acquire_stream_slot,
 )
+from streaming.server.servers import transport_of
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.client import API, Api
@@ -104,8 +107,9 @@ async def test_a_process_limits_its_running_runs(
         api.open("POST", f"{API}/stream", body) as stream,
     ):
         await stream.until("content")
-        while len(upstream.requests) < 2:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(SECONDS):
+            while len(upstream.requests) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         for path in ("run", "stream"):
             refused = await api.post(f"{API}/{path}", body | {"org_id": "another"})
             assert (refused.status, refused.json["code"]) == (429, "rate_limited")
@@ -123,13 +127,37 @@ async def test_a_process_limits_its_running_runs(
             runs.get_service().executor.stop(run_id)
 
 
+@pytest.mark.usefixtures("model", "api")
+async def test_a_run_takes_one_place_from_its_request_to_its_end(
+    upstream: StandInProvider, agent_settings: ChangeSettings
+) -> None:
+    agent_settings(run_max=3)
+    upstream.reply(HANGING)
+    service = runs.get_service()
+    request = RunRequest(input="Hi", principal=Principal("default"))
+    starting = asyncio.ensure_future(service.begin(request))
+    free = set()
+    while not starting.done():
+        await asyncio.sleep(0)  # one turn of the event loop
+        free.add(service.worker.free_places)
+    assert free <= {3, 2}
+    service.executor.stop(starting.result().run.id)
+
+
 @pytest.mark.usefixtures("model")
 async def test_requests_that_arrive_together_do_not_exceed_the_limit(
     api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
 ) -> None:
     agent_settings(run_max=3)
-    upstream.reply(*[chat.answer("x")] * 3)
-    responses = await asyncio.gather(*(api.run("Hi") for _ in range(10)))
+    go_on = asyncio.Event()
+    answer = Reply.of([chat.pieces("x"), chat.ending()], held=go_on)
+    upstream.reply(*[answer] * 3)
+    tasks = [asyncio.create_task(api.run("Hi")) for _ in range(10)]
+    async with asyncio.timeout(SECONDS):
+        for refused in islice(asyncio.as_completed(tasks), 7):
+            assert (await refused).status == 429
+    go_on.set()
+    responses = await asyncio.gather(*tasks)
     assert sorted(r.status for r in responses) == [200] * 3 + [429] * 7
     assert len(upstream.requests) == 3
 
@@ -241,7 +269,9 @@ async def test_the_system_watches_over_streams(
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         acquire_stream_slot(ASGIRequest(scope, BytesIO()))
-        connection = scope[CONNECTION]._transport.get_extra_info("socket")
+        transport = transport_of(send.__self__._send)  # type: ignore[attr-defined]
+        assert transport
+        connection = transport.get_extra_info("socket")
         option = socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
         told.append(connection.getsockopt(*option))
         await send({"type": "http.response.start", "status": 204, "headers": []})
@@ -269,4 +299,5 @@ async def test_the_error_reaches_a_server_without_a_transport(
         return {"type": "http.request"}
 
     with pytest.raises(TimeoutError):
-        await ClientConnections(app)({"type": "http"}, receive, stuck)
+        scope = {"type": "http", "http_version": "1.1"}
+        await ClientConnections(app)(scope, receive, stuck)

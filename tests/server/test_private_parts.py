@@ -1,6 +1,8 @@
 """Contract tests of the private parts that `streaming/server` and `runserver` use."""
 
 import asyncio
+import inspect
+import multiprocessing
 import sys
 import threading
 from collections.abc import AsyncGenerator, Iterator
@@ -8,6 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any
 
+import httpx
+import hypercorn.asyncio
+import hypercorn.asyncio.run
+import hypercorn.config
+import hypercorn.run
 import pytest
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.contrib.staticfiles.finders import get_finders
@@ -21,17 +28,30 @@ from django.middleware.gzip import GZipMiddleware
 from django.test import RequestFactory, override_settings
 from django.urls import path
 from django.utils import autoreload
+from uvicorn import Config
 
+from streaming.exceptions import RateLimited
 from streaming.management.commands import runserver
-from streaming.server.clients import App, ClientConnection, ClientConnections, scope_of
+from streaming.server.clients import App, scope_of
 from streaming.server.event_stream import EventStream
+from streaming.server.refusals import refusal
 from streaming.server.request_heads import (
     LimitedH11Protocol,
     LimitedHttpToolsProtocol,
-    limit_heads,
+    replace_protocol,
+)
+from streaming.server.servers import (
+    report_alive,
+    reset_stream,
+    termination_by_parent,
+    termination_of,
+    transport_of,
+    uvicorn_config,
 )
 from streaming.server.signals import HOUSEKEEPING
 from streaming.server.unchunked import without_chunks
+from streaming.testing.server import free_port
+from tests.client import API, SECONDS
 from tests.conftest import ChangeSettings
 from tests.private_parts import relies_on
 from tests.server.test_clients import ask, served
@@ -264,9 +284,7 @@ async def test_transport_of_uvicorn(http: str) -> None:
     found: list[object] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
-        connection = ClientConnection(ClientConnections(app), send)
-        found.append(connection._transport)
-        connection.close()
+        found.append(transport_of(send))
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
@@ -295,7 +313,9 @@ async def test_lifespan_of_uvicorn(http: str) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
         if scope["type"] == "lifespan":
             await receive()
-            limit_heads(send)
+            config = uvicorn_config(send)
+            assert config
+            replace_protocol(config, lambda: None)
             await send({"type": "lifespan.startup.complete"})
             return
         found.append(type(send.__self__.on_response.__self__))
@@ -326,12 +346,15 @@ async def test_protocols_of_uvicorn(http: str, agent_settings: ChangeSettings) -
     under_test: App = app
     with relies_on(
         "uvicorn",
-        "HttpToolsProtocol (on_message_begin, on_headers_complete, url, headers) and"
-        " H11Protocol (conn): both with send_400_response, cycle and transport",
+        "HttpToolsProtocol (on_message_begin, on_headers_complete, url, headers,"
+        " _should_upgrade) and H11Protocol (conn): both with send_400_response, cycle"
+        " and transport",
         "Heads of requests are not limited, or complete ones are refused.",
     ):
         async with served(under_test, http=PROTOCOLS[http]) as port:
+            connect = b"CONNECT host:80 HTTP/1.1\r\nhost: host\r\n\r\n"
             for sent, expected in (
+                *([(connect, b" 400 ")] if http == "httptools" else ()),
                 (b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n", b" 204 "),
                 (b"GET / HTTP/1.1\r\n", b" 408 "),
                 (b"nonsense\r\n\r\n", b" 400 "),
@@ -340,6 +363,148 @@ async def test_protocols_of_uvicorn(http: str, agent_settings: ChangeSettings) -
                 writer.write(sent)
                 assert expected in await reader.readline()
                 writer.close()
+
+
+@pytest.mark.parametrize("http", PROTOCOLS)
+async def test_shutdown_of_uvicorn(http: str) -> None:
+    told = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+        if scope["type"] == "lifespan":
+            await receive()
+            config = uvicorn_config(send)
+            assert config
+            replace_protocol(config, told.set)
+            await send({"type": "lifespan.startup.complete"})
+            return
+        if scope["path"] == "/slow":
+            await told.wait()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    with relies_on(
+        "uvicorn",
+        "Server.shutdown: it calls the shutdown of each connection's protocol",
+        "A worker that has served --limit-max-requests does not drain: its streams are"
+        " cut, or keep it alive.",
+    ):
+        async with (
+            asyncio.timeout(20),
+            served(app, http=http, lifespan="on", limit_max_requests=1) as port,
+        ):
+            slow, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            reader, other = await ask(port)
+            assert b" 204 " in await reader.readline()
+            assert b" 204 " in await slow.readline()
+            writer.close()
+            other.close()
+
+
+async def test_reports_of_uvicorn() -> None:
+    reports: asyncio.Queue[None] = asyncio.Queue()
+    with relies_on(
+        "uvicorn",
+        "Config.callback_notify",
+        "gunicorn kills a worker that drains for longer than its timeout.",
+    ):
+        config = Config("", callback_notify=lambda: reports.put(None))
+        reporting = asyncio.create_task(report_alive(config))
+        async with asyncio.timeout(20):
+            for _ in range(3):
+                await reports.get()
+        reporting.cancel()
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+async def test_parts_of_hypercorn(http2: bool) -> None:
+    found: list[Any] = []
+    terminated = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+        if scope["type"] == "lifespan":
+            return
+        found.append((transport_of(send), termination_of(send)))
+        if scope["path"] == "/reset":
+            reset_stream(send)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    config = hypercorn.config.Config()
+    config.bind = [f"127.0.0.1:{free_port()}"]
+    config.errorlog = None
+    serving = asyncio.create_task(
+        hypercorn.asyncio.serve(app, config, shutdown_trigger=terminated.wait)
+    )
+    with relies_on(
+        "hypercorn",
+        "send: a method of a stream that leads to its transport, to the connection of"
+        " h2, and to the event of the shutdown",
+        "hypercorn does not drain its runs, and stuck clients are never dropped.",
+    ):
+        transport = httpx.AsyncHTTPTransport(http1=not http2, http2=http2, retries=50)
+        url = f"http://{config.bind[0]}"
+        async with httpx.AsyncClient(
+            transport=transport, base_url=url, timeout=SECONDS
+        ) as client:
+            assert (await client.get("/")).status_code == 204
+            if http2:
+                with pytest.raises(httpx.RemoteProtocolError, match="StreamReset"):
+                    await client.get("/reset")
+                assert (await client.get("/")).status_code == 204
+        (found_transport, wait), *_ = found
+        assert callable(found_transport.abort)
+        terminated.set()
+        async with asyncio.timeout(20):
+            await wait()
+            await serving
+
+
+async def test_event_of_the_parent_of_hypercorn() -> None:
+    """Its workers are processes that have the event among their keyword arguments."""
+    with relies_on(
+        "hypercorn",
+        "multiprocessing: a worker's `_kwargs` has the `shutdown_event`",
+        "under Django's own application hypercorn does not drain its runs.",
+    ):
+        workers = (
+            hypercorn.asyncio.run.asyncio_worker,
+            hypercorn.asyncio.run.uvloop_worker,
+        )
+        for worker in workers:
+            assert "shutdown_event" in inspect.signature(worker).parameters
+        source = inspect.getsource(hypercorn.run)
+        assert "ctx.Process(" in source
+        assert '"shutdown_event": shutdown_event' in source
+        event = threading.Event()
+        process: Any = multiprocessing.Process(kwargs={"shutdown_event": event})
+        assert termination_by_parent() is None
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(multiprocessing, "current_process", lambda: process)
+            wait = termination_by_parent()
+        assert wait
+        waiting = asyncio.ensure_future(wait())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        event.set()
+        async with asyncio.timeout(20):
+            await waiting
+
+
+def test_cors_middleware() -> None:
+    with (
+        relies_on(
+            "django-cors-headers",
+            "CorsMiddleware: a synchronous call with a synchronous function",
+            "Pages on other origins cannot read the errors of refused requests.",
+        ),
+        override_settings(CORS_ALLOWED_ORIGINS=["https://page.example"]),
+    ):
+        origin = [(b"origin", b"https://page.example")]
+        scope = {"method": "GET", "path": f"{API}/run", "headers": origin}
+        headers = refusal(RateLimited(), scope).headers
+        assert headers["access-control-allow-origin"] == "https://page.example"
+        assert headers["Vary"].lower() == "origin"
 
 
 @pytest.mark.parametrize("http", PROTOCOLS)

@@ -15,7 +15,7 @@ from streaming.storage import database
 from streaming.storage.database import Database
 from tests.writer import PATIENCE, busy_writer
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 class Refused(Exception):
@@ -215,7 +215,7 @@ async def test_a_thread_that_hangs_does_not_delay_the_end(other: Database) -> No
 
 
 async def test_a_failing_database_is_retried_until_the_time_limit() -> None:
-    other = Database(timeout_seconds=0.2, retry_seconds=0.01)
+    other = Database(timeout_seconds=PATIENCE, retry_seconds=0.01)
     attempts: list[str] = []
 
     async def fail() -> str:
@@ -230,6 +230,7 @@ async def test_a_failing_database_is_retried_until_the_time_limit() -> None:
 
     assert await other.retry_while_unavailable(recover) == "recovered"
     assert len(attempts) == 3
+    other.timeout_seconds = 0.5
     with pytest.raises(OperationalError):
         await other.retry_while_unavailable(fail)
     assert len(attempts) > 5
@@ -274,6 +275,29 @@ async def test_no_write_is_forgotten_as_the_thread_comes_to_an_end() -> None:
     assert done == [list(range(count))] * 4
 
 
+async def test_calls_that_meet_the_end_of_the_threads_are_made_in_new_ones() -> None:
+    other, enough = Database(timeout_seconds=PATIENCE), threading.Event()
+
+    def close_again() -> None:
+        while not enough.is_set():
+            other.close()
+
+    async def read_many(count: int) -> list[int]:
+        return [await other.execute_read(lambda at: at, at) for at in range(count)]
+
+    every, count = sys.getswitchinterval(), 100
+    closing = asyncio.create_task(asyncio.to_thread(close_again))
+    sys.setswitchinterval(1e-6)  # so that threads meet in the middle of a line
+    try:
+        done = await asyncio.gather(read_many(count), write_many(count, other))
+    finally:
+        sys.setswitchinterval(every)
+        enough.set()
+        await closing
+    assert [*done] == [list(range(count))] * 2
+    other.close()
+
+
 async def test_no_write_is_forgotten_when_two_event_loops_write_at_once() -> None:
     both = threading.Barrier(2)
 
@@ -282,7 +306,7 @@ async def test_no_write_is_forgotten_when_two_event_loops_write_at_once() -> Non
             super().append(write)
             both.wait(PATIENCE)
 
-    other = Database(timeout_seconds=5.0)
+    other = Database(timeout_seconds=PATIENCE)
     other.pending = Meeting()
     elsewhere = asyncio.to_thread(asyncio.run, write_many(1, other))
     there, here = await asyncio.gather(elsewhere, write_many(1, other))

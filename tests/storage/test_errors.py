@@ -18,8 +18,9 @@ from streaming.storage.errors import (
     is_unavailable,
 )
 from tests.locks import locked
+from tests.writer import PATIENCE
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 def execute(sql: str) -> Callable[[], None]:
@@ -100,7 +101,7 @@ async def test_a_read_that_takes_too_long_ends_and_frees_its_thread() -> None:
     for _ in range(8):
         with pytest.raises(OperationalError):
             await other.execute_read(execute("SELECT pg_sleep(60)"))
-    await asyncio.sleep(0.3)
+    other.timeout_seconds = PATIENCE / 2  # less than the statements would take
     assert await other.execute_read(Organization.objects.count) == 0
     other.close()
 
@@ -118,11 +119,11 @@ async def test_a_locked_row_delays_its_own_writes_only() -> None:
         writes = [
             asyncio.create_task(database.execute_write(rename, name)) for name in names
         ]
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE):
             assert await writes[1] == 1
             assert await database.execute_write(Run.objects.count) == 0
         assert not writes[0].done()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert await writes[0] == 1
 
 

@@ -6,8 +6,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import DateTimeField, JSONField
 from django.utils import timezone
 
-from streaming.models import Message, Organization, Run
-from streaming.storage.functions import Joined, PartsText
+from streaming.models import Organization, Run
 from tests.private_parts import relies_on
 
 pytestmark = pytest.mark.django_db
@@ -97,17 +96,3 @@ def test_migration_executor() -> None:
         assert executor.migration_plan(leaves) == []
         first = [("streaming", None)]
         assert executor.migration_plan(first)
-
-
-def test_vendor_specific_functions() -> None:
-    with relies_on(
-        "django",
-        "Func.as_sql(compiler, connection, function=…, template=…) and as_sqlite",
-        "The admin's search in conversations fails.",
-    ):
-        parts = [{"type": "text", "text": "one"}]
-        organization = Organization.objects.create(org_id="acme")
-        conversation = organization.conversations.create(conversation_id="c")
-        Message.objects.create(conversation=conversation, role="user", parts=parts)
-        said = Message.objects.aggregate(said=Joined(PartsText("parts")))
-        assert said == {"said": "one"}

@@ -49,6 +49,14 @@ def test_all_threads_work_at_once_and_a_pending_call_can_be_cancelled() -> None:
     threads.shutdown()
 
 
+def test_a_call_after_the_end_is_refused() -> None:
+    threads = DaemonThreads(1, "test")
+    threads.submit(divmod, 7, 2)
+    threads.shutdown()
+    with pytest.raises(RuntimeError):
+        threads.submit(divmod, 7, 2)
+
+
 def test_no_thread_starts_without_a_call() -> None:
     threads = DaemonThreads(2, "test")
     threads.shutdown()

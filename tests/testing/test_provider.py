@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from streaming.testing.provider import Reply, Request, StandInProvider
+from tests.client import SECONDS
 
 PIECES = (b"one ", b"two ", b"three")
 BODY = b"".join(PIECES)
@@ -17,7 +18,7 @@ BODY = b"".join(PIECES)
 @asynccontextmanager
 async def response_of(upstream: StandInProvider) -> AsyncIterator[httpx2.Response]:
     async with (
-        httpx2.AsyncClient() as client,
+        httpx2.AsyncClient(timeout=SECONDS) as client,
         client.stream("POST", f"{upstream.url}/v1?x=1", json={"a": 1}) as response,
     ):
         yield response
@@ -27,7 +28,7 @@ async def test_replies_are_sent_in_line_and_requests_recorded(
     upstream: StandInProvider,
 ) -> None:
     upstream.reply(Reply(b"{}", 429, headers={"retry-after": "7"}), Reply(BODY))
-    async with httpx2.AsyncClient() as client:
+    async with httpx2.AsyncClient(timeout=SECONDS) as client:
         answers = [
             await client.post(f"{upstream.url}/v1?x=1", json={"n": number})
             for number in range(3)

@@ -8,9 +8,9 @@ from contextvars import ContextVar
 import pytest
 
 from streaming.messages import ToolSpec
-from streaming.tools import ToolContext, ToolError, tool
+from streaming.tools import Context, ToolError, tool
 
-CONTEXT = ToolContext()
+CONTEXT = Context()
 language: ContextVar[str] = ContextVar("language", default="English")
 
 

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal, Optional
 import pytest
 from pydantic import Field
 
-from streaming.tools import ToolContext, ToolError, tool
+from streaming.principals import Principal
+from streaming.tools import Context, ToolError, tool
 
 
 @tool
@@ -16,7 +17,7 @@ def search(
     author: Optional[str] = None,  # noqa: UP045
     *,
     schema: list[float] | None = None,
-    context: ToolContext,
+    context: Context,
 ) -> dict[str, Any]:
     """Search the archive.
 
@@ -36,12 +37,12 @@ def search(
         "order": order,
         "author": author,
         "schema": schema,
-        "org": context.org_id,
+        "org": context.organization,
     }
 
 
 async def call(arguments: str) -> str:
-    return await search.call(arguments, ToolContext(org_id="acme"))
+    return await search.call(arguments, Context(principal=Principal("acme")))
 
 
 def test_the_schema_says_types_defaults_bounds_and_descriptions() -> None:
@@ -137,6 +138,19 @@ def test_a_parameter_without_annotation_is_refused_at_once() -> None:
 
     with pytest.raises(TypeError, match=r"guess: parameter 'what' has no type"):
         tool(guess)
+
+
+class Basket:
+    """A type that pydantic does not know."""
+
+
+def test_a_type_without_a_schema_is_refused_at_once_with_the_function() -> None:
+    def order(basket: Basket) -> str:
+        """Order what is in a basket."""
+        return str(basket)
+
+    with pytest.raises(TypeError, match=r"order: a parameter .*Basket'>\.$"):
+        tool(order)
 
 
 @pytest.mark.parametrize("kind", ["*numbers: int", "**names: int", "number: int, /"])

@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from streaming.messages import ToolCallPart, ToolResultPart
-from streaming.tools import Toolbox, ToolContext, ToolError, tool
+from streaming.tools import Context, Toolbox, ToolError, tool
 from streaming.tools.base import RunningCall, find_call
 
 
@@ -131,7 +131,7 @@ async def call(
     name: str, arguments: str = "", *, timeout: float = 5, max_chars: int = 1000
 ) -> ToolResultPart:
     part = ToolCallPart("call_1", name, arguments)
-    return await TOOLBOX.call(part, ToolContext(run_id="r1"), timeout, max_chars)
+    return await TOOLBOX.call(part, Context(run="r1"), timeout, max_chars)
 
 
 def test_the_specs_are_in_the_order_given() -> None:
@@ -200,16 +200,17 @@ async def test_a_tool_without_timeout_has_the_callers() -> None:
         return ""
 
     part = ToolCallPart("1", "sleep", "")
-    result = await Toolbox([sleep]).call(part, ToolContext(), 0.01, 100)
+    result = await Toolbox([sleep]).call(part, Context(), 0.01, 100)
     assert result.result == "The tool did not answer in 0.01 s."
 
 
 async def test_a_call_that_is_cancelled_is_cancelled_and_its_tool_with_it() -> None:
-    ended = asyncio.Event()
+    begun, ended = asyncio.Event(), asyncio.Event()
 
     @tool
     async def wait() -> str:
         """Wait."""
+        begun.set()
         try:
             await asyncio.sleep(10)
         finally:
@@ -217,8 +218,8 @@ async def test_a_call_that_is_cancelled_is_cancelled_and_its_tool_with_it() -> N
         return ""
 
     part = ToolCallPart("1", "wait", "")
-    task = asyncio.create_task(Toolbox([wait]).call(part, ToolContext(), 5, 100))
-    await asyncio.sleep(0.01)
+    task = asyncio.create_task(Toolbox([wait]).call(part, Context(), 5, 100))
+    await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -226,19 +227,20 @@ async def test_a_call_that_is_cancelled_is_cancelled_and_its_tool_with_it() -> N
 
 
 async def test_a_call_of_a_thread_that_is_cancelled_does_not_wait_for_it() -> None:
-    may_end = threading.Event()
+    begun, may_end = threading.Event(), threading.Event()
 
     @tool
     def hang() -> bool:
         """Hang."""
-        return may_end.wait(10)
+        begun.set()
+        return may_end.wait(60)
 
     part = ToolCallPart("1", "hang", "")
-    task = asyncio.create_task(Toolbox([hang]).call(part, ToolContext(), 5, 100))
-    await asyncio.sleep(0.01)
+    task = asyncio.create_task(Toolbox([hang]).call(part, Context(), 60, 100))
+    await asyncio.to_thread(begun.wait, 60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 1)
+        await asyncio.wait_for(task, 10)
     may_end.set()
 
 
@@ -255,7 +257,7 @@ async def test_characters_that_cannot_be_stored_are_replaced() -> None:
         return "a\0b\ud800c"
 
     part = ToolCallPart("1", "garble", "")
-    result = await Toolbox([garble]).call(part, ToolContext(), 5, 100)
+    result = await Toolbox([garble]).call(part, Context(), 5, 100)
     assert result.result == "a\ufffdb\ufffdc"
 
 
@@ -272,7 +274,7 @@ async def test_a_tool_that_swallows_cancellation_is_abandoned_and_counted() -> N
 
     toolbox = Toolbox([swallow], stop_seconds=0.05)
     part = ToolCallPart("1", "swallow", "")
-    result = await toolbox.call(part, ToolContext(), 5, 100)
+    result = await toolbox.call(part, Context(), 5, 100)
     assert result.result == "The tool did not answer in 0.05 s."
     assert toolbox.abandoned == 1
     may_end.set()
@@ -292,7 +294,7 @@ async def test_threads_that_still_run_are_counted() -> None:
     toolbox = Toolbox([hang])
     part = ToolCallPart("1", "hang", "")
     for _ in range(3):
-        assert (await toolbox.call(part, ToolContext(), 5, 100)).is_error
+        assert (await toolbox.call(part, Context(), 5, 100)).is_error
     assert toolbox.abandoned == 3
     may_end.set()
     async with asyncio.timeout(5):
@@ -310,6 +312,6 @@ async def test_the_call_in_which_a_thread_is_can_be_found() -> None:
         return ""
 
     part = ToolCallPart("1", "look", "")
-    await Toolbox([look]).call(part, ToolContext(run_id="r1"), 5, 100)
+    await Toolbox([look]).call(part, Context(run="r1"), 5, 100)
     assert found == [RunningCall("look", "r1")]
     assert find_call(inspect.currentframe()) is None

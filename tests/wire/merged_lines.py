@@ -51,6 +51,10 @@ class MergedLines:
         """Return a last line."""
         return b"end\n"
 
+    def interrupt(self, error: AgentError) -> bytes:
+        """Return a last line with the code."""
+        return f"{error.code}\n".encode()
+
     @staticmethod
     def error(error: AgentError) -> ErrorResponse:
         """Return the code as plain text."""

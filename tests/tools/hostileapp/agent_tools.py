@@ -1,9 +1,11 @@
 """Tools that block, hang, and raise exceptions that tools should not raise."""
 
 import asyncio
+import ctypes
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from django.db import connection
 
@@ -23,6 +25,25 @@ async def block(seconds: float) -> str:
     """
     time.sleep(seconds)  # noqa: ASYNC251  (the fault itself)
     return "blocked"
+
+
+@tool
+async def block_until(path: str) -> str:
+    """Block the event loop until a file exists.
+
+    Args:
+        path: Path of the file.
+    """
+    while not Path(path).exists():  # noqa: ASYNC240  (the fault itself)
+        time.sleep(0.05)  # noqa: ASYNC251
+    return "blocked"
+
+
+@tool
+def hold_the_interpreter() -> str:
+    """Hold the interpreter's lock for ten minutes, as an extension in C may."""
+    ctypes.PyDLL(None).sleep(600)  # the fault itself
+    return ""
 
 
 @tool
@@ -124,16 +145,12 @@ async def cancel_tasks(of: str) -> str:
 
 
 @tool
-def query(seconds: float) -> str:
-    """Keep a database connection busy.
+def query(lock: int) -> str:
+    """Keep a connection to PostgreSQL busy until an advisory lock is free.
 
     Args:
-        seconds: Duration.
+        lock: Number of the lock.
     """
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SELECT pg_sleep(%s)", [seconds])
-        else:
-            cursor.execute("SELECT 1")
-            time.sleep(seconds)  # SQLite has no function that waits
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock])
     return "queried"

@@ -1,0 +1,1 @@
+"""A host project: its own user model, Django's default middleware, and its login."""

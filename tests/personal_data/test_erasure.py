@@ -1,0 +1,245 @@
+"""The erasure: everything of one, nothing of the others, and it can be repeated."""
+
+import asyncio
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from streaming.account_models import account_key
+from streaming.messages import SummaryPart, TextPart, parts_to_json
+from streaming.models import (
+    Account,
+    ApiKey,
+    AuditRecord,
+    Conversation,
+    ConversationText,
+    EventSegment,
+    Limit,
+    Message,
+    Organization,
+    Reservation,
+    Run,
+)
+from streaming.personal_data.erasure import erase
+from streaming.personal_data.selection import Selection
+from streaming.personal_data.shared import erase_shared
+from streaming.storage import database
+from tests.admin.history import START, make_conversation, say
+from tests.auth.keys.rows import make_key
+from tests.client import API, Api
+from tests.conftest import ChangeSettings
+from tests.faults.database import FaultyDatabase
+from tests.personal_data.rows import add_run, make_data, make_users
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+EVERYTHING = (
+    *(Organization, Conversation, ConversationText, Run, Message, EventSegment, ApiKey),
+)
+
+
+def erase_data(*arguments: str) -> str:
+    output = StringIO()
+    call_command("erase_data", *arguments, "--yes", stdout=output, stderr=StringIO())
+    return output.getvalue()
+
+
+def counts() -> list[int]:
+    return [model.objects.count() for model in EVERYTHING]
+
+
+@pytest.mark.parametrize("command", ["erase_data", "export_data", "create_api_key"])
+def test_an_empty_user_does_not_stand_for_all(command: str) -> None:
+    make_users()
+    before = counts()
+    with pytest.raises(CommandError, match="--user: expected a primary key"):
+        call_command(command, "--organization", "acme", "--user", "")
+    assert counts() == before
+
+
+def test_an_organization_is_erased_and_another_stays() -> None:
+    make_data("umbrella")
+    make_key("umbrella")
+    before = counts()
+    make_users()
+    output = erase_data("--organization", "acme")
+    assert output.splitlines() == [
+        "Conversations: 2",
+        "Runs: 2",
+        "Active runs: 0",
+        "Limits: 0",
+        "Accounts: 0",
+        "Api keys: 2",
+    ]
+    assert counts() == before
+    record = AuditRecord.objects.get(action="data.erased")
+    assert (record.actor, record.org_id) == ("command", "acme")
+    assert record.details["conversations"] == 2
+
+
+def test_a_user_is_erased_and_the_others_stay() -> None:
+    alice, bob = make_users()
+    erase_data("--organization", "acme", "--user", alice)
+    assert counts() == [1, 1, 1, 1, 4, 3, 1]
+    assert Run.objects.get().user == bob
+    assert ApiKey.objects.get().user == bob
+    # The records stay, without the user.
+    kept = set(AuditRecord.objects.values_list("action", "actor", "target"))
+    assert kept == {
+        ("key.created", "user:erased", ""),
+        ("key.created", f"user:{bob}", ""),
+        ("data.erased", "command", "user:erased"),
+    }
+
+
+def test_the_runs_of_a_user_leave_a_shared_conversation() -> None:
+    shared = make_conversation("acme", "secret of 7", "secret of 7")
+    add_run(shared, "7")
+    kept = add_run(shared, "8")
+    summary = say(kept, "user", SummaryPart("7 said secret of 7", exchanges=1))
+    own = make_conversation("acme")
+    add_run(own, "7")
+    erase_data("--organization", "acme", "--user", "7")
+    assert list(Conversation.objects.all()) == [shared]
+    assert list(Run.objects.all()) == [kept]
+    assert not Message.objects.filter(pk=summary.pk).exists()
+    shared.refresh_from_db()
+    question = "How many apples are left?"
+    assert (shared.title, shared.search.text) == (question, question.casefold())
+    stored = [*Message.objects.values(), *Conversation.objects.values()]
+    assert "secret of 7" not in repr(stored)
+
+
+def test_the_title_of_a_shared_conversation_is_that_of_the_next_question() -> None:
+    shared = make_conversation("acme", "secret", "secret")
+    add_run(shared, "7")
+    kept = add_run(shared, "8")
+    first = Message.objects.filter(run=kept).earliest("pk")
+    first.parts = parts_to_json([TextPart("  Another\nquestion ")])
+    first.save()
+    erase_data("--organization", "acme", "--user", "7")
+    shared.refresh_from_db()
+    assert shared.title == "Another question"
+
+
+async def test_an_interrupted_erasure_is_finished_by_the_next() -> None:
+    def make() -> Selection:
+        shared = make_conversation("acme")
+        for _ in range(5):
+            make_data("acme", "7", owner="7")
+            add_run(shared, "7")
+            add_run(shared, "8")
+        make_key(user="7")
+        return Selection(Organization.objects.get(), "7")
+
+    chosen = await database.execute_write(make)
+    for step in range(1, 8):
+        access = FaultyDatabase()
+        erasing = asyncio.create_task(erase(access, chosen, "command"))
+        while len(access.writes) < step and not erasing.done():  # noqa: ASYNC110  (the access has no event)
+            await asyncio.sleep(0)
+        erasing.cancel()
+        await asyncio.wait([erasing])
+    await erase(database.default, chosen, "command")
+    assert not await Run.objects.exclude(user="8").aexists()
+    assert await Run.objects.filter(user="8").acount() == 5
+    assert not await ApiKey.objects.aexists()
+    assert await AuditRecord.objects.filter(action="data.erased").aexists()
+
+
+async def test_active_runs_are_cancelled_first(
+    api: Api, agent_settings: ChangeSettings
+) -> None:
+    agent_settings(demo_delay_ms=50)
+    body = {"input": "count to 1000", "background": True}
+    async with api.open("POST", f"{API}/stream", body) as stream:
+        await stream.until("content")
+        organization = await Organization.objects.aget()
+        chosen = Selection(organization)
+        erased = await erase(database.default, chosen, "command")
+        assert erased["active_runs"] == 1
+        ended = await stream.end()
+    assert ended.events[-2:] == ["complete", "done"]
+    assert await database.execute_read(counts) == [0] * 7
+
+
+async def test_an_active_run_without_a_process_is_erased() -> None:
+    def make() -> Selection:
+        run = make_data("acme", "7", status="running", worker="dead")
+        return Selection(run.organization, "7")
+
+    chosen = await database.execute_write(make)
+    await erase(database.default, chosen, "command", stop_seconds=0.1)
+    assert not await Run.objects.aexists()
+    await erase_shared(database.default, chosen)  # nothing is left to do
+
+
+def test_the_command_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_data("acme")
+    arguments = ("--organization", "acme")
+    asked: list[str] = []
+
+    def answer(given: str) -> None:
+        def reply(question: str) -> str:
+            asked.append(question)
+            return given
+
+        monkeypatch.setattr("builtins.input", reply)
+
+    for refusal in ("", "y", "no"):
+        answer(refusal)
+        with pytest.raises(CommandError, match="Nothing was erased"):
+            call_command("erase_data", *arguments, stdout=StringIO())
+    assert "all of acme" in asked[0]
+    assert Run.objects.exists()
+    answer("yes")
+    call_command("erase_data", *arguments, stdout=StringIO(), stderr=StringIO())
+    assert not Run.objects.exists()
+    with pytest.raises(CommandError, match="no organization 'acme'"):
+        call_command("erase_data", *arguments)
+
+
+def test_without_a_terminal_the_command_needs_a_yes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_data("acme")
+    monkeypatch.setattr("sys.stdin", StringIO())
+    with pytest.raises(CommandError, match="--yes is needed"):
+        call_command("erase_data", "--organization", "acme", stdout=StringIO())
+    assert Run.objects.exists()
+
+
+def test_limits_and_accounts_of_the_erased_go() -> None:
+    keep = [
+        "user:acme:8",
+        "user:acme2:7",
+        "agent:support:acme:8",
+        "agent:support:umbrella:7",
+        "organization:acme",
+        "key:other",
+        account_key("user", "acme", "x:7"),
+    ]
+    key = make_key(user="7")
+    gone = ["user:acme:7", "agent:support:acme:7", f"key:{key.prefix}"]
+    organization = Organization.objects.get()
+    for name in (*keep, *gone):
+        account = Account.objects.create(key=name, period="day", ends_at=START)
+        Reservation.objects.create(
+            run_id="r", call=1, account=account, tokens=1, cost=1
+        )
+    for kind, name in (("user", "7"), ("user", "8"), ("key", key.prefix), ("key", "")):
+        Limit.objects.create(
+            organization=organization, kind=kind, name=name, concurrent_runs=1
+        )
+    erase_data("--organization", "acme", "--user", "7")
+    assert set(Account.objects.values_list("key", flat=True)) == {*keep}
+    assert set(Limit.objects.values_list("name", flat=True)) == {"8", ""}
+    erase_data("--organization", "acme")
+    assert set(Account.objects.values_list("key", flat=True)) == {
+        "user:acme2:7",
+        "agent:support:umbrella:7",
+        "key:other",
+    }
+    assert not Limit.objects.exists()
+    assert Reservation.objects.count() == 3

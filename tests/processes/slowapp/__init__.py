@@ -1,0 +1,1 @@
+"""An app whose tools take their time."""
