@@ -82,7 +82,9 @@ class QueueClaims:
         _, late = await asyncio.wait([self._task], timeout=self._timings.run_stop)
         for task in late:
             task.cancel()
-        await asyncio.wait([self._task, *self._executing])
+        # A run that does not stop must not keep the process: its lease expires.
+        rest = [self._task, *self._executing]
+        await asyncio.wait(rest, timeout=self._timings.run_stop)
 
     async def _claim_forever(self) -> None:
         while not self._worker.draining:

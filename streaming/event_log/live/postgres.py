@@ -13,7 +13,6 @@ from contextlib import suppress
 
 import psycopg
 
-from streaming.aio.background import BackgroundTask
 from streaming.event_log.live.base import (
     HEAD_BYTES,
     LivePathError,
@@ -23,6 +22,7 @@ from streaming.event_log.live.base import (
     encode,
     split,
 )
+from streaming.event_log.live.reception import Reception
 from streaming.storage.notifications import CHANNEL, connection_parameters
 
 logger = logging.getLogger(__name__)
@@ -42,8 +42,6 @@ CONNECT_SECONDS = 5.0
 LISTEN_SECONDS = 0.5
 #: Interval between two tests of the receiving connection.
 TEST_SECONDS = 15.0
-#: Pauses between two attempts to connect, doubled each time.
-LEAST_PAUSE, MOST_PAUSE = 0.1, 2.0
 
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
@@ -57,12 +55,10 @@ class PostgresLive:
         self._offer = offer
         self._followed: set[str] = set()
         self._sending: Connection | None = None
-        #: Set when the first attempt to receive has succeeded or failed.
-        self._tried = asyncio.Event()
-        self._failing = False
         #: Whether a notification has come; None: a test is not due.
         self._heard: bool | None = None
-        self._task = BackgroundTask(self._receive_forever)
+        errors = (psycopg.Error, OSError)
+        self._reception = Reception(self._receive, self._followed, errors)
 
     async def publish(self, pieces: Sequence[Piece]) -> None:
         """Send pieces in one statement, with as many in a payload as fit."""
@@ -82,10 +78,10 @@ class PostgresLive:
     async def listen(self, run_id: str) -> None:
         """Receive the pieces of a run."""
         self._followed.add(run_id)
-        self._task.ensure()
+        self._reception.ensure()
         with suppress(TimeoutError):
             async with asyncio.timeout(LISTEN_SECONDS):
-                await self._tried.wait()
+                await self._reception.tried.wait()
 
     def leave(self, run_id: str) -> None:
         """Receive no more pieces of a run; the connection stays for a while."""
@@ -93,39 +89,16 @@ class PostgresLive:
 
     async def aclose(self) -> None:
         """Close both connections."""
-        await self._task.aclose()
+        await self._reception.aclose()
         if self._sending:
             await self._sending.close()
-
-    async def _receive_forever(self) -> None:
-        pause = LEAST_PAUSE
-        while self._followed:
-            try:
-                await self._receive()
-                pause = LEAST_PAUSE
-            except (psycopg.Error, OSError) as error:
-                if not self._failing:
-                    reason = type(error).__name__
-                    logger.warning("live path not received: %s", reason)
-                self._failing = True
-            except Exception:  # the task must go on: all readers here depend on it
-                if not self._failing:
-                    logger.exception("live path not received")
-                self._failing = True
-            self._tried.set()
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, MOST_PAUSE)
-        self._tried.clear()
 
     async def _receive(self) -> None:
         """Offer pieces until no run is followed. Raises psycopg's errors."""
         connection = await _connect()
         try:
             await connection.execute(f"LISTEN {CHANNEL}")
-            if self._failing:
-                logger.info("live path received again")
-            self._failing = False
-            self._tried.set()
+            self._reception.works()
             await self._send_test()
             while self._followed:
                 async for notification in connection.notifies(timeout=TEST_SECONDS):

@@ -5,7 +5,6 @@ event one flush later. Each process has one connection that sends and one that r
 """
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -17,7 +16,6 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeout
 
-from streaming.aio.background import BackgroundTask
 from streaming.event_log.live.base import (
     LivePathError,
     Offer,
@@ -25,8 +23,7 @@ from streaming.event_log.live.base import (
     decode,
     encode,
 )
-
-logger = logging.getLogger(__name__)
+from streaming.event_log.live.reception import Reception
 
 #: Channels belong to the whole server, whichever of its databases a URL names.
 PREFIX = b"streaming:live:"
@@ -38,8 +35,6 @@ LISTEN_SECONDS = 0.5
 LOOK_SECONDS = 1.0
 #: Looks without a message after which the receiving connection is tested.
 TEST_LOOKS = 15
-#: Pauses between two attempts to connect, doubled each time.
-LEAST_PAUSE, MOST_PAUSE = 0.1, 2.0
 
 
 class RedisLive:
@@ -62,8 +57,8 @@ class RedisLive:
         #: Done when Redis has confirmed the subscription.
         self._subscribed: dict[bytes, asyncio.Future[None]] = {}
         self._pubsub: PubSub | None = None
-        self._failing = False
-        self._task = BackgroundTask(self._receive_forever)
+        errors = (RedisError, OSError)
+        self._reception = Reception(self._receive, self._followed, errors)
 
     async def publish(self, pieces: Sequence[Piece]) -> None:
         """Send pieces in one round trip."""
@@ -83,8 +78,8 @@ class RedisLive:
         self._left.discard(channel)
         loop = asyncio.get_running_loop()
         subscribed = self._subscribed.setdefault(channel, loop.create_future())
-        self._task.ensure()
-        if self._failing:
+        self._reception.ensure()
+        if self._reception.failing:
             return  # the next connection subscribes to all channels
         with suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(LISTEN_SECONDS):
@@ -101,26 +96,8 @@ class RedisLive:
 
     async def aclose(self) -> None:
         """Close both connections."""
-        await self._task.aclose()
+        await self._reception.aclose()
         await self._client.aclose()
-
-    async def _receive_forever(self) -> None:
-        pause = LEAST_PAUSE
-        while self._followed:
-            try:
-                await self._receive()
-                pause = LEAST_PAUSE
-                continue
-            except (RedisError, OSError) as error:
-                if not self._failing:
-                    reason = type(error).__name__
-                    logger.warning("live path not received: %s", reason)
-            except Exception:  # the task must go on: all readers here depend on it
-                if not self._failing:
-                    logger.exception("live path not received")
-            self._failing = True
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, MOST_PAUSE)
 
     async def _receive(self) -> None:
         """Offer pieces until no run is followed. Raises redis-py's errors."""
@@ -153,9 +130,7 @@ class RedisLive:
             if run_id and (piece := decode(run_id, message["data"])):
                 self._offer(piece)
         elif message["type"] == "subscribe":
-            if self._failing:
-                logger.info("live path received again")
-            self._failing = False
+            self._reception.works()
             waiting = self._subscribed.get(channel)
             if waiting and not waiting.done():
                 waiting.set_result(None)
