@@ -180,8 +180,9 @@ class AgentConf(TelemetryOptions, frozen=True):
     gateway_secret: Annotated[
         str,
         Setting(
-            "Secret that a gateway sends as `X-Gateway-Secret`. Without it the headers "
-            "of `streaming.auth.header` are not accepted.",
+            "Secret that a gateway sends as `X-Gateway-Secret`. If it is set, headers "
+            "of `streaming.auth.header` are refused without it. If it is not set, they "
+            "are accepted from every client that reaches the server.",
             secret=True,
         ),
     ] = ""
