@@ -1,6 +1,5 @@
 """The database that a project's routers choose for the app."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
