@@ -148,12 +148,14 @@ def settle(run_id: str, spent: Use | None) -> None:
 
     May be repeated: only a reservation that still exists is charged.
     """
-    held = list(Reservation.objects.filter(run_id=run_id).order_by("account_id"))
-    if not held:
+    own = Reservation.objects.filter(run_id=run_id)
+    keys = list(own.values_list("account_id", flat=True))
+    if not keys:
         return
-    keys = [each.account_id for each in held]
     locked = Account.objects.filter(pk__in=keys).select_for_update()
     rows = {row.pk: row for row in locked.order_by("key", "period")}
+    # Read again: another process may have settled them before it gave the locks back.
+    held = list(own.filter(account_id__in=rows).order_by("account_id"))
     for each in held:
         used = spent or Use(each.tokens, each.cost)
         if used.tokens > each.tokens or used.cost > each.cost:

@@ -1,8 +1,12 @@
 """Reservations and settlements never exceed a limit, and may be repeated."""
 
+import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.db import connection, transaction
 
 from streaming.account_models import account_key
 from streaming.budgets import accounts
@@ -11,6 +15,7 @@ from streaming.budgets.limits import Amounts, CallerLimit, agent_limit
 from streaming.exceptions import BudgetExhausted, RateLimited
 from streaming.models import Account, Conversation, Organization, Reservation, Run
 from streaming.principals import Principal
+from tests.writer import PATIENCE
 
 pytestmark = pytest.mark.django_db
 
@@ -86,6 +91,46 @@ def test_the_use_of_an_abandoned_call_is_what_was_reserved() -> None:
     assert accounts.settle_abandoned() == 1
     assert held() == [("day", 500, 0)]
     assert accounts.settle_abandoned() == 0
+
+
+def _settle_abandoned(settled: threading.Event, commit: threading.Event) -> None:
+    """Settle in a connection of the thread's own, as another process would."""
+    try:
+        with transaction.atomic():
+            accounts.settle_abandoned()
+            settled.set()
+            assert commit.wait(PATIENCE)
+    finally:
+        connection.close()
+
+
+def _waits_for_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE"
+            " datname = current_database() AND wait_event_type = 'Lock')"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+@pytest.mark.usefixtures("transactional_db")
+@pytest.mark.postgresql
+def test_two_processes_charge_an_abandoned_call_once() -> None:
+    limits = caller(tokens_per_day=1000, tokens_per_month=5000)
+    with transaction.atomic():
+        accounts.reserve("deleted", 1, limits, Use(200, 0), Use())
+    settled, commit = threading.Event(), threading.Event()
+    ends = time.monotonic() + PATIENCE
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(_settle_abandoned, settled, commit)
+        assert settled.wait(PATIENCE)
+        second = threads.submit(_settle_abandoned, settled, commit)
+        while not _waits_for_lock() and time.monotonic() < ends:
+            time.sleep(0.01)
+        commit.set()
+        first.result(PATIENCE)
+        second.result(PATIENCE)
+    assert held() == [("day", 200, 0), ("month", 200, 0)]
 
 
 def test_a_provider_that_counts_more_is_charged_and_logged(
