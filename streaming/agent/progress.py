@@ -1,5 +1,6 @@
 """The state of a run: its messages, usage and counts up to any moment."""
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from msgspec import structs
 
 from streaming.agent.response import ResponseBuilder
 from streaming.events import ExecutionSummary, StopReason, Usage
+from streaming.exceptions import ProviderError, ProviderIncomplete, ProviderTimeout
 from streaming.messages import Message, TextPart, ToolCallPart, ToolResultPart
 from streaming.providers.base import ModelRequest, ModelSelected, TokenUsage
 from streaming.providers.limits import MAX_COUNT
@@ -33,6 +35,16 @@ class Meter(Protocol):
 
     def add(self, usage: TokenUsage, model: ModelSelected | None) -> None:
         """Count the use of the reserved call; `model` is None without fallbacks."""
+        ...
+
+    def add_cut(
+        self, usage: TokenUsage, model: ModelSelected | None, *, input_counted: bool
+    ) -> None:
+        """Count the estimated use of the reserved call, which was cut off.
+
+        The accounts of the caller are charged with its highest output instead, and
+        with its highest input unless the provider has counted that.
+        """
         ...
 
     def add_lost(self, usage: TokenUsage) -> None:
@@ -132,13 +144,21 @@ class Progress:
         self.lost = ()
 
     def count(self, request: ModelRequest, response: ResponseBuilder) -> TokenUsage:
-        """Add the usage and the length of a model call; return its usage."""
+        """Add the usage and the length of a model call; return its usage.
+
+        Called while the exception by which the call has ended is handled.
+        """
         usage = _complete_usage(request, response)
         if response.message.parts:
             self.selected = response.selected or self.selected
+        if self.meter and _is_cut(response, sys.exception()):
+            self._sum(usage)
+            has_input = bool(response.usage.input_tokens)
+            self.meter.add_cut(usage, response.selected, input_counted=has_input)
+        else:
+            self._add(usage, response.selected)
         for model, failed in response.failed_usage:
             self._add(failed, model)
-        self._add(usage, response.selected)
         self.added_chars += response.size
         return usage
 
@@ -191,3 +211,19 @@ def _complete_usage(request: ModelRequest, response: ResponseBuilder) -> TokenUs
     if not is_whole or not received:
         received = max(received, part_tokens(response.message.parts))
     return structs.replace(counted, input_tokens=sent, output_tokens=received)
+
+
+def _is_cut(response: ResponseBuilder, error: BaseException | None) -> bool:
+    """Return whether the model may have written more than is counted or has arrived.
+
+    Most providers count with the end of a response, and reasoning and the arguments of
+    a tool call may be hidden until then. A request that was refused, that found no
+    server, or that was not sent has no output.
+    """
+    if response.stop_reason and not response.is_full:
+        return response.stop_reason == "max_tokens" and not response.usage.output_tokens
+    if isinstance(error, ProviderIncomplete | ProviderTimeout):
+        return True
+    if isinstance(error, ProviderError):
+        return error.has_output or bool(response.message.parts)
+    return not isinstance(error, BudgetReached)

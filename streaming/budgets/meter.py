@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import msgspec
+from msgspec import structs
 
 from streaming import conf
 from streaming.agent.progress import BudgetReached
@@ -108,6 +109,9 @@ class RunMeter:
         self._max_output_tokens = max_output_tokens
         self._database = database
         self._calls = 0
+        #: The highest number of input tokens of the reserved call; None: there is none,
+        #: or its use is counted.
+        self._most_input: int | None = None
         self._total = cost or 0
         self._check_owned = check_owned
         #: The use since the last reservation.
@@ -121,11 +125,34 @@ class RunMeter:
 
     def add(self, usage: TokenUsage, model: ModelSelected | None) -> None:
         """Count the use of a model call; `model` is None without fallbacks."""
+        self._most_input = None
         price = self._prices.of(model)
         self._used.append(price)
         cost = price.cost(usage) if price else 0
         self._total = min(self._total + cost, MAX_COST)
         self._spent += Use(usage.input_tokens + usage.output_tokens, cost)
+
+    def add_cut(
+        self, usage: TokenUsage, model: ModelSelected | None, *, input_counted: bool
+    ) -> None:
+        """Count the estimated use of a call that was cut off, and charge its highest.
+
+        Otherwise a caller could cancel again and again before the provider counts.
+        """
+        spent, sent = self._spent, self._most_input
+        self.add(usage, model)
+        if sent is None:  # another call has taken the place of this one
+            self._spent = spent
+            return
+        price = self._prices.of(model)
+        received = max(usage.output_tokens, self._max_output_tokens)
+        if input_counted:
+            sent = usage.input_tokens
+            most = structs.replace(usage, output_tokens=received)
+            cost = price.cost(most) if price else 0
+        else:
+            cost = price.bound(sent, received) if price else 0
+        self._spent = spent + Use(sent + received, cost)
 
     def add_lost(self, usage: TokenUsage) -> None:
         """Count the use of a call that died with its process, and was charged then."""
@@ -164,7 +191,7 @@ class RunMeter:
         )
         if budget := await self._database.retry_while_unavailable(reserve):
             raise BudgetReached(budget.limit)
-        self._spent = Use()
+        self._spent, self._most_input = Use(), sent
 
     def _reserve_owned(
         self, call: int, limits: Sequence[CallerLimit], need: Use, spent: Use

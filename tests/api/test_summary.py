@@ -6,7 +6,7 @@ import pytest
 
 from streaming import runs
 from streaming.agent.summary import INSTRUCTIONS
-from streaming.models import Message, Run
+from streaming.models import Account, Limit, Message, Run
 from streaming.testing.provider import Reply, Request, StandInProvider
 from streaming.wire.sse import KEEP_ALIVE
 from tests import chat
@@ -103,6 +103,26 @@ async def test_a_summary_counts_in_its_run_and_is_no_content(
     assert metadata["dropped_exchanges"] == 2
     assert metadata["execution_summary"]["llm_calls"] == 2
     assert metadata["usage"]["total_tokens"] == 30
+
+
+async def test_a_cancelled_summary_is_charged_with_its_own_reservation_only(
+    api: Api, upstream: StandInProvider
+) -> None:
+    """The request for which it is made was not sent."""
+    await Limit.objects.acreate(kind="organization", tokens_per_day=1_000_000)
+    await begin(api, upstream)
+    upstream.reply(error(400, TOO_LONG), Reply(chat.pieces(""), end="hang"))
+    body = {"input": "And " * 800, "conversation_id": "c"}
+    async with api.open("POST", f"{API}/stream", body) as stream:
+        await stream.until("connected")
+        await until(lambda: len(upstream.requests) == 5)
+        before = await Account.objects.aget()
+        run_id = stream.response.headers["x-run-id"]
+        await api.post(f"{API}/runs/{run_id}/cancel")
+        await stream.end()
+    after = await Account.objects.aget()
+    assert after.tokens == before.tokens + before.reserved_tokens
+    assert after.reserved_tokens == 0
 
 
 async def test_a_known_window_asks_for_the_summary_before_any_refusal(

@@ -14,12 +14,20 @@ from streaming.principals import Principal
 from streaming.runs import RunRequest
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
+from tests.api.test_cancel import until
 from tests.client import API, SECONDS, Api, all_runs_end
 from tests.conftest import ChangeSettings
 
 pytestmark = pytest.mark.usefixtures("model")
 
 PRICE = ["test-model=10/20"]
+#: The beginning of a tool call.
+CALL = (
+    chat.tool_calls(("c", "calculator", '{"expression": "1+')).body.partition(b"\n\n")[
+        0
+    ]
+    + b"\n\n"
+)
 
 
 async def member(request: HttpRequest) -> Principal:
@@ -99,27 +107,66 @@ async def test_a_run_ends_between_two_calls_and_keeps_its_results(
     assert roles == ["user", *["assistant", "tool"] * len(upstream.requests)]
 
 
-async def test_a_cancelled_run_is_charged_for_its_use(
-    api: Api, upstream: StandInProvider
-) -> None:
-    await limit(tokens_per_day=100_000)
-    upstream.reply(Reply(chat.pieces("one two three"), end="hang"))
+async def cancelled(api: Api, upstream: StandInProvider, sent: bytes) -> Account:
+    """Cancel a run when the model is called; return the account as it was then."""
+    upstream.reply(Reply(sent, end="hang"))
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
-        await stream.until("content")
-        assert (await used())["day"][1] > 1000
+        await stream.until("content" if b"one" in sent else "connected")
+        await until(lambda: bool(upstream.requests))
+        before = await Account.objects.aget()
         run_id = stream.response.headers["x-run-id"]
         await api.post(f"{API}/runs/{run_id}/cancel")
         await stream.end()
-    settled, reserved = (await used())["day"]
-    assert reserved == 0
-    assert 0 < settled < 1000
+    return before
 
 
-async def test_a_failed_run_is_charged_for_its_use(
+@pytest.mark.parametrize("sent", [chat.pieces(""), CALL, chat.pieces("one two")])
+async def test_a_cancelled_call_is_charged_with_all_that_it_may_have_written(
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings, sent: bytes
+) -> None:
+    """The provider counts at the end; until then reasoning and arguments are hidden."""
+    agent_settings(model_prices=PRICE)
+    await limit(tokens_per_day=100_000, cost_per_day=Decimal(5))
+    before = await cancelled(api, upstream, sent)
+    after = await Account.objects.aget()
+    assert before.reserved_tokens > 1000
+    assert (after.tokens, after.reserved_tokens) == (before.reserved_tokens, 0)
+    assert (after.cost, after.reserved_cost) == (before.reserved_cost, 0)
+    # The run itself shows an estimate of what has arrived.
+    run = await Run.objects.aget()
+    assert 0 < run.input_tokens < after.tokens - 1000
+    assert run.output_tokens < 10
+    assert run.cost and run.cost < Decimal(after.cost) / 10**9
+
+
+async def test_a_cancelled_call_is_charged_with_the_input_that_was_counted(
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
+) -> None:
+    agent_settings(model_prices=PRICE)
+    await limit(tokens_per_day=100_000)
+    usage = b'{"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 1}}'
+    sent = b"data: " + usage + b"\n\n" + chat.pieces("one")
+    await cancelled(api, upstream, sent)
+    after = await Account.objects.aget()
+    assert (after.tokens, after.cost) == (1007, 7 * 10_000 + 1000 * 20_000)
+
+
+async def test_a_failed_call_is_charged_with_all_that_it_may_have_written(
     api: Api, upstream: StandInProvider
 ) -> None:
     await limit(tokens_per_day=100_000)
     upstream.reply(Reply(chat.pieces("one two three"), end="cut"))
+    assert (await api.run("Hi")).status == 502
+    settled, reserved = (await used())["day"]
+    assert reserved == 0
+    assert settled > 1000
+
+
+async def test_a_refused_call_is_charged_with_its_input_only(
+    api: Api, upstream: StandInProvider
+) -> None:
+    await limit(tokens_per_day=100_000)
+    upstream.reply(Reply(b"{}", status=500, content_type="application/json"))
     assert (await api.run("Hi")).status == 502
     settled, reserved = (await used())["day"]
     assert reserved == 0
