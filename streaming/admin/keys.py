@@ -1,6 +1,6 @@
 """The pages of API keys: create one and see it once, revoke it, see its last use."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -40,6 +40,7 @@ SCOPE_LABELS = {
     "approve": "approve: decide about tool calls",
     "admin": "admin: all of these, and delete conversations",
 }
+FORM_FIELDS = ("name", "organization", "user", "scopes", "expires_at", "prefix")
 #: The attribute of a row between its creation and the response: the key itself, which
 #: is stored neither in the database nor in a session.
 _NEW = "_new_key"
@@ -49,9 +50,12 @@ class KeyForm(_ModelForm):
     """The form of a new key.
 
     It has the key's prefix, so that the same form cannot be sent twice, as by a reload
-    of the page that shows the key.
+    of the page that shows the key. A key gives its creator no rights that the creator
+    lacks: only a superuser may become another user, or delete conversations.
     """
 
+    #: The user of the admin, in the class for one request.
+    creator: ClassVar[Any]
     organization = forms.CharField(
         max_length=128,
         initial="default",
@@ -71,14 +75,32 @@ class KeyForm(_ModelForm):
 
     class Meta:
         model = ApiKey
-        fields = ("name", "organization", "user", "scopes", "expires_at", "prefix")
+        # The organization may not exist yet: `save_model` sets it.
+        fields = ("name", "user", "scopes", "expires_at", "prefix")
 
-    def clean_organization(self) -> Organization:
-        """Return the organization of an id."""
+    def clean_organization(self) -> str:
+        """Return the id of an organization."""
         org_id = str(self.cleaned_data["organization"])
         if not org_id.isprintable():
             raise forms.ValidationError("Printable characters only.")
-        return Organization.objects.get_or_create(org_id=org_id)[0]
+        return org_id
+
+    def clean_user(self) -> str:
+        """Return the primary key of a user as whom the creator may act."""
+        user = str(self.cleaned_data["user"])
+        if user not in ("", str(self.creator.pk)) and not self.creator.is_superuser:
+            raise forms.ValidationError(
+                f"Only a superuser creates keys of other users. Your own primary key "
+                f"is {self.creator.pk}."
+            )
+        return user
+
+    def clean_scopes(self) -> list[str]:
+        """Return scopes that the creator may give."""
+        scopes: list[str] = self.cleaned_data["scopes"]
+        if "admin" in scopes and not self.creator.is_superuser:
+            raise forms.ValidationError("Only a superuser gives the scope admin.")
+        return scopes
 
     def clean(self) -> None:
         """Refuse a form that was sent before, and one without a valid prefix."""
@@ -166,7 +188,23 @@ class ApiKeyAdmin(HistoryAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:  # noqa: ANN401
         """Return the fields of the form, or those of a key."""
-        return KeyForm.Meta.fields if obj is None else self.fields
+        return FORM_FIELDS if obj is None else self.fields
+
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: Any = None,  # noqa: ANN401
+        change: bool = False,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Return the form of a new key for the user of a request."""
+        if obj is not None:
+            return super().get_form(request, obj, change, **kwargs)
+        kwargs["fields"] = KeyForm.Meta.fields
+        made = super().get_form(request, obj, change, **kwargs)
+        form = cast("type[KeyForm]", made)
+        form.creator = request.user  # Django has made the class for this call
+        return form
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Model | None = None
@@ -197,7 +235,9 @@ class ApiKeyAdmin(HistoryAdmin):
         form: "forms.ModelForm[ApiKey]",
         change: bool,
     ) -> None:
-        """Store the key of the form."""
+        """Store the key of the form, and its organization if that is new."""
+        org_id = form.cleaned_data["organization"]
+        obj.organization, _ = Organization.objects.get_or_create(org_id=org_id)
         new = NewKey.make(obj.prefix)
         save_key(obj, new, audit.user_name(request.user.pk))
         setattr(obj, _NEW, new)

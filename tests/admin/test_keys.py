@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from streaming.auth.keys import issue
 from streaming.auth.keys.material import NewKey, new_prefix, prove
-from streaming.models import ApiKey, AuditRecord
+from streaming.models import ApiKey, AuditRecord, Organization
 from tests.admin.conftest import Page, list_url, notices, page_url
 from tests.auth.keys.rows import make_key
 
@@ -113,6 +113,7 @@ def test_an_invalid_form_creates_no_key(
     html = admin_client.post(ADD, form(**changes)).content.decode()
     assert sentence in html
     assert not ApiKey.objects.exists()
+    assert not Organization.objects.exists()
 
 
 def revoke(client: Client, *keys: ApiKey) -> HttpResponse:
@@ -152,6 +153,26 @@ def test_the_permissions_are_to_view_to_add_and_to_revoke(staff: Staff) -> None:
     revoke(staff("view_apikey", "change_apikey"), key)
     assert ApiKey.objects.filter(revoked_at=None).count() == 1
     assert staff().get(list_url(ApiKey)).status_code == 403
+
+
+def test_only_a_superuser_creates_keys_with_the_rights_of_others(
+    staff: Staff, admin_client: Client
+) -> None:
+    adder = staff("view_apikey", "add_apikey")
+    own, other = (
+        User.objects.get(is_superuser=is_superuser) for is_superuser in (False, True)
+    )
+    refused: dict[str, dict[str, object]] = {
+        "creates keys of other users": {"user": str(other.pk)},
+        "gives the scope admin": {"scopes": ["run", "admin"]},
+    }
+    for sentence, changes in refused.items():
+        html = adder.post(ADD, form(**changes)).content.decode()
+        assert f"Only a superuser {sentence}" in html
+        assert not ApiKey.objects.exists()
+    assert KEY.search(adder.post(ADD, form(user=str(own.pk))).content.decode())
+    rights = form(user=str(own.pk), scopes=["admin"])
+    assert KEY.search(admin_client.post(ADD, rights).content.decode())
 
 
 def test_not_even_a_superuser_changes_or_deletes_a_key(admin_client: Client) -> None:
