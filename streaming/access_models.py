@@ -72,7 +72,8 @@ class ApiKey(models.Model):
         verbose_name_plural = _("API keys")
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.prefix})"
+        # Without the name: Django's admin keeps this text when the key is erased.
+        return self.prefix
 
     def clean(self) -> None:
         """Refuse a user that does not exist, and an expiry in the past.

@@ -6,11 +6,14 @@ The record in the audit log is written in the last transaction.
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
+from django.apps import apps
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from streaming import audit
-from streaming.models import IS_ACTIVE, AuditRecord, Organization
+from streaming.models import IS_ACTIVE, Account, AuditRecord, Organization
 from streaming.personal_data.selection import Selection, own_models
 from streaming.personal_data.shared import erase_shared
 from streaming.runs.cancelling import cancel_runs
@@ -96,14 +99,12 @@ def _finish(chosen: Selection, actor: str, counts: Counts) -> bool:
     if chosen.conversations.exists() or chosen.runs.exists():
         return False
     for model in own_models():
+        if model is not Account:
+            _blank_admin_log(chosen.rows(model))
         chosen.rows(model).delete()
+    _erase_names(chosen)
     org_id = chosen.organization.org_id
-    if chosen.user:
-        erased, name = audit.ERASED, audit.user_name(chosen.user)
-        records = AuditRecord.objects.filter(org_id=org_id)
-        records.filter(actor=name).update(actor=erased)
-        records.filter(target=name).update(target=erased)
-    else:
+    if not chosen.user:
         Organization.objects.filter(pk=chosen.organization.pk).delete()
     audit.record(
         "data.erased",
@@ -113,3 +114,24 @@ def _finish(chosen: Selection, actor: str, counts: Counts) -> bool:
         details=dict(counts),
     )
     return True
+
+
+def _blank_admin_log(rows: QuerySet[Any]) -> None:
+    """Remove the texts of rows from the log of Django's admin, which outlives them."""
+    if not apps.is_installed("django.contrib.admin"):
+        return
+    logged = apps.get_model("admin", "LogEntry")._default_manager.filter(
+        content_type__app_label=rows.model._meta.app_label,
+        content_type__model=rows.model._meta.model_name,
+        object_id__in=[str(key) for key in rows.values_list("pk", flat=True)],
+    )
+    logged.update(object_repr="")
+
+
+def _erase_names(chosen: Selection) -> None:
+    """Erase the user, or all users of the organization, from the audit log."""
+    records = AuditRecord.objects.filter(org_id=chosen.organization.org_id)
+    name = audit.user_name(chosen.user)
+    lookup = "exact" if chosen.user else "startswith"
+    for field in ("actor", "target"):
+        records.filter(**{f"{field}__{lookup}": name}).update(**{field: audit.ERASED})

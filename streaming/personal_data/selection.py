@@ -74,12 +74,30 @@ class Selection(msgspec.Struct, frozen=True):
 
     @property
     def limits(self) -> QuerySet[Limit]:
-        """The limits that are those of the selection alone."""
-        found = Limit.objects.filter(organization=self.organization)
-        if not self.user:
-            return found
+        """The limits that are those of the selection alone.
+
+        A row for all organizations is one of them if it names a key of the selection,
+        or its user, who has no data in another organization.
+        """
         of_keys = Q(kind=LimitSubject.KEY, name__in=self.keys.values("prefix"))
-        return found.filter(Q(kind=LimitSubject.USER, name=self.user) | of_keys)
+        within = Q(organization=self.organization)
+        if not self.user:
+            return Limit.objects.filter(of_keys | within)
+        of_user = Q(kind=LimitSubject.USER, name=self.user)
+        of_all = Limit.objects.filter(of_user, organization=None)
+        if of_all.exists() and not self._is_elsewhere:
+            within |= Q(organization=None)
+        return Limit.objects.filter(of_keys | (of_user & within))
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Whether the user has data in another organization; no index finds them."""
+        return any(
+            model._default_manager.exclude(organization=self.organization)
+            .filter(user=self.user)
+            .exists()
+            for model in (Run, ApiKey)
+        )
 
     @property
     def accounts(self) -> QuerySet[Account]:

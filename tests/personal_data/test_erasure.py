@@ -4,8 +4,11 @@ import asyncio
 from io import StringIO
 
 import pytest
+from django.contrib.admin.models import ADDITION, LogEntry
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
+from streaming import audit
 from streaming.account_models import account_key
 from streaming.messages import SummaryPart, TextPart, parts_to_json
 from streaming.models import (
@@ -91,6 +94,54 @@ def test_a_user_is_erased_and_the_others_stay() -> None:
         ("key.created", f"user:{bob}", ""),
         ("data.erased", "command", "user:erased"),
     }
+
+
+def test_the_audit_log_names_no_user_of_an_erased_organization() -> None:
+    alice, bob = make_users()
+    audit.record("x.y", actor="key:abc", target=f"user:{bob}", org_id="acme")
+    audit.record("x.y", actor=f"user:{bob}", org_id="umbrella")
+    erase_data("--organization", "acme")
+    records = AuditRecord.objects.filter(org_id="acme").order_by("pk")
+    assert list(records.values_list("actor", "target")) == [
+        ("user:erased", ""),
+        ("user:erased", ""),
+        ("key:abc", "user:erased"),
+        ("command", "organization:acme"),
+    ]
+    assert AuditRecord.objects.get(org_id="umbrella").actor == f"user:{bob}"
+
+
+def test_the_log_of_the_admin_keeps_no_names_of_keys() -> None:
+    alice, bob = make_users()
+    staff = User.objects.create(username="root")
+    for key in ApiKey.objects.all():
+        assert key.name not in str(key)
+        LogEntry.objects.log_actions(staff.pk, [key], ADDITION, "")
+    LogEntry.objects.update(object_repr="Jane Doe laptop (3f9a0c1d2e4b)")
+    erase_data("--organization", "acme", "--user", alice)
+    kept = ApiKey.objects.get()
+    entries = dict(LogEntry.objects.values_list("object_id", "object_repr"))
+    assert entries.pop(str(kept.pk)) == "Jane Doe laptop (3f9a0c1d2e4b)"
+    assert set(entries.values()) == {""}
+
+
+def test_limits_of_all_organizations_that_name_the_erased_go() -> None:
+    prefix = make_key(user="7").prefix
+    make_data("umbrella", "7")
+
+    def names() -> set[str]:
+        return set(Limit.objects.values_list("name", flat=True))
+
+    for kind, name in (("user", "7"), ("user", "8"), ("user", ""), ("key", prefix)):
+        Limit.objects.create(kind=kind, name=name, concurrent_runs=1)
+    erase_data("--organization", "acme", "--user", "7")
+    assert names() == {"7", "8", ""}  # the user remains in the other organization
+    erase_data("--organization", "umbrella", "--user", "7")
+    assert names() == {"8", ""}
+    prefix = make_key().prefix
+    Limit.objects.create(kind="key", name=prefix, concurrent_runs=1)
+    erase_data("--organization", "acme")
+    assert names() == {"8", ""}
 
 
 def test_the_runs_of_a_user_leave_a_shared_conversation() -> None:
