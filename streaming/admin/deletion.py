@@ -40,6 +40,9 @@ class DeletableAdmin(HistoryAdmin):
     #: Time for the deletion in one request, less than most proxies wait for a response.
     seconds = 20.0
 
+    def before_deletion(self, request: HttpRequest, rows: Sequence[Any]) -> None:
+        """Prepare the deletion of some rows."""
+
     def delete_keys(self, keys: Sequence[int]) -> deletion.Deletion:
         """Return the deletion of some rows with all that belongs to them."""
         raise NotImplementedError  # it differs by model
@@ -134,6 +137,7 @@ class DeletableAdmin(HistoryAdmin):
         deadline = time.monotonic() + self.seconds
         count = 0
         while rows := list(chosen.order_by("pk")[:TOGETHER]):
+            self.before_deletion(request, rows)
             delete = self.delete_keys([row.pk for row in rows])
             left = deadline - time.monotonic()
             if not deletion.delete_from_thread(delete, max(left, 0.0)):

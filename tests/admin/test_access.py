@@ -13,7 +13,14 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from streaming.admin.organizations import OrganizationAdmin
-from streaming.models import Conversation, EventSegment, Message, Organization, Run
+from streaming.models import (
+    AuditRecord,
+    Conversation,
+    EventSegment,
+    Message,
+    Organization,
+    Run,
+)
 from tests.admin.conftest import LISTS, Page, delete_url, list_url, page_url
 from tests.admin.history import (
     content,
@@ -22,6 +29,7 @@ from tests.admin.history import (
     make_conversation,
     make_run,
 )
+from tests.auth.keys.rows import make_key
 
 pytestmark = pytest.mark.django_db
 
@@ -155,6 +163,31 @@ def test_deleting_requires_the_permission(staff: Staff) -> None:
     client = staff("view_conversation", "change_conversation")
     assert client.post(delete_url(conversation), {"post": "yes"}).status_code == 403
     assert Conversation.objects.filter(pk=conversation.pk).exists()
+
+
+@COMMITTED
+def test_deleting_an_organization_needs_the_permissions_of_what_goes_with_it(
+    staff: Staff,
+) -> None:
+    organization = everything()[0]
+    prefix = make_key().prefix
+    names = ["delete_organization", "delete_conversation", "change_apikey"]
+    names += ["delete_limit", "view_organization"]
+    form = {"action": "delete_selected", "_selected_action": [organization.pk]}
+    for missing in names[:4]:
+        client = staff(*(name for name in names if name != missing))
+        deleted = client.post(delete_url(organization), {"post": "yes"})
+        assert deleted.status_code == 403
+        client.post(list_url(Organization), form | {"post": "yes", "index": 0})
+    assert Organization.objects.filter(pk=organization.pk).exists()
+    client = staff(*names)
+    assert client.post(delete_url(organization), {"post": "yes"}).status_code == 302
+    assert not Organization.objects.exists()
+    records = AuditRecord.objects.order_by("pk").values_list("action", "target")
+    assert list(records) == [
+        ("key.revoked", f"key:{prefix}"),
+        ("organization.deleted", f"organization:{organization.pk}"),
+    ]
 
 
 @COMMITTED
