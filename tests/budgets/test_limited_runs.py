@@ -132,7 +132,7 @@ async def test_a_cancelled_call_is_charged_with_all_that_it_may_have_written(
     assert before.reserved_tokens > 1000
     assert (after.tokens, after.reserved_tokens) == (before.reserved_tokens, 0)
     assert (after.cost, after.reserved_cost) == (before.reserved_cost, 0)
-    # The run itself shows an estimate of what has arrived.
+    # The run itself has an estimate of what was shown.
     run = await Run.objects.aget()
     assert 0 < run.input_tokens < after.tokens - 1000
     assert run.output_tokens < 10
@@ -157,6 +157,31 @@ async def test_a_failed_call_is_charged_with_all_that_it_may_have_written(
     await limit(tokens_per_day=100_000)
     upstream.reply(Reply(chat.pieces("one two three"), end="cut"))
     assert (await api.run("Hi")).status == 502
+    settled, reserved = (await used())["day"]
+    assert reserved == 0
+    assert settled > 1000
+
+
+@pytest.mark.parametrize(
+    ("changes", "sent", "status"),
+    [
+        ({"llm_first_token_timeout_seconds": 0.2}, chat.pieces(""), 504),
+        ({"llm_max_arguments_chars": 5}, CALL, 200),
+        ({"llm_max_response_chars": 5}, chat.pieces("one two three"), 200),
+    ],
+)
+async def test_a_call_that_the_app_cuts_off_is_charged_with_its_reserved_output(
+    api: Api,
+    upstream: StandInProvider,
+    agent_settings: ChangeSettings,
+    changes: dict[str, float],
+    sent: bytes,
+    status: int,
+) -> None:
+    agent_settings(**changes)
+    await limit(tokens_per_day=100_000)
+    upstream.reply(Reply(sent, end="hang"))
+    assert (await api.run("Hi")).status == status
     settled, reserved = (await used())["day"]
     assert reserved == 0
     assert settled > 1000
