@@ -21,6 +21,7 @@ from tests.servers import SECONDS, UVICORN, stream
 
 WORKER = (sys.executable, "manage.py", "agent_worker")
 LONG = "count to 5000"
+TOOLS = {"DJANGO_SETTINGS_MODULE": "tests.processes.slow_tools"}
 PROCRASTINATE = pytest.param("procrastinate", marks=pytest.mark.postgresql)
 EXECUTORS = pytest.mark.parametrize("executor", ["in_process", PROCRASTINATE])
 
@@ -94,6 +95,19 @@ def test_the_second_signal_ends_a_worker_at_once(
     assert worker.ends_within(SECONDS)
     assert worker.returncode == -number
     assert status_of(worker, run_id) == "running"  # until its lease expires
+
+
+def test_a_tool_that_never_ends_does_not_keep_a_worker(
+    make: Make, tmp_path: Path
+) -> None:
+    worker = launch(make, **TOOLS, TRACE=str(tmp_path / "calls"))
+    [run_id] = enqueue(worker, prompt=r"call never_end with {\"seconds\": 600}")
+    until(lambda: status_of(worker, run_id) == "completed")
+    assert "tool abandoned" in worker.log.read_text()
+    worker.send_signal(signal.SIGTERM)
+    assert worker.ends_within(SECONDS)
+    assert worker.returncode == 0
+    assert "process ended, tasks or threads left behind" in worker.log.read_text()
 
 
 @pytest.mark.parametrize(

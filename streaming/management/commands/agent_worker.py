@@ -1,7 +1,11 @@
 """`manage.py agent_worker` executes the runs that other processes enqueue."""
 
 import asyncio
+import logging
+import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Collection
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -15,7 +19,12 @@ from streaming.runs import RunService
 from streaming.server.asgi import tune_gc
 from streaming.storage import database, migrations
 
+logger = logging.getLogger(__name__)
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: Time for the end of the process after that of its runs; the threads of the database
+#: have 2 seconds of it.
+END_SECONDS = 4.0
 
 
 class Command(BaseCommand):
@@ -26,6 +35,14 @@ class Command(BaseCommand):
         "operator's drain it claims no more, and active runs have DRAIN_SECONDS to "
         "end. A second signal ends the process at once."
     )
+
+    #: Whether the process belongs to this command, and ends with it.
+    _owns_process = False
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Execute the command line of this process."""
+        self._owns_process = True
+        super().run_from_argv(argv)
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the arguments."""
@@ -91,6 +108,8 @@ class Command(BaseCommand):
         for task in (checking, *waiting):
             task.cancel()
         await runs.aclose()
+        if self._owns_process:
+            _limit_end()
 
     def _watch_signals(self) -> asyncio.Event:
         """Return an event that the first signal sets; the next one is not caught."""
@@ -114,3 +133,24 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:  # Windows has none
         return None
     return new_event_loop
+
+
+def _limit_end() -> None:
+    """End the process in `END_SECONDS`, whatever is left of it.
+
+    Python waits without a limit for tasks that ignore their cancellation, as tools may
+    that were abandoned, and for threads such as those of `asyncio.to_thread`.
+    """
+    timer = threading.Timer(END_SECONDS, _end_process)
+    timer.daemon = True
+    timer.start()
+
+
+def _end_process() -> None:
+    try:
+        logger.warning("process ended, tasks or threads left behind")
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(0)
