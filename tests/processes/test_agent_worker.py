@@ -16,12 +16,12 @@ from streaming.testing.server import Server
 from streaming.testing.sse import Frame, parse
 from tests.client import API
 from tests.processes.conftest import Make
+from tests.processes.test_further_attempts import TOOLS
 from tests.processes.test_queue import enqueue, has_ended, state, until
 from tests.servers import SECONDS, UVICORN, stream
 
 WORKER = (sys.executable, "manage.py", "agent_worker")
 LONG = "count to 5000"
-TOOLS = {"DJANGO_SETTINGS_MODULE": "tests.processes.slow_tools"}
 PROCRASTINATE = pytest.param("procrastinate", marks=pytest.mark.postgresql)
 EXECUTORS = pytest.mark.parametrize("executor", ["in_process", PROCRASTINATE])
 

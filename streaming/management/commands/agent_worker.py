@@ -1,11 +1,7 @@
 """`manage.py agent_worker` executes the runs that other processes enqueue."""
 
 import asyncio
-import logging
-import os
 import signal
-import sys
-import threading
 from collections.abc import Callable, Collection
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -17,14 +13,10 @@ from streaming.agents.loops import make_loops
 from streaming.app_options import AgentConf
 from streaming.runs import RunService
 from streaming.server.asgi import tune_gc
+from streaming.server.process_end import limit_end
 from streaming.storage import database, migrations
 
-logger = logging.getLogger(__name__)
-
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-#: Time for the end of the process after that of its runs; the threads of the database
-#: have 2 seconds of it.
-END_SECONDS = 4.0
 
 
 class Command(BaseCommand):
@@ -109,7 +101,7 @@ class Command(BaseCommand):
             task.cancel()
         await runs.aclose()
         if self._owns_process:
-            _limit_end()
+            limit_end()
 
     def _watch_signals(self) -> asyncio.Event:
         """Return an event that the first signal sets; the next one is not caught."""
@@ -133,24 +125,3 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:  # Windows has none
         return None
     return new_event_loop
-
-
-def _limit_end() -> None:
-    """End the process in `END_SECONDS`, whatever is left of it.
-
-    Python waits without a limit for tasks that ignore their cancellation, as tools may
-    that were abandoned, and for threads such as those of `asyncio.to_thread`.
-    """
-    timer = threading.Timer(END_SECONDS, _end_process)
-    timer.daemon = True
-    timer.start()
-
-
-def _end_process() -> None:
-    try:
-        logger.warning("process ended, tasks or threads left behind")
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        os._exit(0)
