@@ -168,13 +168,13 @@ async def test_a_database_that_hangs_does_not_hold_the_reception(
 ) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(postgres, "TEST_SECONDS", 0.05)
-    monkeypatch.setattr(postgres, "CONNECT_SECONDS", 1.0)
     async with stalling(monkeypatch) as between:
         found: list[Piece] = []
         live = postgres.PostgresLive(found.append)
         await live.listen(RUN)
         await live.publish([piece(1, "a")])
         await until(lambda: bool(found))
+        monkeypatch.setattr(postgres, "CONNECT_SECONDS", 1.0)
         between.stall()
         await until(lambda: "live path not received: TimeoutError" in caplog.messages)
         between.mend()
