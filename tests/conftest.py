@@ -84,14 +84,14 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Leave PostgreSQL's tests to its run; move the longest tests to the front.
+    """Leave tests of the other database to its run; move the longest to the front.
 
     None of these then runs alone at the end.
     """
-    if connection.vendor != "postgresql":
-        others = [item for item in items if item.get_closest_marker("postgresql")]
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item not in others]
+    other = {"postgresql": "sqlite", "sqlite": "postgresql"}[connection.vendor]
+    others = [item for item in items if item.get_closest_marker(other)]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if not item.get_closest_marker(other)]
     items.sort(key=lambda item: item.path.parent.name not in LONGEST)
 
 

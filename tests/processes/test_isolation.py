@@ -113,7 +113,7 @@ async def test_a_tool_cannot_end_its_server_or_be_taken_for_a_success(
     assert "tool timed out: hang in run" in log
 
 
-@pytest.mark.parametrize("coroutine", ["_run_agent", "Worker._execute", "_call_tool"])
+@pytest.mark.parametrize("coroutine", ["_run_agent", "Worker._execute", "Toolbox.call"])
 async def test_a_run_whose_task_is_cancelled_has_failed(
     serve: Callable[..., Server], coroutine: str
 ) -> None:

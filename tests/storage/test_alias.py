@@ -1,6 +1,5 @@
 """The database that a project's routers choose for the app."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -144,9 +143,7 @@ def without_options() -> Iterator[None]:
         options["transaction_mode"] = mode
 
 
-@pytest.mark.skipif(
-    bool(os.environ.get("TEST_DATABASE_URL")), reason="a fact of SQLite"
-)
+@pytest.mark.sqlite
 @pytest.mark.django_db(transaction=True)
 def test_transactions_of_the_app_on_sqlite_begin_with_their_lock() -> None:
     def statements() -> list[str]:
