@@ -7,7 +7,7 @@ each other: each skips the rows that the other has locked.
 from datetime import datetime
 
 import msgspec
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from streaming.budgets.accounts import expired_accounts
 from streaming.event_log import stored_log
@@ -23,6 +23,8 @@ from streaming.runs import deletion
 from streaming.runs.idempotency import expired_keys
 from streaming.storage.sql import database_time
 
+#: The place of a conversation in the order of retention: its last use, and its key.
+Place = tuple[datetime, int]
 #: Logs that one transaction removes at most, and rows of them.
 LOGS, ROWS = 20, deletion.BATCH
 #: Idempotency keys that one transaction frees at most.
@@ -71,9 +73,34 @@ def remove_logs(ended_before: datetime, logs: int = LOGS, rows: int = ROWS) -> R
     return Removed(len(removed), more=bool(removed))
 
 
-def forget_conversations(unused_since: datetime, rows: int = deletion.BATCH) -> Removed:
+def forget_conversations(
+    unused_since: datetime, rows: int = deletion.BATCH, after: Place | None = None
+) -> Removed:
     """Delete conversations with their messages, runs and event logs."""
-    unused = conversations_unused_since(unused_since)
+    return _forget(_unused_after(unused_since, after), rows)
+
+
+def forget_conversation(unused_since: datetime, key: int) -> Removed:
+    """Delete rows of one conversation, as long as it is unused."""
+    return _forget(conversations_unused_since(unused_since).filter(pk=key))
+
+
+def oldest_unused(unused_since: datetime, after: Place | None) -> list[Place]:
+    """Return the places of the conversations that the next transaction would take."""
+    unused = _unused_after(unused_since, after).order_by("updated_at", "pk")
+    return list(unused.values_list("updated_at", "pk")[: deletion.CONVERSATIONS])
+
+
+def _unused_after(time: datetime, after: Place | None) -> QuerySet[Conversation]:
+    unused = conversations_unused_since(time)
+    if after is None:
+        return unused
+    updated_at, key = after
+    later = Q(updated_at__gt=updated_at) | Q(updated_at=updated_at, pk__gt=key)
+    return unused.filter(later, updated_at__gte=updated_at)  # an index has the latter
+
+
+def _forget(unused: QuerySet[Conversation], rows: int = deletion.BATCH) -> Removed:
     deleted = deletion.delete_some(unused.select_for_update(skip_locked=True), rows)
     return Removed(deleted.conversations, deleted.more)
 

@@ -244,9 +244,10 @@ class RunService:
         if self._maintenance:
             await self._maintenance.aclose()
         await self._heartbeat.aclose()
-        await self._telemetry.aclose()
         await self.log.aclose()
         await self.agents.aclose()
+        # Last: a collector that does not respond delays nothing else.
+        await self._telemetry.aclose()
 
     async def _start(self, request: RunRequest, place: Place) -> StartResult:
         result = await self._insert(request)

@@ -16,16 +16,22 @@ from streaming.storage.errors import describe
 
 logger = logging.getLogger(__name__)
 
+#: Signals that may wait for slow receivers, some 2 kB each; further ones are dropped.
+MAX_WAITING = 10_000
+
 
 class SignalSender:
     """Sends the signals of a process in order, on one thread.
 
-    A signal without receivers costs nothing.
+    A signal without receivers costs nothing. At most `max_waiting` wait for receivers.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, max_waiting: int = MAX_WAITING) -> None:
         self._database = database
+        self._max_waiting = max_waiting
         self._sending: set[asyncio.Task[None]] = set()
+        #: Whether a drop was logged since the last moment without a waiting signal.
+        self._dropping = False
 
     def started(self, run_id: str) -> None:
         """Send `run_started`."""
@@ -39,10 +45,14 @@ class SignalSender:
     async def aclose(self, seconds: float) -> None:
         """Wait for the receivers, but not for long."""
         if self._sending:
-            await asyncio.wait(self._sending, timeout=seconds)
+            _, left = await asyncio.wait(self._sending, timeout=seconds)
+            if left:
+                logger.warning("signals not sent at the end: %d", len(left))
+            for task in left:
+                task.cancel()
 
     def _send(self, signal: Signal, run_id: str, *, unclaimed: bool = False) -> None:
-        if signal.receivers:
+        if signal.receivers and self._has_place(run_id):
             call = partial(_call_receivers, signal, run_id, unclaimed)
             # An empty context: it holds nothing of the request that started the run.
             task = asyncio.create_task(
@@ -50,6 +60,21 @@ class SignalSender:
             )
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
+
+    def _has_place(self, run_id: str) -> bool:
+        """Return whether one more signal may wait; log the first that may not."""
+        if not self._sending:
+            self._dropping = False
+        if len(self._sending) < self._max_waiting:
+            return True
+        if not self._dropping:
+            count = len(self._sending)
+            fields = {"run_id": run_id}
+            logger.warning(
+                "signals dropped: %d wait for receivers", count, extra=fields
+            )
+        self._dropping = True
+        return False
 
 
 def send_ended_on_commit(run_ids: set[str]) -> None:

@@ -16,10 +16,12 @@ from streaming import conf, runs
 from streaming.server.clients import ClientConnections, Receive, Scope, Send
 from streaming.server.handler import Handler
 from streaming.server.path_prefix import with_path_prefix
+from streaming.server.process_end import limit_end
 from streaming.server.request_heads import replace_protocol
 from streaming.server.servers import (
     is_daphne,
     report_alive,
+    termination_by_parent,
     termination_of,
     uvicorn_config,
 )
@@ -119,4 +121,7 @@ class Lifecycle(Shutdown):
         if not self._draining:  # no client is connected
             self._enter_draining()
         await self._close()
+        is_recycled = self._uvicorn and self._uvicorn.limit_max_requests
+        if is_recycled or termination_by_parent():  # no signal ends such a process
+            limit_end()
         await send({"type": "lifespan.shutdown.complete"})

@@ -31,6 +31,8 @@ ALL_SECONDS = 3.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 #: Processes that may wait for an answer at once.
 BACKLOG = 16
+#: Pause before the next attempt if no file descriptor is left for a connection.
+ACCEPT_PAUSE = 1.0
 
 
 class Exporter:
@@ -41,6 +43,7 @@ class Exporter:
         check_private(directory)
         self.path = directory / f"{os.getpid()}{SUFFIX}"
         self.path.unlink(missing_ok=True)  # of a process that was killed
+        self._closing = threading.Event()
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(self.path))
         self._server.listen(BACKLOG)
@@ -51,20 +54,27 @@ class Exporter:
 
     def close(self) -> None:
         """Stop answering."""
+        self._closing.set()
         self.path.unlink(missing_ok=True)
         with suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)  # ends the `accept` of the thread
         self._server.close()
 
     def _answer_forever(self) -> None:
-        while True:
+        while not self._closing.is_set():
             try:
                 client, _ = self._server.accept()
-            except OSError:  # closed
-                return
-            with client, suppress(OSError):
-                client.settimeout(ANSWER_SECONDS)
-                client.sendall(msgspec.json.encode(own_snapshot()))
+            except OSError:  # closed, or the process has too many files open
+                self._closing.wait(ACCEPT_PAUSE)
+                continue
+            try:
+                with client:
+                    client.settimeout(ANSWER_SECONDS)
+                    client.sendall(msgspec.json.encode(own_snapshot()))
+            except OSError:  # the other process did not wait
+                continue
+            except Exception:  # the thread must go on: it answers all later scrapes
+                logger.exception("metrics not answered")
 
 
 def check_private(directory: Path) -> None:

@@ -6,7 +6,7 @@ name it as their parent before it exists.
 """
 
 import logging
-import time
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -152,11 +152,21 @@ class OtelTracer:
         return f"00-{current.trace_id:032x}-{current.span_id:016x}-0{sampled}"
 
     def flush(self, seconds: float) -> None:
-        """Export what is recorded; blocks for at most so long."""
-        started = time.monotonic()
-        if not self._provider.force_flush(round(seconds * 1000)):
-            waited = time.monotonic() - started
-            logger.warning("traces not exported within %.1f s", waited)
+        """Export what is recorded; blocks for at most so long.
+
+        The SDK's batches ignore their time limit, and a collector may never respond.
+        """
+        done: list[bool] = []
+        flush = self._provider.force_flush
+
+        def work() -> None:
+            done.append(flush(round(seconds * 1000)))
+
+        thread = threading.Thread(target=work, name="traces", daemon=True)
+        thread.start()
+        thread.join(seconds)
+        if not any(done):
+            logger.warning("traces not exported within %.1f s", seconds)
 
     def _run_context(self, run: TracedRun) -> SpanContext:
         """Return the context of the span of a run, which is recorded at its end.
@@ -191,7 +201,9 @@ def make_tracer(*, has_content: bool) -> OtelTracer:
         detected = Resource.create()
         if str(detected.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
             detected = detected.merge(own)
-        provider = TracerProvider(resource=detected)
+        # At the exit it would wait half a minute for a collector that never responds;
+        # each service exports its last spans at its end.
+        provider = TracerProvider(resource=detected, shutdown_on_exit=False)
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return OtelTracer(provider, has_content=has_content)
 

@@ -34,7 +34,9 @@ class Threads:
     @property
     def abandoned(self) -> int:
         """The number of threads that still run after their callers stopped waiting."""
-        self._left = {thread for thread in self._left if thread.is_alive()}
+        for thread in list(self._left):  # a copy: event loops add to the set meanwhile
+            if not thread.is_alive():
+                self._left.discard(thread)
         return len(self._left)
 
     async def run(self, function: Callable[[], R]) -> R:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from django.contrib.auth.models import User
@@ -10,7 +11,10 @@ from django.dispatch import Signal
 
 from streaming import Agent, runs
 from streaming.models import Run
+from streaming.runs.signal_sender import SignalSender
 from streaming.signals import run_ended, run_started
+from streaming.storage import database
+from streaming.storage.database import SIGNALS
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.client import SECONDS, Api, all_runs_end
@@ -156,3 +160,22 @@ async def test_a_process_that_has_lost_a_run_sends_no_end_of_it(
     await Run.objects.filter(pk=run.id).aupdate(worker="dead")
     await until(lambda: run.id not in service.worker.executions)
     assert received.seen == []
+
+
+async def test_signals_beyond_the_limit_are_dropped_and_all_losses_logged(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    connect(run_ended, lambda **_: None)
+    sender, answer = SignalSender(database.default, max_waiting=2), threading.Event()
+    held = asyncio.create_task(
+        database.default.call_in(SIGNALS, partial(answer.wait, SECONDS))
+    )
+    await asyncio.sleep(0)  # a receiver that does not respond has the thread now
+    sender.ended("a", "b", "c", "d")
+    await sender.aclose(0.01)
+    assert [line for line in caplog.messages if line.startswith("signals")] == [
+        "signals dropped: 2 wait for receivers",
+        "signals not sent at the end: 2",
+    ]
+    answer.set()
+    await held

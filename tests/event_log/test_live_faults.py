@@ -2,19 +2,24 @@
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from django.db import connection
 
+from bench.faults.proxy import Proxy, proxy
 from streaming.event_log import DatabaseLog
+from streaming.event_log.live import postgres
+from streaming.event_log.live.base import Piece
 from streaming.events import Content, Done
 from streaming.models import Run
+from streaming.storage.notifications import connection_parameters
 from streaming.testing.server import clean_environment
 from tests.event_log.live_paths import (
     CARRYING,
@@ -23,11 +28,13 @@ from tests.event_log.live_paths import (
     MakeLog,
     PostgresPath,
     RedisPath,
+    listening,
     make_log,
     path,
     redis_server,
 )
 from tests.event_log.test_database_log import commit, read, words
+from tests.event_log.test_live_paths import RUN, piece
 from tests.event_log.test_live_readers import Following, begin
 
 __all__ = ["make_log", "path"]
@@ -110,6 +117,70 @@ async def test_a_redis_that_hangs_loses_nothing(
         await run.go_on(600)
         path.server.send_signal(signal.SIGCONT)
         await run.go_on(300)
+
+
+@asynccontextmanager
+async def stalling(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Proxy]:
+    """Have the live path of PostgreSQL connect through a proxy."""
+    parameters = connection_parameters()
+    async with proxy(int(parameters.get("port") or 5432)) as between:
+        through = {**parameters, "host": "127.0.0.1", "port": between.port}
+        monkeypatch.setattr(postgres, "connection_parameters", lambda: through)
+        yield between
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.postgresql
+async def test_a_database_that_hangs_does_not_hold_a_publication(
+    transactional_db: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with (
+        stalling(monkeypatch) as between,
+        listening(PostgresPath(), RUN) as found,
+    ):
+        live = postgres.PostgresLive(found.append)
+        await live.publish([piece(1, "a")])
+        between.stall()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await live.publish([piece(2, "b")])
+        between.mend()
+        await live.publish([piece(3, "c")])
+        await until(lambda: piece(3, "c") in found)
+        await live.aclose()
+    # psycopg says so where it asked the server to cancel, for up to ten seconds.
+    assert not [each for each in caplog.records if each.name.startswith("psycopg")]
+
+
+@pytest.mark.postgresql
+async def test_a_database_that_hangs_does_not_hold_the_reception(
+    transactional_db: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(postgres, "TEST_SECONDS", 0.05)
+    async with stalling(monkeypatch) as between:
+        found: list[Piece] = []
+        live = postgres.PostgresLive(found.append)
+        await live.listen(RUN)
+        await live.publish([piece(1, "a")])
+        await until(lambda: bool(found))
+        monkeypatch.setattr(postgres, "CONNECT_SECONDS", 1.0)
+        between.stall()
+        await until(lambda: "live path not received: TimeoutError" in caplog.messages)
+        between.mend()
+        await until(lambda: "live path received again" in caplog.messages)
+        await live.aclose()
+    assert not [each for each in caplog.records if each.name.startswith("psycopg")]
 
 
 def database_url() -> str:

@@ -16,6 +16,7 @@ from streaming.testing.server import Server
 from streaming.testing.sse import Frame, parse
 from tests.client import API
 from tests.processes.conftest import Make
+from tests.processes.test_further_attempts import TOOLS
 from tests.processes.test_queue import enqueue, has_ended, state, until
 from tests.servers import SECONDS, UVICORN, stream
 
@@ -94,6 +95,19 @@ def test_the_second_signal_ends_a_worker_at_once(
     assert worker.ends_within(SECONDS)
     assert worker.returncode == -number
     assert status_of(worker, run_id) == "running"  # until its lease expires
+
+
+def test_a_tool_that_never_ends_does_not_keep_a_worker(
+    make: Make, tmp_path: Path
+) -> None:
+    worker = launch(make, **TOOLS, TRACE=str(tmp_path / "calls"))
+    [run_id] = enqueue(worker, prompt=r"call never_end with {\"seconds\": 600}")
+    until(lambda: status_of(worker, run_id) == "completed")
+    assert "tool abandoned" in worker.log.read_text()
+    worker.send_signal(signal.SIGTERM)
+    assert worker.ends_within(SECONDS)
+    assert worker.returncode == 0
+    assert "process ended, tasks or threads left behind" in worker.log.read_text()
 
 
 @pytest.mark.parametrize(

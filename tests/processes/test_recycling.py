@@ -1,8 +1,10 @@
 """Workers that are recycled after a number of requests drain as at SIGTERM."""
 
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +13,7 @@ import pytest
 from streaming.testing.server import Server
 from tests.client import API
 from tests.processes.conftest import Make
+from tests.processes.test_further_attempts import TOOLS
 from tests.processes.test_shutdown import GUNICORN, LONG, PATIENCE, stuck_reader
 from tests.servers import HYPERCORN, SECONDS, UVICORN, Reader, stream
 
@@ -48,6 +51,32 @@ def use_up(server: Server, reader: Reader) -> list[str]:
                 httpx.get(f"{server.url}/health", timeout=1)
             time.sleep(0.1)  # each worker that is used up costs the start of another
         return reading.result(timeout=1)
+
+
+def test_a_tool_that_never_ends_does_not_keep_a_recycled_worker(
+    make: Make, tmp_path: Path
+) -> None:
+    server = make(*ALONE["uvicorn"], **TOOLS, TRACE=str(tmp_path / "calls"))
+    server.start()
+    prompt = 'call never_end with {"seconds": 600}'
+    run = httpx.post(f"{server.url}{API}/run", json={"input": prompt}, timeout=SECONDS)
+    assert run.status_code == 200
+    with suppress(httpx.TransportError):  # from the last one on
+        for _ in range(int(LIMIT)):
+            httpx.get(f"{server.url}/health", timeout=SECONDS)
+    assert server.ends_within(SECONDS)
+    assert server.returncode == 0
+
+
+def test_a_tool_that_never_ends_does_not_keep_hypercorn(
+    make: Make, tmp_path: Path
+) -> None:
+    server = make(*HYPERCORN, **TOOLS, TRACE=str(tmp_path / "calls"))
+    server.start()
+    prompt = 'call never_end with {"seconds": 600}'
+    httpx.post(f"{server.url}{API}/run", json={"input": prompt}, timeout=SECONDS)
+    server.send_signal(signal.SIGTERM)
+    assert server.ends_within(SECONDS)
 
 
 @pytest.mark.parametrize("name", SERVERS)

@@ -1,11 +1,13 @@
 """The removal of expired event logs, conversations and idempotency keys."""
 
 import asyncio
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import DataError, connection
 from django.test import Client
 from django.utils import timezone
 
@@ -226,6 +228,61 @@ def test_old_records_of_the_audit_log_are_removed(
     assert "Audit records to remove: 2" in prune_runs("--dry-run")
     assert "Audit records removed: 2" in prune_runs()
     assert AuditRecord.objects.get().actor == "user:10"
+
+
+@pytest.fixture
+def invoices(transactional_db: None) -> Iterator[Callable[[int], None]]:
+    """Refer to a conversation in a table of the project, which forbids its deletion."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE invoice"
+            " (conversation BIGINT REFERENCES streaming_conversation (id))"
+        )
+
+        def refer(key: int) -> None:
+            cursor.execute("INSERT INTO invoice VALUES (%s)", [key])
+
+        yield refer
+        cursor.execute("DROP TABLE invoice")
+
+
+def test_a_conversation_that_other_rows_refer_to_keeps_no_other_row(
+    invoices: Callable[[int], None],
+    agent_settings: ChangeSettings,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made = [make_run(age) for age in (120, 110, 100, 95, 40)]
+    kept = [made[0], made[2]]
+    for run in kept:
+        invoices(run.conversation_id)
+    audit.record("key.revoked", actor="user:1")
+    AuditRecord.objects.update(at=days_ago(40))
+    agent_settings(audit_retention_days=30)
+    for deleted, logs in ((2, 3), (0, 0)):
+        assert prune_runs("--days=30", "--conversations=90").splitlines()[1:] == [
+            f"Conversations deleted: {deleted}",
+            f"Event logs removed: {logs}",
+            f"Audit records removed: {deleted // 2}",
+        ]
+    left = set(Conversation.objects.values_list("pk", flat=True))
+    assert left == {run.conversation_id for run in (*kept, made[4])}
+    assert Message.objects.count() == 3
+    message = "conversations not deleted, other rows refer to 2: IntegrityError"
+    assert [line[: len(message)] for line in caplog.messages] == [message] * 2
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_a_kind_that_cannot_be_removed_keeps_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> retention.Removed:
+        raise DataError
+
+    monkeypatch.setattr(retention, "free_idempotency_keys", fail)
+    make_run(40)
+    with pytest.raises(DataError):
+        prune_runs("--days=30")
+    assert not EventSegment.objects.exists()
 
 
 @pytest.mark.django_db

@@ -11,10 +11,11 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streaming.telemetry import exporter
+from streaming.telemetry import exporter, metrics
 from streaming.telemetry.exporter import Exporter, gather
 from streaming.telemetry.exposition import Scrape
 from streaming.telemetry.metrics import PREFIX, RUN_SECONDS, Family, Sample, Snapshot
+from tests.client import SECONDS
 
 OTHER = os.getpid() + 1
 GOOD = Family("gauge", f"{PREFIX}other", "Of another version.", (), [Sample((), 3)])
@@ -45,6 +46,14 @@ def encoded(*families: Family) -> bytes:
     return msgspec.json.encode(Snapshot(OTHER, list(families)))
 
 
+def received(path: Path) -> bytes:
+    """Return the answer of a socket."""
+    with socket.socket(socket.AF_UNIX) as client, client.makefile("rb") as answer:
+        client.settimeout(SECONDS)
+        client.connect(str(path))
+        return answer.read()
+
+
 def pids(directory: Path) -> list[int]:
     return [snapshot.pid for snapshot in gather(directory)]
 
@@ -52,6 +61,27 @@ def pids(directory: Path) -> list[int]:
 def test_a_private_directory_is_read(tmp_path: Path) -> None:
     with peer(tmp_path, encoded(GOOD)):
         assert pids(tmp_path) == [os.getpid(), OTHER]
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, OSError])
+def test_a_metric_that_fails_once_does_not_end_the_answers(
+    tmp_path: Path, kind: type[Exception]
+) -> None:
+    failures = iter([kind("set changed during iteration")])
+
+    def read() -> float:
+        for failure in failures:
+            raise failure
+        return 1.0
+
+    answering = Exporter(tmp_path)
+    try:
+        with metrics.DRAINING.read_from(read):
+            assert received(answering.path) == b""
+            answer = received(answering.path)
+            assert msgspec.json.decode(answer, type=Snapshot).pid == os.getpid()
+    finally:
+        answering.close()
 
 
 @pytest.mark.parametrize("mode", [0o750, 0o701, 0o722, 0o1777])

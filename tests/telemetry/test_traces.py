@@ -1,10 +1,15 @@
 """The spans of runs: their tree, their attributes, and their parent."""
 
+import threading
 from collections.abc import Iterator, Sequence
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import (
+    BatchSpanProcessor,
+    SimpleSpanProcessor,
+    SpanExportResult,
+)
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.trace import SpanKind, StatusCode
@@ -16,7 +21,7 @@ from streaming.telemetry import tracing
 from streaming.telemetry.otel import OtelTracer
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
-from tests.client import API, Api
+from tests.client import API, SECONDS, Api
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 QUESTION = "What is 12 * 12?"
@@ -213,3 +218,24 @@ async def test_attempts_of_one_run_are_in_one_trace(
         True,
     ]
     assert whole.context.trace_id == int(TRACE, 16)
+
+
+def test_a_collector_that_never_responds_does_not_hold_the_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    responded = threading.Event()
+
+    class Hanging(InMemorySpanExporter):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            responded.wait(SECONDS)
+            return SpanExportResult.SUCCESS
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(Hanging()))
+    tracer = OtelTracer(provider)
+    tracer.begin("chat", {}, is_client=True).end()
+    tracer.flush(0.01)
+    assert not responded.is_set()
+    assert "traces not exported within 0.0 s" in caplog.messages
+    responded.set()
+    provider.shutdown()

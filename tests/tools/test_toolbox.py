@@ -7,12 +7,14 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
 from streaming.messages import ToolCallPart, ToolResultPart
 from streaming.tools import Context, Toolbox, ToolError, tool
 from streaming.tools.base import RunningCall, find_call
+from tests.client import SECONDS
 
 
 @tool
@@ -300,6 +302,42 @@ async def test_threads_that_still_run_are_counted() -> None:
     async with asyncio.timeout(5):
         while toolbox.abandoned:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+async def test_a_call_that_is_abandoned_during_a_count_is_counted_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may_end, counting, added = (threading.Event() for _ in range(3))
+
+    @tool(timeout=0.05)
+    def hang() -> bool:
+        """Hang."""
+        return may_end.wait(SECONDS)
+
+    toolbox = Toolbox([hang])
+    call = partial(toolbox.call, ToolCallPart("1", "hang", ""), Context(), 5, 100)
+    is_alive = threading.Thread.is_alive
+    counter: list[threading.Thread] = []
+
+    def look(thread: threading.Thread) -> bool:
+        if threading.current_thread() in counter:
+            counting.set()
+            added.wait(SECONDS)
+        return is_alive(thread)
+
+    def count() -> int:
+        counter.append(threading.current_thread())
+        return toolbox.abandoned
+
+    monkeypatch.setattr(threading.Thread, "is_alive", look)
+    await call()
+    counted = asyncio.create_task(asyncio.to_thread(count))
+    await asyncio.to_thread(counting.wait, SECONDS)
+    await call()
+    added.set()
+    assert await counted == 2
+    assert toolbox.abandoned == 2
+    may_end.set()
 
 
 async def test_the_call_in_which_a_thread_is_can_be_found() -> None:

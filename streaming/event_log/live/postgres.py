@@ -8,6 +8,7 @@ within that lock unless `synchronous_commit` is off.
 
 import asyncio
 import logging
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
@@ -37,6 +38,7 @@ _NOTIFY = f"""
     WITH quick AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
     SELECT pg_notify('{CHANNEL}', payload) FROM quick, unnest(%s::text[]) AS payload
 """
+#: Time limit of a connection's start, and of each statement of the receiving one.
 CONNECT_SECONDS = 5.0
 #: The longest wait of a reader for the first connection.
 LISTEN_SECONDS = 0.5
@@ -66,7 +68,7 @@ class PostgresLive:
         connection, self._sending = self._sending, None
         try:
             connection = connection or await _connect()
-            await connection.execute(_NOTIFY, [list(payloads(pieces))])
+            await _execute(connection, _NOTIFY, list(payloads(pieces)))
         except BaseException as error:
             if connection:
                 await connection.close()
@@ -97,15 +99,14 @@ class PostgresLive:
         """Offer pieces until no run is followed. Raises psycopg's errors."""
         connection = await _connect()
         try:
-            await connection.execute(f"LISTEN {CHANNEL}")
+            await _execute_in_time(connection, f"LISTEN {CHANNEL}")
             self._reception.works()
             await self._send_test()
             while self._followed:
                 async for notification in connection.notifies(timeout=TEST_SECONDS):
                     self._take(notification.payload)
                 self._report_deafness()
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    await connection.execute("SELECT 1")
+                await _execute_in_time(connection, "SELECT 1")
         finally:
             await connection.close()
 
@@ -113,7 +114,7 @@ class PostgresLive:
         """Send a notification to all listening processes, this one included."""
         if self._heard is None:
             async with await _connect() as connection:
-                await connection.execute(_NOTIFY, [[""]])
+                await _execute_in_time(connection, _NOTIFY, [""])
             self._heard = False
 
     def _report_deafness(self) -> None:
@@ -154,3 +155,34 @@ def payloads(pieces: Iterable[Piece]) -> Iterator[str]:
 async def _connect() -> Connection:
     async with asyncio.timeout(CONNECT_SECONDS):
         return await psycopg.AsyncConnection.connect(**connection_parameters())
+
+
+async def _execute_in_time(connection: Connection, query: str, *values: object) -> None:
+    async with asyncio.timeout(CONNECT_SECONDS):
+        await _execute(connection, query, *values)
+
+
+async def _execute(connection: Connection, query: str, *values: object) -> None:
+    """Execute a statement; a cancelled caller does not wait for the server.
+
+    psycopg answers a cancellation with a request to cancel the statement. It waits 5
+    seconds for each of two responses, and for the second without a limit before 3.3.6.
+    The statement therefore runs in a task of its own, which ends when its socket does.
+    """
+    executing = asyncio.ensure_future(connection.execute(query, values))
+    try:
+        await asyncio.shield(executing)
+    except asyncio.CancelledError:
+        _disconnect(connection)
+        await asyncio.wait([executing])
+        raise
+
+
+def _disconnect(connection: Connection) -> None:
+    """Shut down the socket of a connection, which stays its property."""
+    with suppress(OSError, psycopg.Error):  # it is disconnected already
+        shared = socket.socket(fileno=connection.fileno())
+        try:
+            shared.shutdown(socket.SHUT_RDWR)
+        finally:
+            shared.detach()

@@ -13,6 +13,7 @@ from streaming.agents.loops import make_loops
 from streaming.app_options import AgentConf
 from streaming.runs import RunService
 from streaming.server.asgi import tune_gc
+from streaming.server.process_end import limit_end
 from streaming.storage import database, migrations
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -26,6 +27,14 @@ class Command(BaseCommand):
         "operator's drain it claims no more, and active runs have DRAIN_SECONDS to "
         "end. A second signal ends the process at once."
     )
+
+    #: Whether the process belongs to this command, and ends with it.
+    _owns_process = False
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Execute the command line of this process."""
+        self._owns_process = True
+        super().run_from_argv(argv)
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the arguments."""
@@ -91,6 +100,8 @@ class Command(BaseCommand):
         for task in (checking, *waiting):
             task.cancel()
         await runs.aclose()
+        if self._owns_process:
+            limit_end()
 
     def _watch_signals(self) -> asyncio.Event:
         """Return an event that the first signal sets; the next one is not caught."""

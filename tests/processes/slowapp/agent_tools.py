@@ -1,7 +1,9 @@
-"""Two tools that record when they begin."""
+"""Tools that record when they begin, and one that never ends."""
 
+import asyncio
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from streaming.tools import tool
@@ -27,3 +29,13 @@ def slow_read(seconds: int) -> str:
     begin(seconds)
     time.sleep(seconds)
     return str(seconds)
+
+
+@tool(timeout=0.1)
+async def never_end(seconds: int) -> None:
+    """Ignore each cancellation, and wait for a thread that cannot be ended."""
+    begin(seconds)
+    sleeping = asyncio.get_running_loop().run_in_executor(None, time.sleep, seconds)
+    while not sleeping.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(sleeping)
