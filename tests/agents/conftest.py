@@ -57,7 +57,7 @@ async def caller(request: HttpRequest) -> Principal:
     user = request.headers.get("X-User", "")
     if user == "anonymous":
         return Principal("default", owner=f"{ANONYMOUS}1")
-    return Principal("default", user, user)
+    return Principal("default", user, user, credential=f"user:{user}" if user else "")
 
 
 @pytest.fixture
