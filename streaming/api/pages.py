@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 
 from streaming import conf
 from streaming.agents import registry
+from streaming.api.responses import UNCACHED
 from streaming.auth.anonymous import anonymous
 from streaming.auth.requests import complete_response
 
@@ -89,14 +90,22 @@ async def index(request: HttpRequest) -> HttpResponse:
 
 
 def page_response(page: str) -> HttpResponse:
-    """Return a rendered page, whose policy allows static files of a CDN if they are."""
+    """Return a rendered page, whose policy allows static files of a CDN if they are.
+
+    No cache keeps it: it may carry the identity of an anonymous caller in a cookie.
+    """
     url = urlsplit(static(ICON))
     cdn = f" {url.scheme or 'https'}://{url.netloc}" if url.netloc else ""
     policy = f"default-src 'self'{cdn}; {CONTENT_SECURITY_POLICY}"
     if found := _IMPORT_MAP.search(page):
         digest = base64.b64encode(hashlib.sha256(found[1].encode()).digest())
         policy += f"; script-src 'self'{cdn} 'sha256-{digest.decode()}'"
-    return HttpResponse(page, headers={"Content-Security-Policy": policy})
+    headers = {
+        "Content-Security-Policy": policy,
+        "Cache-Control": UNCACHED,
+        "Vary": "Cookie",
+    }
+    return HttpResponse(page, headers=headers)
 
 
 def _admin_url() -> str:
