@@ -16,7 +16,8 @@ class Principal(msgspec.Struct, frozen=True):
     """
 
     org_id: str
-    #: The primary key of the user, as text; empty for a caller without a user.
+    #: The id of the user, as text; empty for a caller without a user. It is the primary
+    #: key of a user of the project only if the kind of `credential` proves that.
     user: str = ""
     #: The owner of its conversations; empty: they belong to the whole organization.
     owner: str = ""

@@ -81,7 +81,7 @@ def test_the_type_of_json_is_not_guessed(client: Client, path: str) -> None:
     response = client.get(path)
     assert response["Content-Type"] == "application/json"
     assert response["X-Content-Type-Options"] == "nosniff"
-    assert response["Cache-Control"] == "no-store"
+    assert response["Cache-Control"] == "private, no-store"
 
 
 def inline(request: HttpRequest) -> HttpResponse:

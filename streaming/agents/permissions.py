@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from streaming.agents.functions import call_function
 from streaming.agents.users import load_user
+from streaming.auth.revocation import proven_user
 from streaming.principals import Principal
 from streaming.storage import database
 from streaming.tools.permissions import ANYONE, AUTHENTICATED, Permission
@@ -26,8 +27,9 @@ async def decide(
     held = {ANYONE}
     if not principal.is_anonymous:
         held.add(AUTHENTICATED)
-    if principal.user and (codenames := names - {ANYONE, AUTHENTICATED}):
-        held |= await database.execute_read(_held, principal.user, codenames)
+    codenames = names - {ANYONE, AUTHENTICATED}
+    if codenames and (user := proven_user(principal)):
+        held |= await database.execute_read(_held, user, codenames)
     return [
         each in held
         if isinstance(each, str)

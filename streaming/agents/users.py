@@ -2,19 +2,24 @@
 
 from typing import Any
 
+from streaming.auth.revocation import proven_user
 from streaming.auth.users import find_users
+from streaming.principals import Principal
 from streaming.storage import database
 
 
 class StoredUser:
-    """The user of a run, loaded at the first use and kept for the run."""
+    """The user of a run, loaded at the first use and kept for the run.
+
+    A run whose stored credential proves no user of the project has none.
+    """
 
     __slots__ = ("_is_loaded", "_key", "_user")
 
-    def __init__(self, key: str) -> None:
-        self._key = key
+    def __init__(self, principal: Principal) -> None:
+        self._key = proven_user(principal)
         self._user: Any = None
-        self._is_loaded = not key
+        self._is_loaded = not self._key
 
     def get(self) -> Any:  # noqa: ANN401  (of the project's own class)
         """Return the user, or None if the run has none that is active."""

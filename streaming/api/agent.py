@@ -6,10 +6,9 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from streaming import __version__, conf, runs
-from streaming.agents import registry
 from streaming.agents.declaration import MAX_ITERATIONS, Agent
 from streaming.api import payloads
-from streaming.api.agents import describe, find_agent, select_agent
+from streaming.api.agents import describe, public_agent, select_agent
 from streaming.api.endpoint import endpoint, public_endpoint
 from streaming.api.follow import follow
 from streaming.api.responses import error_response, json_response
@@ -40,7 +39,6 @@ from streaming.server.event_stream import EventStream
 from streaming.storage import database
 from streaming.telemetry.context import parse_traceparent
 from streaming.telemetry.tracing import tracer
-from streaming.tools.permissions import ANYONE
 from streaming.wire.native import NativeFormat
 
 API = "/api/v1/agent"
@@ -50,16 +48,18 @@ API = "/api/v1/agent"
 async def metadata(request: HttpRequest) -> HttpResponseBase:
     """Describe an agent and its capabilities.
 
-    The description is as public as the agent. That of the settings' agent is public, so
-    that a page learns how to authenticate.
+    The description is as public as the agent. The caller of any other name is
+    authenticated first, and does not learn which agents exist.
     """
     prefix = request.path.removesuffix(f"{API}/metadata")
-    agent = find_agent(request.GET.get("agent"))
+    name = request.GET.get("agent")
     principal = Principal("", owner=ANONYMOUS)
-    if agent is not registry.get().of_settings and agent.permission != ANYONE:
+    agent = public_agent(name)
+    if agent is None:
         declare_input(request, query(OrgQuery))
         principal = await authenticate(request)
-        await select_agent(agent.name, principal)
+        require(principal, "read")
+        agent = await select_agent(name, principal)
     return json_response(await _metadata(prefix, agent, principal))
 
 

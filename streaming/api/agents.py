@@ -21,6 +21,7 @@ from streaming.exceptions import (
     Unauthenticated,
 )
 from streaming.principals import Principal
+from streaming.tools.permissions import ANYONE
 
 
 @endpoint(GET="read", reads=query(OrgQuery))
@@ -40,9 +41,16 @@ async def select_agent(name: str | None, principal: Principal) -> Agent:
     """Return the agent that a request names, or the default.
 
     Raises `InvalidRequest` for an unknown name, and `Unauthenticated` or `Forbidden`
-    if the caller has no permission to use the agent.
+    if the caller has no permission to use the agent. An anonymous caller cannot tell
+    the name of a restricted agent from an unknown one.
     """
-    agent = find_agent(name)
+    try:
+        agent = find_agent(name)
+    except InvalidRequest:
+        agents = registry.get().offered.values()
+        if principal.is_anonymous and not all(map(is_public, agents)):
+            raise Unauthenticated from None
+        raise
     if not await is_permitted(agent.permission, principal):
         if principal.is_anonymous:
             raise Unauthenticated
@@ -57,6 +65,26 @@ def find_agent(name: str | None) -> Agent:
     except UnknownAgent:
         message = "must be the name of an agent: GET /api/v1/agents lists them"
         raise InvalidRequest([FieldError("agent", message)]) from None
+
+
+def public_agent(name: str | None) -> Agent | None:
+    """Return the agent of a name, or the default; None if it is restricted or unknown.
+
+    Callers without credentials may know a public agent.
+    """
+    try:
+        agent = find_agent(name)
+    except InvalidRequest:
+        return None
+    return agent if is_public(agent) else None
+
+
+def is_public(agent: Agent) -> bool:
+    """Return whether an agent is described to callers without credentials.
+
+    That of the settings is, so that a page learns how to authenticate.
+    """
+    return agent is registry.get().of_settings or agent.permission == ANYONE
 
 
 async def describe(agent: Agent, principal: Principal) -> dict[str, Any]:

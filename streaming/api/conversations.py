@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from streaming import runs
-from streaming.aio.turns import Turns
+from streaming.aio.turns import TooManyWaiting, Turns
 from streaming.api import cursors, payloads
 from streaming.api.endpoint import endpoint
 from streaming.api.message_pages import message_page
@@ -25,8 +25,10 @@ from streaming.storage.search import matching
 
 NO_CONVERSATION = "There is no such conversation in this organization."
 
+#: Reads of one caller that wait; with `streaming.auth.open` an organization is one.
+MAX_WAITING = 32
 #: Searches and whole conversations take long, on one thread for all organizations.
-_turns = Turns()
+_turns = Turns(MAX_WAITING)
 
 
 @endpoint(GET="read", reads=query(PageQuery))
@@ -36,8 +38,7 @@ async def index(
     """List the conversations of the caller, newest first, in pages."""
     read = partial(list_conversations, principal, asked)
     if asked.search:
-        org_id = principal.org_id
-        return json_response(await _read_in_turn(database.SEARCH, org_id, read))
+        return json_response(await _read_in_turn(database.SEARCH, principal, read))
     return json_response(await database.execute_read(read))
 
 
@@ -52,7 +53,7 @@ async def detail(
     if request.method != "DELETE":
         read = partial(read_conversation, principal, conversation_id, asked)
         lane = database.CONVERSATIONS
-        return json_response(await _read_in_turn(lane, principal.org_id, read))
+        return json_response(await _read_in_turn(lane, principal, read))
     service = runs.get_service()
     pk, active = await database.execute_read(_deletable, principal, conversation_id)
     # Stopped before: an execution that finds its run deleted ends as interrupted.
@@ -65,15 +66,23 @@ async def detail(
 
 
 async def _read_in_turn(
-    lane: str, org_id: str, read: Callable[[], dict[str, Any]]
+    lane: str, principal: Principal, read: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Read in a lane that has one thread; an organization takes one place in it.
+    """Read in a lane that has one thread.
 
-    Raises `RateLimited` if the organization's other requests take too long.
+    An organization takes one place in it, for which each of its callers waits with one
+    read. Raises `RateLimited` if too many reads of the caller wait, or if those of the
+    organization take too long.
     """
+    group = (lane, principal.org_id)
+    caller = principal.owner or principal.user or principal.credential
     try:
-        async with _turns.of((lane, org_id), database.default.timeout_seconds):
+        async with _turns.of(group, caller, database.default.timeout_seconds):
             return await database.execute_read_in(lane, read)
+    except TooManyWaiting:
+        raise RateLimited(
+            "You read too much at a time; wait for your other requests."
+        ) from None
     except TimeoutError:
         raise RateLimited(
             "This organization reads too much at a time; try again later."

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
-from streaming.api.responses import error_response, unknown_host
+from streaming.api.responses import UNCACHED, error_response, unknown_host
 from streaming.auth.chain import authenticate, require, require_own_organization
 from streaming.auth.keys.query import hide_token
 from streaming.auth.requests import complete_response, declare_input, read_input
@@ -94,7 +94,9 @@ def public_endpoint(
                     request.get_host()
                 if request.method not in allowed:
                     raise MethodNotAllowed(request.method or "", allowed)
-                return await view(request, *args, **kwargs)
+                response = await view(request, *args, **kwargs)
+                response.setdefault("Cache-Control", UNCACHED)
+                return response
             except Exception as error:  # Django would respond in HTML
                 return error_response(_api_error(request, error))
 

@@ -14,8 +14,15 @@ from django.views.decorators.http import require_safe
 
 from streaming import conf
 from streaming.agents import registry
+from streaming.agents.declaration import Agent
+from streaming.api.agents import public_agent, select_agent
+from streaming.api.responses import UNCACHED
+from streaming.api.schemas import OrgQuery, query
 from streaming.auth.anonymous import anonymous
-from streaming.auth.requests import complete_response
+from streaming.auth.chain import authenticate
+from streaming.auth.requests import complete_response, declare_input
+from streaming.exceptions import AgentError
+from streaming.storage.errors import is_temporary
 
 #: Forbids inline styles, other origins, and the use of text as HTML. Inline scripts are
 #: forbidden as well, except the import map of hashed files.
@@ -69,9 +76,11 @@ QUESTIONS = (
 async def index(request: HttpRequest) -> HttpResponse:
     """Return the demo page."""
     agents = registry.get()
+    agent = await _known_agent(request)
+    shown = agent or agents.of_settings
     values: dict[str, object] = {
-        "title": agents.default.title or agents.default.name,
-        "questions": agents.default.opening_questions or QUESTIONS,
+        "title": shown.title or shown.name,
+        "questions": shown.opening_questions or (QUESTIONS if agent else ()),
         "several": len(agents.offered) > 1,
         "admin": _admin_url(),
     }
@@ -84,19 +93,43 @@ async def index(request: HttpRequest) -> HttpResponse:
     if ANONYMOUS in conf.get().authenticators:
         # The page sends several requests at once: all have the caller's cookie.
         await anonymous(request)
-        complete_response(request, response)
+    complete_response(request, response)
     return response
 
 
+async def _known_agent(request: HttpRequest) -> Agent | None:
+    """Return the default agent; None if it is restricted, and the caller not permitted.
+
+    The page is shown to all: its chat asks for the credentials.
+    """
+    if agent := public_agent(None):
+        return agent
+    declare_input(request, query(OrgQuery))
+    try:
+        return await select_agent(None, await authenticate(request))
+    except Exception as error:
+        if isinstance(error, AgentError) or is_temporary(error):
+            return None
+        raise
+
+
 def page_response(page: str) -> HttpResponse:
-    """Return a rendered page, whose policy allows static files of a CDN if they are."""
+    """Return a rendered page, whose policy allows static files of a CDN if they are.
+
+    No cache keeps it: it may carry the identity of an anonymous caller in a cookie.
+    """
     url = urlsplit(static(ICON))
     cdn = f" {url.scheme or 'https'}://{url.netloc}" if url.netloc else ""
     policy = f"default-src 'self'{cdn}; {CONTENT_SECURITY_POLICY}"
     if found := _IMPORT_MAP.search(page):
         digest = base64.b64encode(hashlib.sha256(found[1].encode()).digest())
         policy += f"; script-src 'self'{cdn} 'sha256-{digest.decode()}'"
-    return HttpResponse(page, headers={"Content-Security-Policy": policy})
+    headers = {
+        "Content-Security-Policy": policy,
+        "Cache-Control": UNCACHED,
+        "Vary": "Cookie",
+    }
+    return HttpResponse(page, headers=headers)
 
 
 def _admin_url() -> str:

@@ -6,6 +6,9 @@ from django.http import HttpResponse
 from streaming.exceptions import AgentError, FieldError, InvalidRequest
 from streaming.wire.native import NativeFormat
 
+#: `private` too: the cache middleware of earlier releases of Django ignores `no-store`.
+UNCACHED = "private, no-store"
+
 
 def json_response(data: object, status: int = 200) -> HttpResponse:
     """Return compact JSON that is never cached and whose type is never guessed."""
@@ -13,7 +16,7 @@ def json_response(data: object, status: int = 200) -> HttpResponse:
         msgspec.json.encode(data),
         content_type="application/json",
         status=status,
-        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
+        headers={"Cache-Control": UNCACHED, "X-Content-Type-Options": "nosniff"},
     )
 
 

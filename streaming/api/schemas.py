@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from streaming import conf
 from streaming.agents import registry
 from streaming.agents.declaration import MAX_ITERATIONS, Agent
+from streaming.auth.requests import announced_size
 from streaming.events import EventType
 from streaming.exceptions import (
     FieldError,
@@ -27,6 +28,7 @@ from streaming.exceptions import (
 )
 from streaming.principals import Principal
 from streaming.runs import RunRequest
+from streaming.server.body import too_large
 from streaming.wire.sse import BOM
 
 MAX_IDEMPOTENCY_KEY = 255
@@ -190,14 +192,28 @@ class ConversationQuery(OrgQuery):
 def run_body(request: HttpRequest) -> RunBody:
     """Parse the body of `run` and `stream`. A BOM before the JSON is ignored.
 
-    Raises `UnsupportedMediaType`, `InvalidJson` or `InvalidRequest`.
+    Raises `UnsupportedMediaType`, `BodyTooLarge`, `InvalidJson` or `InvalidRequest`.
     """
     if request.content_type != "application/json":
         raise UnsupportedMediaType
     try:
-        return RunBody.model_validate_json(request.read().removeprefix(BOM))
+        return RunBody.model_validate_json(_read_body(request).removeprefix(BOM))
     except ValidationError as error:
         raise _bad_request(error) from None
+
+
+def _read_body(request: HttpRequest) -> bytes:
+    """Return the body of a request. Raises `BodyTooLarge`.
+
+    `make_application()` has refused a too large body before Django sees the request;
+    other applications limit no body.
+    """
+    limit = conf.get().agent_max_body_bytes
+    if announced_size(request) <= limit:
+        body = request.read(limit + 1)
+        if len(body) <= limit:
+            return body
+    raise too_large(limit)
 
 
 def query(model: type[Q]) -> Callable[[HttpRequest], Q]:

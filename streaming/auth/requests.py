@@ -31,6 +31,12 @@ def read_input(request: HttpRequest) -> Any:  # noqa: ANN401  (the endpoint's mo
     return attributes[_INPUT]
 
 
+def announced_size(request: HttpRequest) -> int:
+    """Return the `Content-Length` in bytes, or 0 without a valid one."""
+    value = request.META.get("CONTENT_LENGTH") or ""
+    return int(value) if value.isascii() and value.isdigit() else 0
+
+
 def on_response(
     request: HttpRequest, complete: Callable[[HttpResponseBase], object]
 ) -> None:

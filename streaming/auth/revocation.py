@@ -28,11 +28,29 @@ INTERVAL_SECONDS = 2.0
 FindRevoked = Callable[[Sequence[Principal]], Collection[str]]
 
 _kinds: dict[str, FindRevoked] = {}
+#: The kinds whose principals are users of the project.
+_kinds_of_users: set[str] = set()
 
 
-def register(kind: str, find_revoked: FindRevoked) -> None:
-    """Watch the credentials `kind:…` of open streams."""
+def register(
+    kind: str, find_revoked: FindRevoked, *, proves_user: bool = False
+) -> None:
+    """Watch the credentials `kind:…` of open streams.
+
+    With `proves_user`, the `user` of their principals is the primary key of a user of
+    the project, who has permissions and is `context.user` in tools.
+    """
     _kinds[kind] = find_revoked
+    if proves_user:
+        _kinds_of_users.add(kind)
+
+
+def proven_user(principal: Principal) -> str:
+    """Return the primary key of the project's user that the caller is; empty: none.
+
+    The id of a gateway's user may equal the key of another user of the project.
+    """
+    return principal.user if kind_of(principal) in _kinds_of_users else ""
 
 
 def is_revoked(principal: Principal) -> bool:
@@ -126,12 +144,7 @@ class Watcher:
             await asyncio.sleep(INTERVAL_SECONDS)
             if not self._open:
                 return
-            try:
-                await self.end_revoked()
-            except Error as error:
-                logger.warning("revoked credentials not read: %s", describe(error))
-            except Exception:  # all open streams depend on this task
-                logger.exception("revoked credentials not read")
+            await self.end_revoked()
 
     async def end_revoked(self) -> None:
         """End the streams of revoked credentials."""
@@ -141,12 +154,33 @@ class Watcher:
             assert principal
             kinds.setdefault(kind_of(principal), []).append(principal)
         for kind, principals in kinds.items():
-            for credential in await database.execute_read_in(
-                database.AUTH, _kinds[kind], principals
-            ):
+            for credential in await _find_revoked(kind, principals):
                 for access in [*self._open.get(credential, ())]:
-                    logger.info("stream ended: credential revoked")
-                    await access.end()
+                    await _end(access)
+
+
+async def _find_revoked(kind: str, principals: Sequence[Principal]) -> Collection[str]:
+    """Return revoked credentials of one kind; none if its look-up fails.
+
+    A failure, as of the cache with the sessions, delays no other kind.
+    """
+    try:
+        return await database.execute_read_in(database.AUTH, _kinds[kind], principals)
+    except Error as error:
+        logger.warning("revoked credentials not read: %s: %s", kind, describe(error))
+    except Exception:  # all open streams depend on the watcher's task
+        logger.exception("revoked credentials not read: %s", kind)
+    return ()
+
+
+async def _end(access: StreamAccess) -> None:
+    """End a stream; log the failure of its source."""
+    try:
+        await access.end()
+    except Exception:  # the other streams must end too
+        logger.exception("source of a stream not closed: credential revoked")
+    else:
+        logger.info("stream ended: credential revoked")
 
 
 def kind_of(principal: Principal) -> str:

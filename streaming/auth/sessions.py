@@ -99,7 +99,7 @@ def has_sessions() -> bool:
 
 def connect() -> None:
     """Watch the sessions of open streams, and logouts in this process."""
-    revocation.register(KIND, find_revoked)
+    revocation.register(KIND, find_revoked, proves_user=True)
     user_logged_out.connect(forget_login)
 
 
@@ -109,5 +109,6 @@ def _session_key(request: HttpRequest) -> str:
         key = request.session.session_key
     else:
         key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
-    # PostgreSQL refuses a NUL, even in a query.
-    return key if key and key.isprintable() else ""
+    # PostgreSQL refuses a NUL, even in a query, and Memcached a space. No engine makes
+    # keys of other characters than those of ASCII that have a glyph.
+    return key if key and all("!" <= each <= "~" for each in key) else ""

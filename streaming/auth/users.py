@@ -53,4 +53,4 @@ def find_revoked(principals: Sequence[Principal]) -> Collection[str]:
 
 def connect() -> None:
     """Watch the users of open streams."""
-    revocation.register(KIND, find_revoked)
+    revocation.register(KIND, find_revoked, proves_user=True)

@@ -50,6 +50,13 @@ class OwnedRun(Claim):
     @classmethod
     def of(cls, run: Run) -> "OwnedRun":
         """Return the values of a run's row, claimed as the row says."""
+        principal = Principal(
+            org_id=run.organization.org_id,
+            user=run.user,
+            owner=run.owner,
+            scopes=RUN_SCOPES,
+            credential=run.credential,
+        )
         return cls(
             id=run.id,
             worker=run.worker,
@@ -57,18 +64,12 @@ class OwnedRun(Claim):
             conversation_id=run.conversation_id,
             agent=run.agent,
             context=Context(
-                principal=Principal(
-                    org_id=run.organization.org_id,
-                    user=run.user,
-                    owner=run.owner,
-                    scopes=RUN_SCOPES,
-                    credential=run.credential,
-                ),
+                principal=principal,
                 conversation=run.conversation.conversation_id,
                 run=run.id,
                 deps=run.deps,
                 client_context=run.context,
-                run_user=StoredUser(run.user),
+                run_user=StoredUser(principal),
             ),
             max_iterations=run.max_iterations,
             background=run.background,

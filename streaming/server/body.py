@@ -57,9 +57,9 @@ class RequestBody(BytesIO):
         return size
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return the next bytes; free the memory after all of them are read at once."""
+        """Return the next bytes; free the memory when the end is reached by that."""
         data = super().read(size)
-        if size is None or size < 0:
+        if size is None or not 0 <= size <= len(data):
             self.free()
         return data
 
@@ -76,6 +76,11 @@ class RequestBody(BytesIO):
         if self._counted:
             self._memory.take(-self._counted)
             self._counted = 0
+
+
+def too_large(limit: int) -> BodyTooLarge:
+    """Return the error of a body that exceeds a limit in bytes."""
+    return BodyTooLarge(f"The body must have at most {limit} bytes.")
 
 
 async def receive_body(
@@ -137,7 +142,7 @@ async def _fill(body: RequestBody, announced: int, receive: Receive) -> bool:
         size = body.receive(message.get("body", b""))
         more = message.get("more_body", False)
     if size > limit:
-        raise BodyTooLarge(f"The body must have at most {limit} bytes.")
+        raise too_large(limit)
     return True
 
 

@@ -15,9 +15,11 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from asgiref.sync import ThreadSensitiveContext
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest
 
 from streaming import conf, runs
+from streaming.auth.requests import announced_size
 from streaming.server.clients import CONNECTION, scope_of
 from streaming.server.handler import RequestThread
 from streaming.server.servers import termination_by_parent
@@ -35,10 +37,22 @@ async def respond_in_app_loop(
     """Await the response to a request, in an event loop that runs can use."""
     scope = scope_of(request)
     if not scope:
+        _receive_body(request)
         return await _background_loop().wait_for(response)
     if CONNECTION not in scope:
         _drain_at_shutdown.follow_running_loop()
     return await response
+
+
+def _receive_body(request: HttpRequest) -> None:
+    """Receive a body of acceptable size in the thread of its request, under WSGI.
+
+    A client that sends slowly would otherwise block the event loop of all runs. The
+    endpoint refuses a too large body without reading it.
+    """
+    if announced_size(request) <= conf.get().agent_max_body_bytes:
+        with suppress(RequestDataTooBig):  # a limit of the project for its forms
+            request.body  # noqa: B018  (Django keeps it)
 
 
 class HostShutdown(Shutdown):

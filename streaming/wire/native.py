@@ -93,7 +93,7 @@ class NativeFormat:
             body["run_id"] = error.run_id
         headers = {
             "Content-Type": "application/json",
-            "Cache-Control": "no-store",
+            "Cache-Control": "private, no-store",
             "X-Content-Type-Options": "nosniff",
         }
         if error.status == 401:

@@ -53,11 +53,16 @@ def install(apps_directory: Path, overrides: list[override_settings]) -> Install
 
 
 async def caller(request: HttpRequest) -> Principal:
-    """Authenticate by a header: the key of a user, or `anonymous`."""
+    """Authenticate by a header: the key of a user, or `anonymous`.
+
+    Another header names the only scope; without it, the caller has all.
+    """
     user = request.headers.get("X-User", "")
+    scopes = frozenset({request.headers.get("X-Scope", "admin")})
     if user == "anonymous":
         return Principal("default", owner=f"{ANONYMOUS}1")
-    return Principal("default", user, user)
+    credential = f"user:{user}" if user else ""
+    return Principal("default", user, user, scopes, credential)
 
 
 @pytest.fixture

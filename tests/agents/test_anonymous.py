@@ -52,4 +52,7 @@ async def test_without_such_an_agent_callers_need_a_login(
         assert (refused.status, refused.json["code"]) == (401, "unauthenticated")
         assert "set-cookie" not in refused.headers
     assert (await api.get(f"{API}/metadata")).status == 200
-    assert (await api.get(f"{API}/metadata?agent=support")).status == 401
+    known = await api.get(f"{API}/metadata?agent=support")
+    unknown = await api.get(f"{API}/metadata?agent=none")
+    assert (known.status, known.body) == (unknown.status, unknown.body)
+    assert known.status == 401

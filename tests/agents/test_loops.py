@@ -197,7 +197,7 @@ async def test_a_run_that_another_process_executes_needs_nothing_of_its_request(
     user = await User.objects.acreate_user("alice")
     service = runs.get_service()
     vars(service.executor)["paused"] = True
-    principal = Principal("acme", str(user.pk), str(user.pk))
+    principal = Principal("acme", str(user.pk), credential=f"user:{user.pk}")
     run = await service.start(
         RunRequest(input="Hi", principal=principal, agent="support")
     )
@@ -244,7 +244,8 @@ def test_the_display_name_of_a_run_is_that_of_its_agent() -> None:
 
 async def test_a_user_is_loaded_once_for_a_run(transactional_db: None) -> None:
     user = await User.objects.acreate_user("alice")
-    context = Context(run_user=StoredUser(str(user.pk)))
+    caller = Principal("acme", str(user.pk), credential=f"user:{user.pk}")
+    context = Context(run_user=StoredUser(caller))
     await context.load_user()
     first = context.user
     await User.objects.filter(pk=user.pk).aupdate(username="bob")

@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 
 from streaming.agents.permissions import decide, is_permitted
+from streaming.auth import principal_in
 from streaming.messages import ToolCallPart
 from streaming.principals import ANONYMOUS, Principal
 from streaming.tools import Context, Toolbox, tool
@@ -39,7 +40,12 @@ def make_user(name: str, *codenames: str, **values: Any) -> Principal:  # noqa: 
     user = User.objects.create_user(name, **values)
     for codename in codenames:
         user.user_permissions.add(Permission.objects.get(codename=codename))
-    return Principal("default", str(user.pk), str(user.pk))
+    return principal_in("default", str(user.pk), credential=f"user:{user.pk}")
+
+
+def vouched_for(principal: Principal) -> Principal:
+    """Return a gateway's caller with the id that a user of the project has as key."""
+    return principal_in(principal.org_id, principal.user)
 
 
 #: Callers by their names; each is made inside its test.
@@ -51,8 +57,9 @@ CALLERS: dict[str, Callable[[], Principal]] = {
     "staff": lambda: make_user("carol", is_staff=True),
     "superuser": lambda: make_user("dave", is_superuser=True),
     "inactive": lambda: make_user("erin", is_superuser=True, is_active=False),
-    "deleted": lambda: Principal("default", "999999", "999999"),
-    "of another kind": lambda: Principal("default", "not-a-number", "x"),
+    "deleted": lambda: principal_in("default", "999999", credential="user:999999"),
+    "of another kind": lambda: principal_in("default", "x", credential="user:x"),
+    "of a gateway": lambda: vouched_for(make_user("frank", is_superuser=True)),
 }
 PERMISSIONS: dict[str, tuple[Any, set[str]]] = {
     "anyone": ("anyone", {*CALLERS}),

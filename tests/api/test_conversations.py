@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from streaming import runs
+from streaming.aio.turns import Turns
 from streaming.api import conversations
 from streaming.api.schemas import PageQuery
 from streaming.event_log import segments
@@ -18,6 +19,7 @@ from streaming.storage import database
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.client import API, SECONDS, Api
+from tests.conftest import ChangeSettings
 
 pytestmark = pytest.mark.usefixtures("model")
 
@@ -269,18 +271,46 @@ async def test_charlie_sees_nothing_of_alice(
     assert bob.json["messages"][-1]["parts"][0]["text"] == "secret"
 
 
-@pytest.mark.parametrize(
+READS = pytest.mark.parametrize(
     ("lane", "path"),
     [
         (database.SEARCH, f"{API}/conversations?search=a&"),
         (database.CONVERSATIONS, f"{API}/conversations/c?"),
     ],
 )
+
+
+@READS
 async def test_an_organization_delays_another_by_one_read(
     api: Api, lane: str, path: str
 ) -> None:
-    async with conversations._turns.of((lane, "busy"), SECONDS):
+    async with conversations._turns.of((lane, "busy"), "", SECONDS):
         waiting = asyncio.create_task(api.get(f"{path}org_id=busy"))
         assert (await api.get(f"{path}org_id=other")).status in (200, 404)
         assert not waiting.done()
     assert (await waiting).status in (200, 404)
+
+
+@READS
+async def test_few_reads_of_a_caller_wait_and_its_colleagues_are_served(
+    api: Api,
+    agent_settings: ChangeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    lane: str,
+    path: str,
+) -> None:
+    agent_settings(authentication=["streaming.auth.header('X-Org', user='X-User')"])
+    turns = Turns(2)
+    monkeypatch.setattr(conversations, "_turns", turns)
+    alice = {"x_org": "acme", "x_user": "alice"}
+    async with turns.of((lane, "acme"), "alice", SECONDS):
+        asked = [asyncio.create_task(api.get(path, **alice)) for _ in range(3)]
+        [first], waiting = await asyncio.wait(
+            asked, timeout=SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        refused = first.result()
+        assert (refused.status, refused.json["code"]) == (429, "rate_limited")
+        assert "retry-after" in refused.headers
+        bob = asyncio.create_task(api.get(path, **alice | {"x_user": "bob"}))
+    for each in (bob, *waiting):
+        assert (await each).status in (200, 404)

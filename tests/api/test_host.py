@@ -1,8 +1,14 @@
 """The API in a project with settings of its own, and under WSGI."""
 
+import asyncio
+import json
+import threading
 from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
 
 import pytest
+from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
 from django.test import Client, override_settings
 from django.urls import include, path, reverse
@@ -81,3 +87,76 @@ def test_under_wsgi_a_stream_is_refused_before_its_run_starts(wsgi: Client) -> N
         "code": "streaming_unsupported",
     }
     assert wsgi.get(f"{API}/conversations").json()["conversations"] == []
+
+
+LIMIT = 1024
+HUGE = b'{"input":"' + b"a" * LIMIT + b'"}'
+WHOLE = b'{"input":"' + b"a" * (LIMIT - 12) + b'"}'
+
+
+class Input(BytesIO):
+    """The body of a request under WSGI; notes the reads and their threads."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self.sizes: list[int] = []
+        self.threads: set[str] = set()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.sizes.append(len(data))
+        self.threads.add(threading.current_thread().name)
+        return data
+
+
+def test_under_wsgi_a_large_body_is_refused_unread(
+    wsgi: Client, agent_settings: ChangeSettings
+) -> None:
+    agent_settings(agent_max_body_bytes=LIMIT)
+    for body, status in ((HUGE, 413), (WHOLE, 200)):
+        received = Input(body)
+        environment: dict[str, Any] = {"wsgi.input": received}
+        response = wsgi.post(f"{API}/run", body, "application/json", **environment)
+        assert (response.status_code, sum(received.sizes)) == (
+            status,
+            len(body) if status == 200 else 0,
+        )
+        assert "wsgi-runs" not in received.threads
+
+
+@pytest.mark.parametrize("length", [[], [(b"content-length", b"%d" % len(HUGE))]])
+async def test_djangos_own_application_reads_no_large_body(
+    api: Api, agent_settings: ChangeSettings, length: list[tuple[bytes, bytes]]
+) -> None:
+    agent_settings(agent_max_body_bytes=LIMIT)
+    pieces = [HUGE[:100], HUGE[100:]]
+    sent: list[Any] = []
+
+    async def receive() -> Any:  # noqa: ANN401
+        if not pieces:
+            await asyncio.Event().wait()
+        return {
+            "type": "http.request",
+            "body": pieces.pop(0),
+            "more_body": bool(pieces),
+        }
+
+    async def send(message: Any) -> None:  # noqa: ANN401
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": f"{API}/run",
+        "headers": [
+            (b"host", b"localhost"),
+            (b"content-type", b"application/json"),
+            *length,
+        ],
+    }
+    await ASGIHandler()(scope, receive, send)
+    assert sent[0]["status"] == 413
+    assert json.loads(sent[1]["body"]) == {
+        "error": f"The body must have at most {LIMIT} bytes.",
+        "code": "body_too_large",
+    }

@@ -1,17 +1,39 @@
 """Callers for whom a gateway vouches by headers."""
 
+import json
+
 import pytest
 
 from streaming.models import Run
 from streaming.testing.provider import StandInProvider
 from tests import chat
-from tests.auth.conftest import Caller
+from tests.agents.conftest import InstallApp, apps_directory, install
+from tests.auth.conftest import Caller, make_user
 from tests.client import API, Api
 from tests.conftest import ChangeSettings
 
 HI = {"input": "Hi", "conversation_id": "c"}
 LIST = f"{API}/conversations"
 HEADERS = "streaming.auth.header('X-Org-Id', user='X-User-Id')"
+
+LOCAL_USERS = "streaming.auth.header('X-Org-Id', user='X-User-Id', users=True)"
+AGENTS = """
+    from streaming import Agent, Context
+
+    support = Agent("support")
+
+    @support.tool
+    def look(context: Context) -> str:
+        \"\"\"Return the name of the user.\"\"\"
+        return str(context.user)
+
+    @support.tool(permission="shop.refund")
+    def refund() -> str:
+        \"\"\"Refund an order.\"\"\"
+        return "refunded"
+"""
+
+__all__ = ["apps_directory", "install"]
 
 pytestmark = pytest.mark.usefixtures("model")
 
@@ -75,3 +97,42 @@ async def test_a_caller_past_the_gateway_is_refused(
     assert "X-Gateway-Secret" in refused.json["error"]
     vouched = acme.with_headers(x_gateway_secret="between us")
     assert (await vouched("GET", LIST)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("authenticator", "name", "tools"),
+    [(HEADERS, "None", ["look"]), (LOCAL_USERS, "root", ["look", "refund"])],
+)
+async def test_only_an_option_makes_the_ids_of_a_gateway_those_of_local_users(
+    api: Api,
+    upstream: StandInProvider,
+    install: InstallApp,
+    agent_settings: ChangeSettings,
+    authenticator: str,
+    name: str,
+    tools: list[str],
+) -> None:
+    install(agents=AGENTS)
+    agent_settings(authentication=[authenticator])
+    root = await make_user("root", is_superuser=True)
+    upstream.reply(chat.tool_calls(("1", "look", {})), chat.answer("Done"))
+    caller = Caller(api, x_org_id="acme", x_user_id=f"{root.pk}")
+    assert (await caller("POST", f"{API}/run", HI)).status == 200
+    first, second = [json.loads(request.body) for request in upstream.requests]
+    assert [tool["function"]["name"] for tool in first["tools"]] == tools
+    assert second["messages"][-1]["content"] == name
+    run = await Run.objects.aget()
+    assert (run.user, run.owner) == (str(root.pk), str(root.pk))
+
+
+async def test_a_gateway_of_local_users_may_name_active_ones_only(
+    api: Api, agent_settings: ChangeSettings
+) -> None:
+    agent_settings(authentication=[LOCAL_USERS])
+    gone = await make_user("gone", is_active=False)
+    for id in (f"{gone.pk}", "999999", "not-a-number"):
+        refused = await Caller(api, x_org_id="acme", x_user_id=id)("GET", LIST)
+        assert (refused.status, refused.json["error"]) == (
+            401,
+            "X-User-Id names no active user.",
+        )

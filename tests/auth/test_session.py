@@ -10,6 +10,8 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache.backends.memcached import BaseMemcachedCache
 from django.db import OperationalError
 from django.test import override_settings
 from pytest_django import DjangoAssertNumQueries
@@ -139,6 +141,25 @@ async def test_without_a_valid_session_the_credentials_are_asked_for(
     response = await Caller(api, cookie=cookie)("GET", f"{API}/conversations")
     assert (response.status, response.json["code"]) == (401, "unauthenticated")
     assert response.headers["www-authenticate"] == "Bearer"
+
+
+class StrictCache(LocMemCache):
+    """A cache in memory that accepts the keys of Memcached."""
+
+    validate_key = BaseMemcachedCache.validate_key
+
+
+@pytest.mark.parametrize("engine", ["cache", "cached_db"])
+@pytest.mark.parametrize("key", ['"aaaa bbbb"', "é" * 8, "a" * 300])
+async def test_a_key_that_memcached_refuses_is_no_session(
+    api: Api, engine: str, key: str
+) -> None:
+    strict = {"default": {"BACKEND": f"{__name__}.{StrictCache.__name__}"}}
+    with override_settings(
+        SESSION_ENGINE=f"django.contrib.sessions.backends.{engine}", CACHES=strict
+    ):
+        caller = Caller(api, cookie=f"sessionid={key}")
+        assert (await caller("GET", f"{API}/conversations")).status == 401
 
 
 @pytest.mark.django_db

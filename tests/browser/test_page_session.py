@@ -24,8 +24,11 @@ END_SESSIONS = """
 from django.contrib.sessions.models import Session
 Session.objects.all().delete()
 """
-IS_SIGNED_OUT = """async () =>
-  (await fetch("/api/v1/agent/conversations")).status === 401"""
+#: `wait_for_function` takes the promise of an async function for true.
+UNTIL_SIGNED_OUT = """async () => {
+  while ((await fetch("/api/v1/agent/conversations")).status !== 401)
+    await new Promise((resolve) => setTimeout(resolve, 100));
+}"""
 SIGNED_OUT = "You are not signed in, or your session has ended."
 
 
@@ -67,7 +70,8 @@ async def open_chat(context: BrowserContext, server: Server) -> tuple[Page, Chat
 async def end_sessions(server: Server, page: Page) -> None:
     """End all sessions, and wait until the server has noticed."""
     await asyncio.to_thread(run_code, server, END_SESSIONS)
-    await page.wait_for_function(IS_SIGNED_OUT, polling=100, timeout=PATIENCE_MS)
+    async with asyncio.timeout(PATIENCE_MS / 1000):
+        await page.evaluate(UNTIL_SIGNED_OUT)
 
 
 async def press(chat: Chat, name: str) -> None:

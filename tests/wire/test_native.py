@@ -135,7 +135,7 @@ def test_an_error_is_as_the_contract_says(
 ) -> None:
     usual = {
         "Content-Type": "application/json",
-        "Cache-Control": "no-store",
+        "Cache-Control": "private, no-store",
         "X-Content-Type-Options": "nosniff",
     }
     assert NativeFormat.error(error) == (status, usual | more, body)

@@ -65,7 +65,7 @@ def active_users(ids: Collection[str]) -> set[str]:
 
 def connect() -> None:
     """Watch the keys of open streams."""
-    revocation.register(KIND, find_revoked)
+    revocation.register(KIND, find_revoked, proves_user=True)
 
 
 def _record(key: ApiKey, active: Collection[str]) -> KeyRecord:
