@@ -88,7 +88,7 @@ class Execution:
         self._progress = earlier.progress() if earlier else Progress()
         #: How many messages are durable; None: the result of a checkpoint is unknown.
         self._saved_messages: int | None = self._progress.settled
-        #: True if text was shown after the last checkpoint.
+        #: True if text was shown that no settled message has.
         self._has_shown = False
         #: Events of tools, which readers see once they are durable.
         self._held: list[Event] = []
@@ -268,6 +268,8 @@ class Execution:
         if self._finished.done():
             raise OwnershipLost(self.run.id)
         messages = self._progress.settled = len(self._progress.messages)
+        # Together with `settled`: if this write is stopped, the hand-over makes it.
+        self._has_shown = False
         state = State.of(self.run, self._progress, messages)
         commit = partial(store.checkpoint, state)
         self._saved_messages = None
@@ -275,7 +277,6 @@ class Execution:
             lambda: self._log.checkpoint(self.run.id, commit, self._take_held())
         )
         self._saved_messages = messages
-        self._has_shown = False
 
     def _take_held(self) -> list[Event]:
         held, self._held = self._held, []
