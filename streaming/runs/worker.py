@@ -145,6 +145,8 @@ class Worker:
         if self.draining:
             release = recovery.release
             await self.database.execute_write(release, claim, self._enqueue)
+            # A run that was cancelled meanwhile has ended.
+            self.signals.ended(claim.id, unclaimed=True)
             return
         ended = self.launch(attempt)
         if is_refused:

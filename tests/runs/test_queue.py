@@ -16,6 +16,7 @@ from streaming.models import Run, RunStatus
 from streaming.principals import Principal
 from streaming.runs import RunRequest, RunService, lifecycle
 from streaming.runs.queue import BATCH, next_in_queue
+from streaming.signals import run_ended
 from streaming.storage import database
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
@@ -281,6 +282,31 @@ async def test_a_run_that_is_claimed_when_the_drain_begins_returns_to_the_queue(
     await service.executor.execute(claim.id, claim.attempt)
     run = await Run.objects.aget(pk=queued)
     assert (run.status, run.worker, run.attempt) == ("queued", "", 1)
+
+
+async def test_a_claimed_run_that_is_cancelled_before_the_drain_ends(
+    api: Api, model: None
+) -> None:
+    ended: list[str] = []
+
+    def receive(run: Run, **_: object) -> None:
+        ended.append(run.status)
+
+    service = runs.get_own_service()
+    [queued] = await enqueue_some(1)
+    claim = await database.execute_write(lifecycle.claim, queued, service.worker.name)
+    assert claim
+    assert await service.cancel(queued) == {queued}
+    service.worker.begin_drain()
+    run_ended.connect(receive)
+    try:
+        await service.executor.execute(claim.id, claim.attempt)
+        await runs.aclose()  # waits for the receivers
+    finally:
+        run_ended.disconnect(receive)
+    assert ended == ["cancelled"]
+    log = await api.get(f"{API}/runs/{queued}/events")
+    assert log.events == ["connected", "complete", "done"]
 
 
 async def test_a_run_whose_claim_is_in_progress_at_the_end_returns_to_the_queue(
