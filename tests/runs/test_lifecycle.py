@@ -60,7 +60,7 @@ WAYS: Mapping[RunStatus, list[Callable[[Run], bool]]] = {
             Claim(run.id, WORKER, 1), {"crashes": 1}, not_after=LATER
         ),
     ],
-    RunStatus.RUNNING: [lambda run: lifecycle.claim(run.id, WORKER) is not None],
+    RunStatus.RUNNING: [lambda run: lifecycle.claim(run.id, "other") is not None],
     RunStatus.COMPLETED: [lambda run: finish(run, RunStatus.COMPLETED)],
     RunStatus.FAILED: [
         lambda run: finish(run, RunStatus.FAILED),
