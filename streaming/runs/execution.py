@@ -76,6 +76,8 @@ class Execution:
         self.run = attempt.run
         #: Last time that a reader was connected to this process (time.monotonic()).
         self.last_reader_at = time.monotonic()
+        #: Least time in seconds for the database to accept the end of this execution.
+        self.least_finish = timings.least_finish
         self._attempt = attempt
         self._agents = agents
         self._log = log
@@ -126,7 +128,7 @@ class Execution:
             RunResult(self.run, self._progress, self._error, self._saved_messages),
             self._log,
             self._database,
-            self._timings,
+            self.least_finish,
             self._enqueue,
         )
         if self._lost:

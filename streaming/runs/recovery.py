@@ -186,7 +186,8 @@ def _enter_queue(run: Run, enqueue: Enqueue) -> None:
     if run.cancel_requested_at:
         leases.cancel_in_queue(run.id)
     else:
-        enqueue([Run.objects.get(pk=run.id)])
+        run.status, run.worker = RunStatus.QUEUED, ""
+        enqueue([run])
 
 
 def _save_partial_text(run: Run) -> None:

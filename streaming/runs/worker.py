@@ -195,9 +195,15 @@ class Worker:
         await self._wait(seconds)
         for execution in list(self._executions.values()):
             self._end_early(execution)
-        await self._wait(self.timings.run_stop)
+        await self._wait(self.timings.run_stop + self._more_seconds)
+
+    @property
+    def _more_seconds(self) -> float:
+        """The time that the runs of a drain take together: one thread writes."""
+        return self.timings.drain_per_run * len(self._executions)
 
     def _end_early(self, execution: Execution) -> None:
+        execution.least_finish = self.timings.least_finish + self._more_seconds
         if self._hands_over:
             execution.hand_over()
         else:

@@ -138,3 +138,24 @@ async def test_text_of_a_response_whose_checkpoint_is_in_progress_is_not_void(
     ]
     texts = first.text + rest.text, "".join(logged), await saved_text()
     assert texts == ("I look. Done.",) * 3
+
+
+async def test_the_time_for_hand_overs_grows_with_their_number(
+    api: Api, upstream: StandInProvider
+) -> None:
+    upstream.reply(Reply(chat.pieces("Hal"), end="hang"))
+    access = FaultyDatabase()
+    timings = Timings(run_stop=0.05, least_finish=0.05, drain_per_run=SECONDS)
+    service = install_service(access=access, timings=timings)
+    body = {"input": "Hi", "restarts": True}
+    async with api.open("POST", f"{API}/stream", body) as stream:
+        await stream.until("content")
+        await service.log.flush()
+        async with busy_writer():
+            draining = asyncio.create_task(service.drain(0))
+            await until(lambda: "save_and_commit" in access.writes)
+            await asyncio.sleep(0.2)  # longer than the end of a single run may take
+            assert not draining.done()
+        await draining
+        await stream.end()
+    assert (await Run.objects.aget()).status == "queued"

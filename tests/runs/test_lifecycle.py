@@ -194,6 +194,18 @@ def test_every_write_of_an_owner_checks_its_claim(stale: Claim) -> None:
     assert (run.status, run.heartbeat_at) == ("running", heartbeat_at)
 
 
+def test_a_hand_over_has_three_statements() -> None:
+    run = make_run(RunStatus.RUNNING)
+    state = store.State.of(store.OwnedRun.of(run), Progress(), 0)
+    given = HandOver(state, [], Progress(), has_shown=True, is_working=False)
+    queued: list[Run] = []
+    with CaptureQueriesContext(connection) as queries:
+        recovery.hand_over(given, queued.extend, 0)
+    assert len(queries) == 3
+    run.refresh_from_db()
+    assert [(run.status, run.worker)] == [(each.status, each.worker) for each in queued]
+
+
 def test_the_owner_renews_its_lease() -> None:
     run = make_run(RunStatus.RUNNING, heartbeat_at="2020-01-01T00:00Z")
     assert leases.renew_leases({run.id: 1}, WORKER) == set()
