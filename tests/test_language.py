@@ -25,6 +25,7 @@ EXPLAINING_HELPERS: dict[str, str] = {
     "streaming/api/schemas.py _without_nul": "a validator",
     "streaming/management/commands/runserver.py _forward_signal": "a signal handler",
     "streaming/auth/keys/directory.py _retrieve": "a future's callback",
+    "streaming/event_log/database.py _commit_checkpoints": "runs in a database thread",
     "streaming/personal_data/erasure.py _revoke_keys": "runs in a database thread",
     "streaming/options.py _items": "a parser, beside `_flag`",
     "streaming/runs/maintenance.py _compaction_due": "runs in a database thread",

@@ -168,7 +168,7 @@ class OutputCheck:
             if self.correction:
                 raise
             logger.warning("answer rejected: %s", error.message)
-            self._progress.is_rejected = bool(text)
+            self._progress.rejected = self._progress.messages[-1] if text else None
             self.correction = [self._correction(error.message)]
             return False
         return True

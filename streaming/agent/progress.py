@@ -80,9 +80,8 @@ class Progress:
     selected: ModelSelected | None = None
     #: The JSON of the answer, of an agent with an output type.
     structured_output: bytes = b""
-    #: True if the newest message is an answer without the required form: the next
-    #: response replaces it.
-    is_rejected: bool = False
+    #: An answer without the required form, which the next response replaces.
+    rejected: Message | None = None
     meter: Meter | None = None
     #: The cost that earlier attempts have stored; None: unknown, or there are none.
     cost_before: int | None = None
@@ -174,9 +173,9 @@ class Progress:
 
     def add_response(self, message: Message) -> None:
         """Append a response, in the place of one that was rejected."""
-        if self.is_rejected:
-            self.messages.pop()
-        self.is_rejected = False
+        # Not always the last message: a summary of the history may follow it.
+        self.messages = [each for each in self.messages if each is not self.rejected]
+        self.rejected = None
         self.messages.append(message)
 
     def wire_usage(self) -> Usage:

@@ -136,7 +136,8 @@ class DatabaseLog:
                 raise OwnershipLost(run_id)
             with writing([owned]):
                 segment = owned.segment(run_id, *lines)
-                await self._save(owned, segment, None, lambda _: commit(segment.last))
+                item = (commit, segment.last)
+                await self._save(owned, segment, item, _commit_checkpoints)
                 owned.forget(segment)
         except OwnershipLost:
             raise
@@ -336,3 +337,9 @@ class DatabaseLog:
         return await self._database.retry_while_unavailable(
             lambda: self._database.execute_read(load, *args, **kwargs)
         )
+
+
+def _commit_checkpoints(given: ClosedLogs[tuple[Callable[[int], None], int]]) -> None:
+    """Make the writes of checkpoints; their events are inserted together."""
+    for (commit, last), _ in given:
+        commit(last)

@@ -14,6 +14,7 @@ from streaming.event_log.options import LogOptions
 from streaming.event_log.segments import Segment, row_entries
 from streaming.events import Entry, Event, discard_after, encode_all
 from streaming.models import EventSegment, LogState, Run
+from streaming.storage.sql import insert_all
 
 
 class _Content(msgspec.Struct):
@@ -114,8 +115,7 @@ class DatabaseStoredLog:
 
     def append(self, run_id: str, first: int, events: Sequence[Event]) -> None:
         """Append events to the log of a run without an owner."""
-        row = Segment(run_id, first, encode_all(events)).row(timezone.now())
-        row.save(force_insert=True)
+        insert_all([Segment(run_id, first, encode_all(events)).row(timezone.now())])
 
 
 def _rows(run_id: str, after: int) -> "QuerySet[EventSegment, tuple[int, str]]":

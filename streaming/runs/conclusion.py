@@ -28,7 +28,6 @@ from streaming.runs.ending import last_events
 from streaming.runs.recovery import HandOver
 from streaming.runs.start import Enqueue
 from streaming.runs.store import RunResult, State
-from streaming.runs.timings import Timings
 from streaming.storage.database import Database
 from streaming.storage.errors import describe, is_rejection
 from streaming.telemetry.metrics import OWNERSHIP_LOST, RESTARTS
@@ -40,14 +39,17 @@ END_ATTEMPTS = 3
 
 
 class Conclusion:
-    """Writes the conclusion of an attempt whose agent has stopped."""
+    """Writes the conclusion of an attempt whose agent has stopped.
+
+    `least_finish` is the least time in seconds for the database to accept it.
+    """
 
     def __init__(
         self,
         result: RunResult,
         log: EventLog,
         database: Database,
-        timings: Timings,
+        least_finish: float,
         enqueue: Enqueue,
     ) -> None:
         #: The error that the readers here receive; None: the run has not failed.
@@ -61,7 +63,7 @@ class Conclusion:
         self._progress = result.progress
         self._log = log
         self._database = database
-        self._timings = timings
+        self._least_finish = least_finish
         self._enqueue = enqueue
 
     @property
@@ -154,7 +156,7 @@ class Conclusion:
         given = HandOver(state, rest, progress, has_shown, is_working)
         commit = partial(recovery.hand_over, given, self._enqueue)
         try:
-            async with asyncio.timeout(self._timings.least_finish):
+            async with asyncio.timeout(self._least_finish):
                 await self._database.retry_while_unavailable(
                     lambda: self._log.checkpoint(self._run.id, commit)
                 )
@@ -197,12 +199,11 @@ class Conclusion:
 
     def _finish_seconds(self) -> float:
         """Return the time limit for the end, less the time of an outage until now."""
-        least = self._timings.least_finish
         if isinstance(self.error, ShuttingDown):
-            return least
+            return self._least_finish
         since = self._log.failing_since
         failing = time.monotonic() - since if since else 0.0
-        return max(self._database.timeout_seconds - failing, least)
+        return max(self._database.timeout_seconds - failing, self._least_finish)
 
     def _abandon(self, error: AgentError | None) -> None:
         """Send the end to this process's readers only: the database cannot store it."""

@@ -76,6 +76,8 @@ class Execution:
         self.run = attempt.run
         #: Last time that a reader was connected to this process (time.monotonic()).
         self.last_reader_at = time.monotonic()
+        #: Least time in seconds for the database to accept the end of this execution.
+        self.least_finish = timings.least_finish
         self._attempt = attempt
         self._agents = agents
         self._log = log
@@ -88,7 +90,7 @@ class Execution:
         self._progress = earlier.progress() if earlier else Progress()
         #: How many messages are durable; None: the result of a checkpoint is unknown.
         self._saved_messages: int | None = self._progress.settled
-        #: True if text was shown after the last checkpoint.
+        #: True if text was shown that no settled message has.
         self._has_shown = False
         #: Events of tools, which readers see once they are durable.
         self._held: list[Event] = []
@@ -126,7 +128,7 @@ class Execution:
             RunResult(self.run, self._progress, self._error, self._saved_messages),
             self._log,
             self._database,
-            self._timings,
+            self.least_finish,
             self._enqueue,
         )
         if self._lost:
@@ -268,6 +270,8 @@ class Execution:
         if self._finished.done():
             raise OwnershipLost(self.run.id)
         messages = self._progress.settled = len(self._progress.messages)
+        # Together with `settled`: if this write is stopped, the hand-over makes it.
+        self._has_shown = False
         state = State.of(self.run, self._progress, messages)
         commit = partial(store.checkpoint, state)
         self._saved_messages = None
@@ -275,7 +279,6 @@ class Execution:
             lambda: self._log.checkpoint(self.run.id, commit, self._take_held())
         )
         self._saved_messages = messages
-        self._has_shown = False
 
     def _take_held(self) -> list[Event]:
         held, self._held = self._held, []

@@ -72,7 +72,7 @@ class Finish(msgspec.Struct, frozen=True):
 
 
 def claim(run_id: str, worker: str) -> Claim | None:
-    """Claim a queued run for a worker; return None if it is no longer queued.
+    """Claim a queued run for a worker; return None if another process was earlier.
 
     A row that another transaction has locked is waited for: a web process writes the
     time of the run's first reader at about the moment of the claim.
@@ -83,19 +83,20 @@ def claim(run_id: str, worker: str) -> Claim | None:
 def claim_all(
     run_ids: Collection[str], worker: str, *, skip_locked: bool = True
 ) -> list[Claim]:
-    """Claim those of these runs that are queued, and that no transaction has locked.
+    """Claim those of these runs that are queued; return the worker's claims of them.
 
-    The worker owns none of them.
+    Runs that another transaction has locked are left out. A repeated call returns the
+    claims of the first one too, whose response may have been lost. A worker executes
+    each claim once (`Worker.execute`).
     """
     queued = _leaving(RunStatus.QUEUED, RunStatus.RUNNING).filter(pk__in=run_ids)
     free = queued.select_for_update(no_key=True, skip_locked=skip_locked)
-    if not queued.filter(pk__in=free.values("pk")).update(
+    queued.filter(pk__in=free.values("pk")).update(
         status=RunStatus.RUNNING,
         worker=worker,
         attempt=F("attempt") + 1,
         heartbeat_at=Now(),
-    ):
-        return []
+    )
     claimed = Run.objects.filter(
         pk__in=run_ids, worker=worker, status=RunStatus.RUNNING
     )

@@ -63,6 +63,8 @@ class QueueClaims:
         self._wake = asyncio.Event()
         #: True while one place is kept for a queued run that waits for it.
         self._has_reserved = False
+        #: The runs of a claim whose result is unknown; each has a place.
+        self._claiming: list[str] = []
         self._executing: set[asyncio.Task[None]] = set()
         self._late_runs = LateRuns(worker)
         # An empty context: the task outlives the request that first uses the service.
@@ -75,8 +77,8 @@ class QueueClaims:
     async def aclose(self) -> None:
         """Stop claiming, after the drain of the worker.
 
-        A claim in progress is awaited, so that its runs return to the queue: a claim
-        whose result is lost would leave them to nobody until their leases expire.
+        A claim in progress is awaited, and repeated if it fails, so that its runs
+        return to the queue: otherwise no process has them until their leases expire.
         """
         self._wake.set()
         _, late = await asyncio.wait([self._task], timeout=self._timings.run_stop)
@@ -87,7 +89,7 @@ class QueueClaims:
         await asyncio.wait(rest, timeout=self._timings.run_stop)
 
     async def _claim_forever(self) -> None:
-        while not self._worker.draining:
+        while self._claiming or not self._worker.draining:
             self._wake.clear()
             started, claimed = time.monotonic(), 0
             try:
@@ -104,7 +106,27 @@ class QueueClaims:
                     await self._wake.wait()
 
     async def _claim(self) -> int:
-        """Claim the next runs of the queue; return their number."""
+        """Claim the next runs of the queue; return their number.
+
+        A claim that failed is repeated first: it may have been committed.
+        """
+        worker = self._worker
+        self._claiming = self._claiming or await self._take_places()
+        if not self._claiming:
+            return 0
+        claims = await self._database.execute_write(
+            lifecycle.claim_all, self._claiming, worker.name
+        )
+        worker.coming -= len(self._claiming) - len(claims)
+        self._claiming = []
+        for claim in claims:
+            task = asyncio.create_task(self._execute(claim), context=Context())
+            self._executing.add(task)
+            task.add_done_callback(self._executing.discard)
+        return len(claims)
+
+    async def _take_places(self) -> list[str]:
+        """Return the next runs of the queue, and take a place for each."""
         worker = self._worker
         limit = self._limit()
         found: list[str] = []
@@ -114,28 +136,16 @@ class QueueClaims:
             )
         if not found or worker.draining:
             self._reserve(False)
-            return 0
+            return []
         if worker.free_places + self._has_reserved < 1:
             self._reserve(True)
-            return 0
+            return []
         self._reserve(False)
         # A run of this process that another one returned to the queue ends here first.
         found = [run_id for run_id in found if run_id not in worker.executions]
         run_ids = found[: worker.free_places]
         worker.coming += len(run_ids)
-        try:
-            claims = await self._database.execute_write(
-                lifecycle.claim_all, run_ids, worker.name
-            )
-        except BaseException:
-            worker.coming -= len(run_ids)
-            raise
-        worker.coming -= len(run_ids) - len(claims)
-        for claim in claims:
-            task = asyncio.create_task(self._execute(claim), context=Context())
-            self._executing.add(task)
-            task.add_done_callback(self._executing.discard)
-        return len(claims)
+        return run_ids
 
     def _limit(self) -> int:
         """Return the number of queued runs that this process may claim now.

@@ -102,8 +102,7 @@ def hand_over(given: HandOver, enqueue: Enqueue, last: int) -> None:
     `last` is the number of its last entry, which this transaction makes durable.
     """
     state, number = given.state, last
-    claimed = Run.objects.filter(**state.run.condition)
-    run = claimed.select_for_update(no_key=True).first()
+    run = _claimed(state.run)
     if run is None:
         raise OwnershipLost(state.run.id)
     is_cancelled = run.cancel_requested_at is not None
@@ -125,8 +124,15 @@ def hand_over(given: HandOver, enqueue: Enqueue, last: int) -> None:
 
 def release(claim: Claim, enqueue: Enqueue) -> None:
     """Return a claimed run to the queue; its execution must not have begun."""
-    if lifecycle.return_to_queue(claim, {}):
-        enqueue([Run.objects.get(pk=claim.id)])
+    if run := _claimed(claim):
+        lifecycle.return_to_queue(claim, {})
+        _enter_queue(run, enqueue)
+
+
+def _claimed(claim: Claim) -> Run | None:
+    """Return a claimed run, locked; None if the claim does not hold."""
+    claimed = Run.objects.filter(**claim.condition)
+    return claimed.select_for_update(no_key=True).first()
 
 
 def _locked(run_id: str) -> Run | None:
@@ -180,7 +186,8 @@ def _enter_queue(run: Run, enqueue: Enqueue) -> None:
     if run.cancel_requested_at:
         leases.cancel_in_queue(run.id)
     else:
-        enqueue([Run.objects.get(pk=run.id)])
+        run.status, run.worker = RunStatus.QUEUED, ""
+        enqueue([run])
 
 
 def _save_partial_text(run: Run) -> None:

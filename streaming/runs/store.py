@@ -166,7 +166,8 @@ def checkpoint(state: State, last: int) -> None:
 
 def save_new(run: OwnedRun, messages: Sequence[Message]) -> None:
     """Append those of a run's messages that the database lacks."""
-    save_messages(run, messages[count_saved(run) :])
+    if messages:
+        save_messages(run, messages[count_saved(run) :])
 
 
 def count_saved(run: OwnedRun) -> int:

@@ -28,8 +28,11 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     #: write the ends of jobs and claims.
     run_stop: float = 5.0
     #: Least time for the database to accept a run's end, however long it has been
-    #: unavailable before. At shutdown the process waits no longer than this.
+    #: unavailable before. At shutdown a process with few runs waits no longer.
     least_finish: float = 4.0
+    #: Further time for each run that ends or is handed over in the same drain: the
+    #: writes of 1,000 hand-overs take 3 seconds of one core, more on a busy machine.
+    drain_per_run: float = 0.01
     #: Time from a run's end to the compaction of its log: most readers are done then.
     compact_after: float = 60.0
     #: Mean interval between two compactions.

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from streaming.agents.loops import AgentLoops
 from streaming.auth.revocation import is_revoked
 from streaming.budgets.callers import CallerLimits
-from streaming.event_log import EventLog
+from streaming.event_log import EventLog, OwnershipLost
 from streaming.exceptions import AgentError, Forbidden, InternalError, ShuttingDown
 from streaming.runs import attempts, recovery
 from streaming.runs.attempts import Attempt
@@ -63,6 +63,8 @@ class Worker:
         # Empty by default: a run must not hold the request that started it.
         self._make_context = make_context
         self._executions: dict[str, Execution] = {}
+        #: Attempts that began here and whose end the database may lack.
+        self._begun: set[tuple[str, int]] = set()
         #: Runs that were cancelled here, which no other process has been told.
         self.lost_cancels: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -131,6 +133,20 @@ class Worker:
         If the drain begins before the execution, the run returns to the queue. If its
         caller's credentials were revoked in the meantime, it fails as forbidden.
         """
+        begun = (claim.id, claim.attempt)
+        if begun in self._begun:  # a repeated claim returns it again
+            raise OwnershipLost(claim.id)
+        self._begun.add(begun)
+        try:
+            execution = await self._launch_or_release(claim)
+        except BaseException:
+            self._begun.discard(begun)
+            raise
+        if execution:
+            await asyncio.shield(execution)
+
+    async def _launch_or_release(self, claim: Claim) -> asyncio.Task[None] | None:
+        """Return the task of a claimed run; None: the run returned to the queue."""
         self.coming += 1
         try:
             attempt, is_refused = await self.database.retry_while_unavailable(
@@ -145,11 +161,13 @@ class Worker:
         if self.draining:
             release = recovery.release
             await self.database.execute_write(release, claim, self._enqueue)
-            return
+            # A run that was cancelled meanwhile has ended.
+            self.signals.ended(claim.id, unclaimed=True)
+            return None
         ended = self.launch(attempt)
         if is_refused:
             self.stop(claim.id, Forbidden(REVOKED))
-        await asyncio.shield(ended)
+        return ended
 
     def _load(self, claim: Claim) -> tuple[Attempt, bool]:
         """Return a claimed run, and whether its caller lost access in the queue."""
@@ -177,9 +195,15 @@ class Worker:
         await self._wait(seconds)
         for execution in list(self._executions.values()):
             self._end_early(execution)
-        await self._wait(self.timings.run_stop)
+        await self._wait(self.timings.run_stop + self._more_seconds)
+
+    @property
+    def _more_seconds(self) -> float:
+        """The time that the runs of a drain take together: one thread writes."""
+        return self.timings.drain_per_run * len(self._executions)
 
     def _end_early(self, execution: Execution) -> None:
+        execution.least_finish = self.timings.least_finish + self._more_seconds
         if self._hands_over:
             execution.hand_over()
         else:
@@ -193,14 +217,17 @@ class Worker:
         try:
             await execution.execute()
         finally:
-            del self._executions[execution.run.id]
+            run = execution.run
+            del self._executions[run.id]
+            if execution.is_stored:
+                self._begun.discard((run.id, run.attempt))
             execution.ended.set()
             if execution.lost_cancel:
-                self.lost_cancels.add(execution.run.id)
+                self.lost_cancels.add(run.id)
             # A run that was cancelled meanwhile ends with its hand-over.
             handed_over = execution.is_handed_over
             if execution.is_stored or handed_over:
-                self.signals.ended(execution.run.id, unclaimed=handed_over)
+                self.signals.ended(run.id, unclaimed=handed_over)
 
 
 class Place:

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from itertools import cycle
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.agent.loop import AgentLoop
+from streaming.agent.output import OutputType
 from streaming.agent.progress import Progress
 from streaming.agent.summary import INSTRUCTIONS, MAX_CHARS, MAX_TEXT_CHARS
 from streaming.events import Content
@@ -37,10 +40,16 @@ class NarrowModel:
     name = "narrow"
     model = "test-model"
 
-    def __init__(self, window: int, summary: str | ProviderError = "Summary.") -> None:
+    def __init__(
+        self,
+        window: int,
+        summary: str | ProviderError = "Summary.",
+        answers: Sequence[str] = ("Answer.",),
+    ) -> None:
         self.requests: list[ModelRequest] = []
         self._window = window
         self._summary = summary
+        self._answers = cycle(answers)
 
     @property
     def summarized(self) -> list[ModelRequest]:
@@ -60,7 +69,7 @@ class NarrowModel:
         if is_summary and isinstance(self._summary, ProviderError):
             raise self._summary
         yield []
-        yield [TextDelta(str(self._summary) if is_summary else "Answer.")]
+        yield [TextDelta(str(self._summary) if is_summary else next(self._answers))]
         yield [ResponseEnd("end_turn")]
 
     async def aclose(self) -> None:
@@ -72,14 +81,20 @@ def size(messages: Sequence[Message]) -> int:
 
 
 async def answer(
-    model: NarrowModel, history: Sequence[Message], max_run_chars: int = 1_000_000
+    model: NarrowModel,
+    history: Sequence[Message],
+    max_run_chars: int = 1_000_000,
+    *,
+    output: OutputType[Any] | None = None,
+    answers: Sequence[str] = ("Answer.",),
 ) -> Progress:
-    """Run an agent, check that clients receive its answer alone."""
+    """Run an agent, check that clients receive its answers alone."""
     agent = AgentLoop(
         provider=model,
         toolbox=Toolbox(),
         summarize_history=True,
         max_run_chars=max_run_chars,
+        output=output,
     )
 
     async def checkpoint() -> None:
@@ -97,8 +112,8 @@ async def answer(
         )
         for event in batch
     ]
-    assert [e.content for e in events if isinstance(e, Content)] == ["Answer."]
-    assert len(events) == 1
+    assert [e.content for e in events if isinstance(e, Content)] == [*answers]
+    assert len(events) == len(answers)
     return progress
 
 
@@ -191,6 +206,19 @@ async def test_the_newest_question_is_sent_without_a_summary_that_has_no_room() 
     sent = split_exchanges(model.requests[-1].messages)
     assert "Summary." in sent[0][0].text
     assert list(sent[-1]) == [short]
+
+
+async def test_a_summary_for_the_correction_of_an_answer_leaves_the_correct_one() -> (
+    None
+):
+    history = [*questions(9), user_message("9 now")]
+    answers = "None.", '{"value": 3}'
+    model = NarrowModel(size(history), answers=answers)
+    progress = await answer(model, history, output=OutputType(int), answers=answers)
+    assert len(model.summarized) == 1
+    assert [m.text for m in progress.messages if not m.is_summary] == [answers[1]]
+    assert len(summaries(progress.messages)) == 1
+    assert progress.structured_output == b"3"
 
 
 async def test_a_summary_counts_towards_the_length_of_its_run() -> None:

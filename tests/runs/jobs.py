@@ -12,6 +12,7 @@ from streaming.models import Run
 from streaming.runs import RunService
 from streaming.runs.timings import Timings
 from streaming.storage import database
+from streaming.storage.database import Database
 
 
 @asynccontextmanager
@@ -21,12 +22,13 @@ async def working(
     queues: Collection[str] = (),
     concurrency: int = 0,
     timings: Timings | None = None,
+    access: Database = database.default,
 ) -> AsyncIterator[RunService]:
     """Run a worker, as `manage.py agent_worker` does."""
     service = RunService(
         make_loops(),
         replace(conf.get(), run_max=concurrency),
-        database.default,
+        access,
         name=name,
         queues=queues,
         timings=timings,

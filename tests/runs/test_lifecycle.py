@@ -60,7 +60,7 @@ WAYS: Mapping[RunStatus, list[Callable[[Run], bool]]] = {
             Claim(run.id, WORKER, 1), {"crashes": 1}, not_after=LATER
         ),
     ],
-    RunStatus.RUNNING: [lambda run: lifecycle.claim(run.id, WORKER) is not None],
+    RunStatus.RUNNING: [lambda run: lifecycle.claim(run.id, "other") is not None],
     RunStatus.COMPLETED: [lambda run: finish(run, RunStatus.COMPLETED)],
     RunStatus.FAILED: [
         lambda run: finish(run, RunStatus.FAILED),
@@ -192,6 +192,18 @@ def test_every_write_of_an_owner_checks_its_claim(stale: Claim) -> None:
     heartbeat_at = run.heartbeat_at
     run.refresh_from_db()
     assert (run.status, run.heartbeat_at) == ("running", heartbeat_at)
+
+
+def test_a_hand_over_has_three_statements() -> None:
+    run = make_run(RunStatus.RUNNING)
+    state = store.State.of(store.OwnedRun.of(run), Progress(), 0)
+    given = HandOver(state, [], Progress(), has_shown=True, is_working=False)
+    queued: list[Run] = []
+    with CaptureQueriesContext(connection) as queries:
+        recovery.hand_over(given, queued.extend, 0)
+    assert len(queries) == 3
+    run.refresh_from_db()
+    assert [(run.status, run.worker)] == [(each.status, each.worker) for each in queued]
 
 
 def test_the_owner_renews_its_lease() -> None:

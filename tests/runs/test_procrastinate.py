@@ -26,6 +26,7 @@ from tests import chat
 from tests.agents.conftest import InstallApp, apps_directory, install  # noqa: F401
 from tests.client import API, SECONDS, Api, all_runs_end
 from tests.conftest import ChangeSettings
+from tests.faults.database import FaultyDatabase
 from tests.runs.jobs import (
     all_jobs,
     delete,
@@ -346,6 +347,19 @@ async def test_a_late_job_of_a_claimed_run_does_nothing(
     stored = await Run.objects.aget()
     assert (stored.status, stored.worker, stored.attempt) == ("running", "another", 1)
     assert not upstream.requests
+
+
+async def test_a_job_repeats_a_claim_whose_response_is_lost(
+    api: Api, upstream: StandInProvider
+) -> None:
+    upstream.reply(chat.answer("Hallo"))
+    access = FaultyDatabase()
+    access.lose_answers = 1
+    run = await aenqueue()
+    async with working(access=access):
+        assert (await until_status(run.id, "completed")).attempt == 1
+        await no_job_is_left()
+    assert access.cut == ["claim"]
 
 
 @pytest.mark.parametrize("fate", ["deleted", "doing", "never inserted"])

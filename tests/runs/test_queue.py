@@ -12,10 +12,13 @@ from django.test.utils import CaptureQueriesContext
 
 from streaming import conf, runs
 from streaming.agents.loops import make_loops
+from streaming.event_log import OwnershipLost
 from streaming.models import Run, RunStatus
 from streaming.principals import Principal
 from streaming.runs import RunRequest, RunService, lifecycle
 from streaming.runs.queue import BATCH, next_in_queue
+from streaming.runs.timings import Timings
+from streaming.signals import run_ended
 from streaming.storage import database
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
@@ -283,6 +286,31 @@ async def test_a_run_that_is_claimed_when_the_drain_begins_returns_to_the_queue(
     assert (run.status, run.worker, run.attempt) == ("queued", "", 1)
 
 
+async def test_a_claimed_run_that_is_cancelled_before_the_drain_ends(
+    api: Api, model: None
+) -> None:
+    ended: list[str] = []
+
+    def receive(run: Run, **_: object) -> None:
+        ended.append(run.status)
+
+    service = runs.get_own_service()
+    [queued] = await enqueue_some(1)
+    claim = await database.execute_write(lifecycle.claim, queued, service.worker.name)
+    assert claim
+    assert await service.cancel(queued) == {queued}
+    service.worker.begin_drain()
+    run_ended.connect(receive)
+    try:
+        await service.executor.execute(claim.id, claim.attempt)
+        await runs.aclose()  # waits for the receivers
+    finally:
+        run_ended.disconnect(receive)
+    assert ended == ["cancelled"]
+    log = await api.get(f"{API}/runs/{queued}/events")
+    assert log.events == ["connected", "complete", "done"]
+
+
 async def test_a_run_whose_claim_is_in_progress_at_the_end_returns_to_the_queue(
     api: Api, model: None
 ) -> None:
@@ -306,6 +334,67 @@ async def test_a_run_whose_claim_is_in_progress_at_the_end_returns_to_the_queue(
     await closing
     run = await Run.objects.aget(pk=queued)
     assert (run.status, run.worker, run.attempt) == ("queued", "", 1)
+
+
+async def test_a_claim_whose_response_is_lost_is_repeated(
+    api: Api, upstream: StandInProvider, model: None
+) -> None:
+    upstream.reply(*[chat.answer("Hallo")] * 2)
+    access = FaultyDatabase()
+    await enqueue_some(2)
+    access.lose_answers = 1
+    service = install_service(access=access)
+    service.serve()
+    await all_runs_end()
+    assert access.cut == ["claim_all"]
+    ended = [run async for run in Run.objects.all()]
+    assert {(run.status, run.attempt) for run in ended} == {("completed", 1)}
+    assert len(upstream.requests) == 2
+    await until(lambda: service.worker.coming == 0)
+
+
+async def test_a_claim_whose_response_is_lost_at_the_end_returns_to_the_queue(
+    api: Api, model: None
+) -> None:
+    access = FaultyDatabase()
+    [queued] = await enqueue_some(1)
+    service = install_service(access=access)
+    access.lose_answers = 1
+    access.after_cut = service.worker.begin_drain
+    service.serve()
+    await until(lambda: access.cut)
+    await runs.aclose()
+    run = await Run.objects.aget(pk=queued)
+    assert (run.status, run.worker, run.attempt) == ("queued", "", 1)
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+async def test_a_claim_is_executed_once(
+    api: Api, upstream: StandInProvider, model: None, is_stored: bool
+) -> None:
+    end = asyncio.Event()
+    parts = [chat.pieces("Hal"), chat.pieces("lo") + chat.ending()]
+    upstream.reply(Reply.of(parts, held=end))
+    access = FaultyDatabase()
+    service = install_service(access=access, timings=Timings(least_finish=0.1))
+    [queued] = await enqueue_some(1)
+    name = service.worker.name
+    claim = await database.execute_write(lifecycle.claim, queued, name)
+    assert claim
+    execution = asyncio.create_task(service.worker.execute(claim))
+    await until(lambda: upstream.requests)
+    assert await database.execute_write(lifecycle.claim, queued, name) == claim
+    with pytest.raises(OwnershipLost):
+        await service.worker.execute(claim)
+    if not is_stored:
+        access.refuse, access.timeout_seconds = 10**6, 0.1
+    end.set()
+    await execution
+    access.refuse = 0
+    assert (await Run.objects.aget()).is_active is not is_stored
+    with pytest.raises(OwnershipLost):
+        await service.worker.execute(claim)
+    assert len(upstream.requests) == 1
 
 
 async def test_an_enqueued_run_is_claimed_at_once_in_a_process_that_serves(
