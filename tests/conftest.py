@@ -93,6 +93,19 @@ def pytest_collection_modifyitems(
     config.hook.pytest_deselected(items=others)
     items[:] = [item for item in items if not item.get_closest_marker(other)]
     items.sort(key=lambda item: item.path.parent.name not in LONGEST)
+    if config.getoption("loadgroup", False):
+        for item in items:
+            name_group(item)
+
+
+def name_group(item: pytest.Item) -> None:
+    """Add the group of a test to its id, from which xdist takes the group.
+
+    xdist 3.8 does the same in an attribute that pytest 9.2 does not read, and then each
+    worker starts the servers and the browser of a group.
+    """
+    if marker := item.get_closest_marker("xdist_group"):
+        item._id = type(item.id).parse(f"{item.nodeid}@{marker.args[0]}")
 
 
 #: The longest that a test which counts runs of a minute may take.

@@ -95,6 +95,8 @@ def app(directory: Path, port: int, **variables: str) -> Iterator[Server]:
     with Server(
         command, directory, environment=environment, cwd=ROOT, port=port
     ) as server:
+        # The port is open before a worker serves: the first request waits for one.
+        httpx.get(server.url + READY, timeout=SECONDS)
         yield server
 
 

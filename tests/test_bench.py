@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import plot
+from bench.faults.proxy import proxy
 from bench.latency import Step, most_held
 from bench.load import Samples, Stream
 from bench.processes import python
@@ -22,6 +23,7 @@ from bench.servers_under_test import ALL
 from bench.upstream import question, reply, reply_to
 from bench.wire import PROTOCOLS, STAMP, Protocol, answer, path_of
 from streaming.testing.provider import StandInProvider
+from streaming.testing.server import free_port
 from streaming.wire import sse
 
 COUNT = 120
@@ -164,3 +166,13 @@ def test_readers_elsewhere_are_measured_beside_those_here(tmp_path: Path) -> Non
         ("elsewhere, SQLite", "80"),
     ]
     assert (tmp_path / "remote.md").read_text() == table
+
+
+# Faults
+
+
+async def test_a_proxy_disconnects_a_client_if_its_server_cannot_be_reached() -> None:
+    async with proxy(free_port()) as way:
+        reader, writer = await asyncio.open_connection("127.0.0.1", way.port)
+        assert await asyncio.wait_for(reader.read(), 30) == b""
+        writer.close()

@@ -83,3 +83,9 @@ def test_the_configuration_page_has_every_setting_once() -> None:
 
 def test_the_readme_links_to_the_configuration_page() -> None:
     assert "(docs/configuration.md)" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.xdist_group("alone")
+def test_xdist_is_given_the_groups_of_tests(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("loadgroup", False):
+        assert request.node.nodeid.endswith("@alone")

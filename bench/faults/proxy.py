@@ -42,6 +42,9 @@ class Proxy:
 
     def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
+        if self._refuses:
+            return writer.transport.abort()
+        self._open.add(writer)
         task = asyncio.create_task(self._serve(reader, writer))
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
@@ -49,19 +52,21 @@ class Proxy:
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        if self._refuses:
-            return writer.transport.abort()
-        there, back = await asyncio.open_connection("127.0.0.1", self._target)
-        self._open |= {writer, back}
+        ends = {writer}
         try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._target)
+            ends.add(back)
+            self._open.add(back)
             ways = [self._pump(reader, back), self._pump(there, writer)]
             tasks = [asyncio.create_task(way) for way in ways]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 task.cancel()
+        except ConnectionError:
+            pass  # the target has failed, or is not started yet
         finally:
-            self._open -= {writer, back}
-            for end in (writer, back):
+            self._open -= ends
+            for end in ends:
                 end.transport.abort()
 
     async def _pump(

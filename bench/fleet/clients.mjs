@@ -20,7 +20,8 @@ class Run {
   askedAt = Date.now();
 
   add(type, id, data) {
-    if (!id) return false;
+    // EventSource repeats the last id for an event without one, as `connected` is.
+    if (!id || type === "connected") return false;
     const [runId, number] = id.split(":");
     this.runId = runId;
     this.events.push([Number(number), type, data, Date.now()]);

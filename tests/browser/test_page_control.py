@@ -172,22 +172,22 @@ async def is_going(server: Server) -> None:
 
 
 async def test_a_draining_server_is_shown(
-    context: BrowserContext, own_server: Server, model: StandInProvider
+    context: BrowserContext, model: StandInProvider, tmp_path: Path
 ) -> None:
     model.reply(UNENDED)
-    async with (
-        tab(context, own_server) as busy,
-        tab(context, own_server) as idle,
-    ):
-        await busy.start("Talk for ever.")
-        await expect(busy.text).to_have_text("So far")
-        own_server.send_signal(signal.SIGTERM)
-        await is_going(own_server)
-        await idle.look_at_the_server()
-        # It accepts no new connections, so the state shown depends on the open ones.
-        await expect(idle.status).to_have_attribute(
-            "data-state", re.compile("draining|offline")
-        )
+    # Of its own: the run would go on when a shared one starts again.
+    with serve(tmp_path, DRAIN_SECONDS="2", **model_variables(model)) as server:
+        async with tab(context, server) as busy, tab(context, server) as idle:
+            await busy.start("Talk for ever.")
+            await expect(busy.text).to_have_text("So far")
+            server.send_signal(signal.SIGTERM)
+            await is_going(server)
+            await idle.look_at_the_server()
+            # It accepts no new connections, so the state shown depends on the open
+            # ones.
+            await expect(idle.status).to_have_attribute(
+                "data-state", re.compile("draining|offline")
+            )
 
 
 async def test_a_busy_conversation_is_joined(

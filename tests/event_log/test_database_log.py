@@ -481,7 +481,7 @@ async def test_a_flush_leaves_out_a_run_that_is_locked(make_log: Log) -> None:
     for run in runs:
         log.open(run.id, run.attempt)
         log.append(run.id, words(1))
-    async with locked(Run.objects.filter(id=runs[0].id)), asyncio.timeout(5):
+    async with locked(Run.objects.filter(id=runs[0].id)), asyncio.timeout(20):
         await log.flush()
         numbers = [
             len(await database.execute_read(stored_log().read, run.id)) for run in runs

@@ -1,9 +1,13 @@
 """Server processes for tests, killed in the end."""
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
+import psycopg
 import pytest
 
 from bench.faults.databases import database
@@ -35,3 +39,29 @@ def make(tmp_path: Path) -> Iterator[Make]:
             server.kill()
         for server in made:
             server.check_log()
+
+
+class Row(NamedTuple):
+    """The state of a run in the database, and the name of its worker."""
+
+    status: str
+    worker: str
+
+
+def row(server: Server, run_id: str) -> Row:
+    """Return a run in the database of a process, without a process of its own."""
+    query = f"SELECT status, worker FROM streaming_run WHERE id = '{run_id}'"
+    if url := server.environment["DATABASE_URL"]:
+        with psycopg.connect(url) as connection:
+            found = connection.execute(query).fetchone()
+    else:
+        path = Path(server.environment["DATA_DIR"]) / "db.sqlite3"
+        with closing(sqlite3.connect(path)) as database:
+            found = database.execute(query).fetchone()
+    assert found
+    return Row(*found)
+
+
+def status_of(server: Server, run_id: str) -> str:
+    """Return the state of a run."""
+    return row(server, run_id).status

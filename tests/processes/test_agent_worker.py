@@ -1,21 +1,17 @@
 """`manage.py agent_worker` as a process: with each executor, signals and faults."""
 
 import signal
-import sqlite3
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
-from typing import NamedTuple
+from contextlib import contextmanager
 
 import httpx
-import psycopg
 import pytest
 
 from streaming.testing.server import Server
 from streaming.testing.sse import Frame, parse
 from tests.client import API
-from tests.processes.conftest import Make
+from tests.processes.conftest import Make, row, status_of
 from tests.processes.test_further_attempts import TOOLS
 from tests.processes.test_queue import enqueue, has_ended, state, until
 from tests.servers import SECONDS, UVICORN, stream
@@ -32,32 +28,6 @@ def launch(make: Make, *options: str, **variables: str) -> Server:
     worker.launch()
     until(lambda: "Executing runs of" in worker.log.read_text())
     return worker
-
-
-class Row(NamedTuple):
-    """The state of a run in the database, and the name of its worker."""
-
-    status: str
-    worker: str
-
-
-def row(server: Server, run_id: str) -> Row:
-    """Return a run in the database of a process, without a process of its own."""
-    query = f"SELECT status, worker FROM streaming_run WHERE id = '{run_id}'"
-    if url := server.environment["DATABASE_URL"]:
-        with psycopg.connect(url) as connection:
-            found = connection.execute(query).fetchone()
-    else:
-        path = Path(server.environment["DATA_DIR"]) / "db.sqlite3"
-        with closing(sqlite3.connect(path)) as database:
-            found = database.execute(query).fetchone()
-    assert found
-    return Row(*found)
-
-
-def status_of(server: Server, run_id: str) -> str:
-    """Return the state of a run."""
-    return row(server, run_id).status
 
 
 @contextmanager

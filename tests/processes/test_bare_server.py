@@ -52,9 +52,18 @@ def records(server: Server) -> list[dict[str, Any]]:
     return [json.loads(line) for line in server.log.read_text().splitlines()]
 
 
+def levels(server: Server) -> set[str]:
+    """Return the levels of the log, but of readiness, which a busy machine may lose."""
+    return {
+        record["level"]
+        for record in records(server)
+        if not record["message"].startswith("readiness")
+    }
+
+
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_head_or_body_that_does_not_arrive_is_refused(make: Make, name: str) -> None:
-    server = make(*SERVERS[name], REQUEST_READ_TIMEOUT_SECONDS="0.5")
+    server = make(*SERVERS[name], REQUEST_READ_TIMEOUT_SECONDS="2")
     server.start()
     assert exchange(server, b"") == b""
     for begun in (b"GET /health HT", post("1.1")[:-1]):
@@ -188,7 +197,7 @@ def test_a_websocket_is_refused_without_a_traceback(
     answer = exchange(server, HANDSHAKE % path)
     assert answer.startswith(b"HTTP/1.1 403 ")
     assert "Traceback" not in server.log.read_text()
-    assert {record["level"] for record in records(server)} == {"INFO"}
+    assert levels(server) == {"INFO"}
 
 
 @pytest.mark.parametrize(

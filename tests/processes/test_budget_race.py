@@ -88,7 +88,7 @@ async def test_a_killed_process_is_charged_for_what_it_had_reserved(make: Make) 
         return Reply(chat.pieces("x"), end="hang")
 
     async with StandInProvider(reply) as upstream:
-        own = {"RUN_LEASE_SECONDS": "2", "LLM_MAX_TOKENS": str(MAX_TOKENS)}
+        own = {"RUN_LEASE_SECONDS": "4", "LLM_MAX_TOKENS": str(MAX_TOKENS)}
         variables = {**model_variables(upstream), **own}
         killed, other = (make(*UVICORN, **variables) for _ in range(2))
         for server in (killed, other):

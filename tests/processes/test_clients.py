@@ -38,14 +38,17 @@ def unbroken(server: Server, run_id: str) -> list[Frame]:
 
 
 def read(
-    server: Server, last_event_id: str = "", stop_after: int = COUNT * 10
+    server: Server,
+    last_event_id: str = "",
+    stop_after: int = 100_000,
+    body: object = BODY,
 ) -> Iterator[ServerSentEvent]:
     """Send a POST (again) and yield the logged events as httpx-sse reads them."""
     headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
     url = f"{server.url}{API}/stream"
     with (
         httpx.Client(timeout=SECONDS) as client,
-        connect_sse(client, "POST", url, json=BODY, headers=headers) as source,
+        connect_sse(client, "POST", url, json=body, headers=headers) as source,
     ):
         for event in source.iter_sse():
             if event.data and event.event != "connected":
@@ -76,14 +79,15 @@ def test_httpx_sse_that_leaves_and_comes_back_has_the_unbroken_stream(
 
 def test_httpx_sse_goes_on_after_the_server_was_killed(server: Server) -> None:
     events: list[ServerSentEvent] = []
+    long = {**BODY, "input": "count to 5000"}  # it does not end before the kill
     with pytest.raises(httpx.TransportError):
-        for event in read(server):
+        for event in read(server, body=long):
             events.append(event)
             if len(events) == 50:
                 server.send_signal_to_all(signal.SIGKILL)
     server.ends_within(SECONDS)
     server.start()
-    events += read(server, events[-1].id)
+    events += read(server, events[-1].id, body=long)
     numbers = [int(event.id.partition(":")[2]) for event in events]
     assert numbers == sorted(set(numbers))
     error, done = events[-2:]

@@ -25,7 +25,8 @@ def cut_connections(server: Server) -> int:
     with psycopg.connect(POSTGRES) as connection:
         ended = connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = %s AND pid <> pg_backend_pid()",
+            " WHERE datname = %s AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'",
             [name],
         )
         return len(ended.fetchall())

@@ -20,10 +20,10 @@ from tests.processes.conftest import Make
 from tests.processes.test_queue import enqueue, has_ended, state, until
 from tests.servers import RUNSERVER, SECONDS, UVICORN, Reader
 
-LONG = "count to 150"
-WHOLE = " ".join(map(str, range(1, 151)))
-#: A run takes about six seconds, and a lease two.
-SLOW = {"DEMO_DELAY_MS": "40", "RUN_LEASE_SECONDS": "2"}
+LONG = "count to 250"
+WHOLE = " ".join(map(str, range(1, 251)))
+#: A run takes about ten seconds, and a lease four.
+SLOW = {"DEMO_DELAY_MS": "40", "RUN_LEASE_SECONDS": "4"}
 TOOLS = {"DJANGO_SETTINGS_MODULE": "tests.processes.slow_tools"}
 
 
@@ -197,8 +197,10 @@ def test_a_run_goes_on_when_runserver_restarts_after_a_change(
         run_id = reader.response.headers["X-Run-Id"]
         seen = [reader.until("content")]
         later = time.time() + 5
-        os.utime(settings, (later, later))
-        seen += reader
+        for frame in reader:  # repeated: the reloader may not watch the file yet
+            seen.append(frame)
+            later += 1
+            os.utime(settings, (later, later))
     assert not {"error", "done"} & {frame.event for frame in seen}
     until(server.is_ready)
     with followed(server, run_id, after=seen[-1].number) as rest:
@@ -262,7 +264,7 @@ def test_a_client_of_the_json_api_joins_the_run_after_a_deploy(make: Make) -> No
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
     )
     listed = f"{server.url}{API}/conversations"
-    until(lambda: httpx.get(listed).json()["conversations"])
+    until(lambda: httpx.get(listed, timeout=SECONDS).json()["conversations"])
     server.send_signal(signal.SIGTERM)
     assert client.communicate(timeout=SECONDS)[0].split() == ["503", "shutting_down"]
     assert server.ends_within(SECONDS)

@@ -51,7 +51,7 @@ def serve(make: Make, command: tuple[str, ...], **variables: str) -> Server:
 def saved_run(server: Server, run_id: str) -> None:
     """Check that a run was stopped by the shutdown, and has what was said."""
     server.start()
-    run = httpx.get(f"{server.url}{API}/runs/{run_id}").json()
+    run = httpx.get(f"{server.url}{API}/runs/{run_id}", timeout=PATIENCE).json()
     assert run["error"]["code"] == "shutting_down"
     assert run["output"].startswith("1")
     # daphne breaks connections off at its end, which Django reports.
@@ -65,7 +65,7 @@ def saved_run(server: Server, run_id: str) -> None:
 def test_a_shutdown_gives_runs_their_time_and_saves_the_others(
     make: Make, name: str
 ) -> None:
-    server = serve(make, DRAINING[name], DRAIN_SECONDS="3")
+    server = serve(make, DRAINING[name], DRAIN_SECONDS="5")
     with stream(server, "count to 20") as short, stream(server, LONG) as long:
         short.until("content")
         long.until("content")

@@ -71,7 +71,7 @@ def serve(make: Make, upstream: StandInProvider) -> Callable[..., Server]:
         own = {
             "DJANGO_SETTINGS_MODULE": "bench.more_apps",
             "MORE_APPS": "tests.tools.hostileapp",
-            "AGENT_TOOL_TIMEOUT_SECONDS": "1",
+            "AGENT_TOOL_TIMEOUT_SECONDS": "3",
         }
         return make(*UVICORN, **{**model_variables(upstream), **own, **variables})
 
@@ -104,7 +104,7 @@ async def test_a_tool_cannot_end_its_server_or_be_taken_for_a_success(
             assert outcome["output"] == f"answer: The tool failed: {error}.", name
         for name in ("swallow", "hang"):
             outcome = await run(client, name)
-            assert outcome["output"] == "answer: The tool did not answer in 1 s.", name
+            assert outcome["output"] == "answer: The tool did not answer in 3 s.", name
         ready = (await client.get(READY)).json()
     assert ready["details"]["abandoned_tool_calls"] == 2
     assert server.is_running
@@ -139,12 +139,12 @@ async def runs_of(client: httpx.AsyncClient, conversation: str) -> list[dict[str
 async def test_a_blocked_event_loop_is_reported_and_keeps_its_runs(
     serve: Callable[..., Server],
 ) -> None:
-    one, other = (serve(RUN_LEASE_SECONDS="2") for _ in range(2))
+    one, other = (serve(RUN_LEASE_SECONDS="4") for _ in range(2))
     await asyncio.gather(one.astart(), other.astart())
     async with client_of(one) as client:
         silent = asyncio.create_task(run(client, "silent"))
         await asyncio.sleep(0.5)
-        outcome = await run(client, 'block {"seconds": 6}')
+        outcome = await run(client, 'block {"seconds": 9}')
         assert outcome["output"] == "answer: blocked"
         assert not silent.done()
         silent.cancel()

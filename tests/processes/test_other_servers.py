@@ -110,7 +110,7 @@ def test_daphne_warns_of_itself(make: Make) -> None:
 @pytest.fixture
 def long_log(make: Make) -> Iterator[Server]:
     """Start hypercorn with a run whose log is larger than any buffer: 100 MB."""
-    server = make(*HYPERCORN, STREAM_SEND_TIMEOUT_SECONDS="2")
+    server = make(*HYPERCORN, STREAM_SEND_TIMEOUT_SECONDS="5")
     assert A_LONG_LOG.count("501") == 1
     log = A_LONG_LOG.replace("501", "2001")
     assert server.run("manage.py", "shell", "-c", log).returncode == 0

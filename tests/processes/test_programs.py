@@ -18,8 +18,8 @@ ASYNC = """
 async def main():
     run = await starting.run(call())
     assert "light" in run.output
-    started = await starting.start(call())
-    async for event in starting.stream(call()):
+    started = await starting.start(call("count to 5000"))
+    async for event in starting.stream(call("count to 5000")):
         break
     return run.id
 

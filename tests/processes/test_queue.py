@@ -12,7 +12,7 @@ import pytest
 from streaming.testing.server import Server, is_listening
 from streaming.testing.sse import parse
 from tests.client import API
-from tests.processes.conftest import Make
+from tests.processes.conftest import Make, status_of
 from tests.servers import SECONDS, UVICORN
 
 #: A management command, a Celery task or a WSGI process does the same.
@@ -179,15 +179,3 @@ def test_a_process_for_the_queue_alone_executes_runs_and_drains(
     assert executing.returncode == 0, executing.log.read_text()
     assert status_of(wsgi, run_id) == "completed"
     assert status_of(wsgi, later) == "queued"
-
-
-def status_of(server: Server, run_id: str) -> str:
-    """Return the status of a run in the database of a server."""
-    code = (
-        "import django; django.setup()\n"
-        "from streaming.models import Run\n"
-        f"print(Run.objects.get(pk='{run_id}').status)"
-    )
-    done = server.run("-c", code)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()

@@ -8,7 +8,7 @@ from tests.client import API
 from tests.processes.conftest import Make
 from tests.servers import ROOT, UVICORN
 
-SECONDS = 30
+SECONDS = 60
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 #: A command goes on over lines that end with a backslash.
 COMMAND = re.compile(r"^curl (?:.*\\\n)*.*$", re.MULTILINE)

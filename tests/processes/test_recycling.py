@@ -27,12 +27,12 @@ ALONE = {
 SUPERVISED = {
     "uvicorn --workers": (*ALONE["uvicorn"], "--workers", "2"),
     # It kills a worker that has not reported for so long, also one that starts slowly.
-    "gunicorn": (*GUNICORN, "--max-requests", LIMIT, "--timeout", "8"),
+    "gunicorn": (*GUNICORN, "--max-requests", LIMIT, "--timeout", "20"),
     "hypercorn": (*HYPERCORN, "--workers", "2", "--max-requests", LIMIT),
 }
 SERVERS = ALONE | SUPERVISED
 #: Longer than gunicorn's timeout.
-DRAIN_SECONDS = {"gunicorn": "10"}
+DRAIN_SECONDS = {"gunicorn": "22"}
 
 
 def use_up(server: Server, reader: Reader) -> list[str]:

@@ -54,7 +54,7 @@ def command(request: pytest.FixtureRequest) -> tuple[str, ...]:
 def test_sigterm_gives_runs_their_time_takes_no_new_ones_and_keeps_what_was_said(
     make: Make, command: tuple[str, ...]
 ) -> None:
-    server = make(*command, DEMO_DELAY_MS="20", DRAIN_SECONDS="3")
+    server = make(*command, DEMO_DELAY_MS="20", DRAIN_SECONDS="5")
     server.start()
     with stream(server, LONG, background=True) as reader:
         reader.until("content")
@@ -63,7 +63,7 @@ def test_sigterm_gives_runs_their_time_takes_no_new_ones_and_keeps_what_was_said
         short.until("content")
         long.until("content")
         server.send_signal(signal.SIGTERM)
-        while (status := answer("GET", f"{server.url}/ready")) == 200:
+        while (status := answer("GET", f"{server.url}/ready", seconds=5)) == 200:
             time.sleep(0.05)  # polled: the server reports draining nowhere else
         body = {"input": "2 + 2", "conversation_id": "late"}
         answers = [
@@ -87,10 +87,12 @@ def test_sigterm_gives_runs_their_time_takes_no_new_ones_and_keeps_what_was_said
     )
 
 
-def answer(method: str, url: str, body: object = None) -> int | None:
+def answer(
+    method: str, url: str, body: object = None, seconds: float = 0.5
+) -> int | None:
     """Return the status; None if no process listens or responds."""
     try:
-        return httpx.request(method, url, json=body, timeout=0.5).status_code
+        return httpx.request(method, url, json=body, timeout=seconds).status_code
     except httpx.TransportError:
         return None
 
@@ -159,7 +161,7 @@ def test_runserver_ends_at_once_and_tells_its_readers(
 
 
 def test_ctrl_c_drains_too(make: Make) -> None:
-    server = make(*UVICORN, DEMO_DELAY_MS="20", DRAIN_SECONDS="2")
+    server = make(*UVICORN, DEMO_DELAY_MS="20", DRAIN_SECONDS="5")
     server.start()
     with stream(server, "count to 20") as short, stream(server, LONG) as long:
         short.until("content")
@@ -174,7 +176,7 @@ def test_a_worker_of_hypercorn_that_is_terminated_itself_drains_and_ends(
     make: Make,
 ) -> None:
     """systemd sends SIGTERM to all processes, whose default action would end it."""
-    server = make(*HYPERCORN, DEMO_DELAY_MS="20", DRAIN_SECONDS="2")
+    server = make(*HYPERCORN, DEMO_DELAY_MS="20", DRAIN_SECONDS="5")
     server.start()
     with stream(server, "count to 20") as short, stream(server, LONG) as long:
         short.until("content")

@@ -153,7 +153,7 @@ async def test_cancelling_the_reading_task_closes_the_connection(
 
     async with provider_of(case, upstream) as provider:
         task = asyncio.create_task(consume(provider))
-        await asyncio.wait_for(opened.wait(), 5.0)
+        await asyncio.wait_for(opened.wait(), 20)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(task, 10)

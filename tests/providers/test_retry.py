@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from bench.faults.waiting import until
 from streaming.exceptions import (
     ProviderError,
     ProviderIncomplete,
@@ -160,7 +161,8 @@ async def test_a_missing_first_output_is_a_timeout(
         await deltas_of(
             upstream, Reply(opening, end="hang"), llm_first_token_timeout_seconds=0.2
         )
-    await asyncio.wait_for(upstream.gone.wait(), 10)
+    # On a busy machine the time may be over before the request is sent.
+    await until(lambda: upstream.active == 0)
 
 
 async def test_pings_are_not_output(upstream: StandInProvider) -> None:

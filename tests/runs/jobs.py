@@ -77,6 +77,7 @@ def disconnect(spared: int) -> int:
         cursor.execute(
             "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity"
             " WHERE datname = current_database()"
+            " AND backend_type = 'client backend'"
             " AND pid NOT IN (pg_backend_pid(), %s)",
             [spared],
         )

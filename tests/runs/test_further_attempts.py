@@ -373,7 +373,7 @@ async def test_a_reader_counts_wherever_the_run_is_executed(
     agent_settings: ChangeSettings,
 ) -> None:
     upstream.reply(HANGING, Reply(chat.pieces("Ser"), end="hang"))
-    agent_settings(run_abandon_seconds=1.0)
+    agent_settings(run_abandon_seconds=2.5)
     service = install_service(timings=Timings(heartbeat=0.02, queue=60.0))
     async with api.open("POST", f"{API}/stream", BODY) as stream:
         await stream.until("content")
@@ -381,7 +381,7 @@ async def test_a_reader_counts_wherever_the_run_is_executed(
         assert await lose_lease(run_id) == RunStatus.QUEUED
         execution = asyncio.create_task(other_process.execute_queued(run_id))
         await stream.until("content", 2)
-        await asyncio.sleep(2.5)  # longer than a run without readers goes on
+        await asyncio.sleep(4.5)  # longer than a run without readers goes on
         assert not execution.done()
         await service.cancel(run_id)
         await stream.end()

@@ -32,7 +32,7 @@ each_protocol = pytest.mark.parametrize("protocol", PROTOCOLS, ids=["httptools",
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:
     """Respond to each request; to `/slow` after a while."""
     if scope["path"] == "/slow":
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(2.1)
     headers = [(b"content-length", b"5")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"hello"})
@@ -96,7 +96,8 @@ async def test_the_second_head_of_a_connection_is_limited_too(
 async def test_a_response_may_take_longer_than_a_head(
     agent_settings: ChangeSettings, protocol: type[asyncio.Protocol]
 ) -> None:
-    agent_settings(request_read_timeout_seconds=1)
+    # A little less than the response: what is left is the client's time.
+    agent_settings(request_read_timeout_seconds=2)
     slow = GET.replace(b"GET /", b"GET /slow")
     ahead = GET  # the next request, without its end
     async with (
@@ -251,7 +252,7 @@ async def test_the_rest_of_a_body_has_a_limit_of_time_after_the_response(
 async def test_a_body_that_ends_after_its_response_leaves_the_connection(
     agent_settings: ChangeSettings, protocol: type[asyncio.Protocol]
 ) -> None:
-    agent_settings(request_read_timeout_seconds=0.4)
+    agent_settings(request_read_timeout_seconds=1.0)
     post = GET.replace(b"GET", b"POST") + b"Content-Length: 200000\r\n\r\n"
     async with (
         served(hello, http=protocol) as port,
@@ -263,7 +264,7 @@ async def test_a_body_that_ends_after_its_response_leaves_the_connection(
             writer.write(b"a" * 100_000)
             await asyncio.sleep(0.1)  # another read of the server
             writer.write(b"a" * 100_000)
-            await asyncio.sleep(0.5)  # longer than the limit: idle
+            await asyncio.sleep(1.2)  # longer than the limit: idle
             writer.write(post)
         assert await status_of(reader) == 200
 

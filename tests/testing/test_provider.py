@@ -108,7 +108,7 @@ async def test_a_client_that_disconnects_is_noticed(
     async with response_of(upstream) as response:
         assert await anext(response.aiter_bytes())
         assert (upstream.gone.is_set(), upstream.active) == (False, 1)
-    await asyncio.wait_for(upstream.gone.wait(), 5)
+    await asyncio.wait_for(upstream.gone.wait(), SECONDS)
     assert upstream.active == 0
 
 
