@@ -117,8 +117,9 @@ check: $(dev_stamp) $(page_dev_stamp) ## formatting, lint, types, migrations, de
 audit: $(dev_stamp) $(audit_stamp) ## known vulnerabilities of the locked packages
 	@$(py) -m tests.audit $(audit_venv)/bin/pip-audit
 
-bench: $(bench_stamp) ## ours beside ceilings and other frameworks: 25 minutes
+bench: $(bench_stamp) ## ours beside ceilings and other frameworks, and readers elsewhere: 27 minutes
 	@$(py) -m bench.run --peers $(bench_venv)/bin/python
+	@$(MAKE) --no-print-directory bench-remote
 
 bench-quick: $(run_stamp) ## compare the speed with its floors: a minute
 	@$(py) -m bench.quick

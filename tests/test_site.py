@@ -157,7 +157,7 @@ def test_an_unusable_value_stops_the_start(
 
 
 def test_the_documented_settings_for_production_pass_the_check(tmp_path: Path) -> None:
-    [block] = fenced("deployment.md", "env")
+    block, _ = fenced("deployment.md", "env")  # the other one is of compose
     variables = dict(line.split("=", 1) for line in block.splitlines())
     variables["AUTHENTICATION"] = ""  # the default
     variables["DATABASE_URL"] = ""  # this check connects to none
