@@ -220,7 +220,7 @@ class AgentConf(TelemetryOptions, frozen=True):
             "milliseconds",
             minimum=1,
         ),
-    ] = 25
+    ] = 20
     event_live: Annotated[
         Literal["auto", "none"],
         Setting(

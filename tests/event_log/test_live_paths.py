@@ -66,6 +66,24 @@ async def test_pieces_come_to_all_that_listen_to_their_run(
 
 
 @carrying
+async def test_runs_that_are_followed_while_the_path_connects_are_received(
+    path: LivePath, transactional_db: None
+) -> None:
+    found: list[Piece] = []
+    live, sender = path.make(found.append), path.make(lambda _: None)
+    run_ids = [f"{number:032x}" for number in range(200)]
+    listening = []
+    for run_id in run_ids:
+        listening.append(asyncio.create_task(live.listen(run_id)))
+        await asyncio.sleep(0)
+    await asyncio.gather(*listening)
+    await sender.publish([piece(1, "heard", run_id=run_id) for run_id in run_ids])
+    await until(lambda: len(found) == len(run_ids))
+    for each in (live, sender):
+        await each.aclose()
+
+
+@carrying
 async def test_no_pieces_come_after_the_last_reader_has_left(
     path: LivePath, transactional_db: None
 ) -> None:

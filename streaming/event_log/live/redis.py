@@ -104,8 +104,11 @@ class RedisLive:
         pubsub = self._client.pubsub()
         try:
             self._left.clear()
-            await pubsub.subscribe(*self._followed)
+            channels = set(self._followed)
+            await pubsub.subscribe(*channels)
             self._pubsub = pubsub
+            if added := self._followed.keys() - channels:  # while that was sent
+                await pubsub.subscribe(*added)
             silent_looks = 0
             while self._followed:
                 message = await pubsub.get_message(timeout=LOOK_SECONDS)
