@@ -1,10 +1,11 @@
 """The container's command behind the project's nginx, as they are deployed."""
 
+import asyncio
 import re
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -91,6 +92,51 @@ def test_without_the_agent_nginx_answers_in_json(tmp_path: Path) -> None:
         assert response.headers["vary"] == "Origin"
         allowed = response.headers.get("access-control-allow-origin")
         assert allowed == (origin if "app" in origin else None)
+
+
+async def endless(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Respond with the beginning of a stream that does not end."""
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n:\n\n")
+    with suppress(ConnectionError):
+        await writer.drain()
+
+
+@asynccontextmanager
+async def listening(port: int) -> AsyncIterator[None]:
+    """Serve endless streams on a port; all are cut in the end."""
+    connections = set[asyncio.StreamWriter]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.add(writer)
+        await endless(reader, writer)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    try:
+        yield
+    finally:
+        server.close()
+        for connection in connections:
+            connection.transport.abort()
+        await server.wait_closed()
+
+
+async def test_all_streams_find_a_server_that_was_away_for_a_moment(
+    tmp_path: Path,
+) -> None:
+    first, second, port = free_port(), free_port(), free_port()
+    conf = deployed_conf(port, [first, second])
+    async with AsyncExitStack() as stack:
+        url = await asyncio.to_thread(stack.enter_context, nginx(tmp_path, conf, port))
+        client = await stack.enter_async_context(httpx.AsyncClient(timeout=SECONDS))
+
+        async def status(_: int) -> int:
+            async with client.stream("GET", f"{url}/api/v1/agents") as response:
+                return response.status_code
+
+        async with listening(first):  # each second request meets the one that is away
+            assert [await status(n) for n in range(4)] == [200] * 4
+        async with listening(second):
+            assert await asyncio.gather(*map(status, range(8))) == [200] * 8
 
 
 def test_sigterm_ends_the_container_although_a_stream_is_open(tmp_path: Path) -> None:
