@@ -15,6 +15,7 @@ PAGE = (ROOT / "docs" / "capacity.md").read_text()
 RESULTS = (ROOT / "bench" / "RESULTS.md").read_text()
 FLEET = (ROOT / "bench" / "FLEET.md").read_text()
 SIZES = {"10,000": 10_000, "1,000,000": 1_000_000}
+REDIS = "elsewhere, Redis"
 #: Printed values have two or three significant digits.
 ROUNDING = 0.06
 FUNCTIONS = {"ceil": math.ceil, "min": min, "max": max}
@@ -86,12 +87,15 @@ def test_the_measurements_are_those_of_the_bench() -> None:
     assert MEASURED["held"] == number(cell(RESULTS, ours, "streams held"))
     paced = RESULTS.partition("## Streams held")[2]
     assert MEASURED["event_us"] == number(cell(paced, ours, "CPU a delta, µs"))
+    elsewhere = RESULTS.partition("## Readers in other processes")[2]
+    assert MEASURED["pg_us"] == number(cell(elsewhere, REDIS, "PostgreSQL"))
+    assert MEASURED["redis_us"] == number(cell(elsewhere, REDIS, "Redis"))
 
 
 def test_the_measurements_are_those_of_the_fleet() -> None:
     costs = FLEET.partition("## Cost")[2]
     [(processes, connections, wal)] = re.findall(
-        r"(\d) web processes.*?^\| 40 \|[^|]+\|([^|]+)\|[^|]+\|[^|]+\| (\d+) \|",
+        r"(\d) web processes.*?^\| 200 \|[^|]+\|([^|]+)\|[^|]+\|[^|]+\| (\d+) \|",
         costs,
         re.MULTILINE | re.DOTALL,
     )
@@ -103,3 +107,4 @@ def test_the_measurements_are_those_of_the_fleet() -> None:
 
 def test_the_inputs_are_the_defaults_of_the_settings() -> None:
     assert INPUTS["flush"] * 1000 == conf.get().event_flush_ms
+    assert INPUTS["tick"] * 1000 == conf.get().event_live_ms
