@@ -1,8 +1,24 @@
-"""A background task that exists as long as there is work for it."""
+"""Tasks in the background, and their end."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextvars import Context
+
+#: Interval between two cancellations of a task, in seconds: time to end in order.
+CANCEL_SECONDS = 5.0
+
+
+async def end_tasks(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel tasks, and return when they have ended.
+
+    The cancellation is repeated, since libraries may lose one: `asyncio.wait_for` does
+    in Python 3.11, and psycopg uses it.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_SECONDS)
 
 
 class BackgroundTask:
@@ -21,5 +37,4 @@ class BackgroundTask:
     async def aclose(self) -> None:
         """Cancel the task, and return when it has ended."""
         if self._task:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await end_tasks([self._task])

@@ -14,6 +14,7 @@ from datetime import datetime
 
 from django.db import Error
 
+from streaming.aio.background import end_tasks
 from streaming.app_options import AgentConf
 from streaming.event_log import EventLog
 from streaming.exceptions import DatabaseUnavailable
@@ -114,9 +115,7 @@ class Heartbeat:
 
     async def aclose(self) -> None:
         """Stop the heartbeat."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait(self._tasks)
+        await end_tasks(self._tasks)
         if self._watchdog and self._renewal:
             self._watchdog.close()
             # Not the default executor, which ends before a process's exit functions.

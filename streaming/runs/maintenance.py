@@ -12,6 +12,7 @@ from functools import partial
 
 from django.db import Error
 
+from streaming.aio.background import end_tasks
 from streaming.app_options import AgentConf
 from streaming.budgets import accounts
 from streaming.event_log import stored_log
@@ -48,9 +49,7 @@ class Maintenance:
 
     async def aclose(self) -> None:
         """Stop; a transaction that has begun ends in the database."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait(self._tasks)
+        await end_tasks(self._tasks)
 
     async def _compact(self) -> None:
         """Compact the logs of runs that ended a while ago."""

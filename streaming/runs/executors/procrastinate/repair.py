@@ -12,6 +12,7 @@ from contextvars import Context
 
 from django.db import Error
 
+from streaming.aio.background import end_tasks
 from streaming.runs.executors.procrastinate import jobs
 from streaming.runs.queue import LateRuns
 from streaming.runs.worker import Worker
@@ -38,8 +39,7 @@ class JobRepair:
 
     async def aclose(self) -> None:
         """Stop looking."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await end_tasks([self._task])
 
     async def _look_forever(self) -> None:
         while True:
