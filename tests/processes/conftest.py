@@ -42,15 +42,24 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 
 class Row(NamedTuple):
-    """The state of a run in the database, and the name of its worker."""
+    """The state of a run in the database, the name of its worker, and its segments."""
 
     status: str
     worker: str
+    segments: int
+
+
+ROW = """
+SELECT status, worker,
+       (SELECT count(*) FROM streaming_eventsegment WHERE run_id = streaming_run.id)
+  FROM streaming_run
+ WHERE id = '{run_id}'
+"""
 
 
 def row(server: Server, run_id: str) -> Row:
     """Return a run in the database of a process, without a process of its own."""
-    query = f"SELECT status, worker FROM streaming_run WHERE id = '{run_id}'"
+    query = ROW.format(run_id=run_id)
     if url := server.environment["DATABASE_URL"]:
         with psycopg.connect(url) as connection:
             found = connection.execute(query).fetchone()
@@ -65,3 +74,12 @@ def row(server: Server, run_id: str) -> Row:
 def status_of(server: Server, run_id: str) -> str:
     """Return the state of a run."""
     return row(server, run_id).status
+
+
+def is_executed(server: Server, run_id: str) -> bool:
+    """Return True if a worker has stored events of a run that goes on.
+
+    A worker that is to end returns a run whose claim it has not learned of yet.
+    """
+    run = row(server, run_id)
+    return run.status == "running" and run.segments > 0

@@ -12,7 +12,7 @@ import pytest
 from streaming.testing.server import Server
 from streaming.testing.sse import Frame, parse
 from tests.client import API
-from tests.processes.conftest import Make, row, status_of
+from tests.processes.conftest import Make, is_executed, row, status_of
 from tests.processes.test_further_attempts import TOOLS
 from tests.processes.test_queue import enqueue, has_ended, state, until
 from tests.servers import SECONDS, UVICORN, stream
@@ -57,7 +57,7 @@ def test_the_second_signal_ends_a_worker_at_once(
     variables = {"DEMO_DELAY_MS": "500", "DRAIN_SECONDS": "600"}
     worker = launch(make, RUN_EXECUTOR=executor, **variables)
     [run_id] = enqueue(worker, prompt=LONG)
-    until(lambda: status_of(worker, run_id) == "running")
+    until(lambda: is_executed(worker, run_id))
     worker.send_signal(number)
     [later] = enqueue(worker)
     assert not worker.ends_within(1)

@@ -12,7 +12,7 @@ import pytest
 from streaming.testing.server import Server, is_listening
 from streaming.testing.sse import parse
 from tests.client import API
-from tests.processes.conftest import Make, status_of
+from tests.processes.conftest import Make, is_executed, status_of
 from tests.servers import SECONDS, UVICORN
 
 #: A management command, a Celery task or a WSGI process does the same.
@@ -172,7 +172,7 @@ def test_a_process_for_the_queue_alone_executes_runs_and_drains(
     executing.launch()
     until(lambda: "Executing runs of all queues" in executing.log.read_text())
     run_id = httpx.get(f"{wsgi.url}/enqueue", timeout=SECONDS).text.split()[0]
-    until(lambda: status_of(wsgi, run_id) == "running")
+    until(lambda: is_executed(wsgi, run_id))
     executing.send_signal(signal.SIGTERM)
     later = httpx.get(f"{wsgi.url}/enqueue", timeout=SECONDS).text.split()[0]
     assert executing.ends_within(SECONDS)
