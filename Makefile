@@ -42,10 +42,11 @@ COVERAGE ?=
 cov := $(if $(COVERAGE),--cov --cov-report=)
 pure := architecture audit bench capacity conf deploy deploy_files docs fleet_comparison glossary language messages options pages \
   private_parts project side_effects site versions
-pure_servers := agent_command bare_server clients fleet host_servers path_prefix programs readme shutdown start
+pure_servers := agent_command bare_server clients fleet host_servers login other_servers path_prefix programs readme \
+  recycling secrets shutdown start
 # These use no database of the tests, or only statements that other tests use too.
 not_on_postgres := $(foreach name,agent aio browser packaging providers selftest testing tools wire \
-  fuzz/test_endless.py fuzz/test_streams.py telemetry/test_documents.py telemetry/test_processes.py \
+  auth/test_host_project.py calls/test_documentation.py fuzz/test_endless.py fuzz/test_streams.py telemetry/test_documents.py telemetry/test_processes.py \
   $(pure_servers:%=processes/test_%.py) \
   $(pure:%=test_%.py),--ignore=tests/$(name))
 postgres_log := $(VENV)/.postgres-tests.log
@@ -74,11 +75,11 @@ run: $(run_stamp) $(page_stamp) ## serve the demo, open to all, on http://localh
 	@$(py) manage.py migrate --verbosity 0 --skip-checks
 	@exec $(py) manage.py runserver
 
-test: $(dev_stamp) $(page_dev_stamp) ## run the tests: on SQLite, and on PostgreSQL where one answers
+test: $(dev_stamp) $(page_dev_stamp) ## run the tests: on SQLite, and on PostgreSQL where there is one
 	@$(py) -m tests.available
-	@url=`$(py) -m tests.available postgres` && { \
-	  TEST_DATABASE_URL=$$url $(pytest) --numprocesses $(POSTGRES_WORKERS) \
-	    $(not_on_postgres) > $(postgres_log) 2>&1 & postgres=$$!; }; \
+	@if $(py) -m tests.available postgres > $(postgres_log); then \
+	  $(py) -m tests.postgres $(pytest) --numprocesses $(POSTGRES_WORKERS) \
+	    $(not_on_postgres) > $(postgres_log) 2>&1 & postgres=$$!; fi; \
 	TEST_DATABASE_URL= $(pytest) --numprocesses $(WORKERS) $(cov); status=$$?; \
 	[ -z "$$postgres" ] || { wait $$postgres || status=1; \
 	  echo "On PostgreSQL:"; cat $(postgres_log); }; \
@@ -125,11 +126,13 @@ bench-quick: $(run_stamp) ## compare the speed with its floors: a minute
 	@$(py) -m bench.quick
 
 bench-remote: $(dev_stamp) ## readers in other processes, on each way that events have: two minutes
-	@url=`$(py) -m tests.available postgres`; $(py) -m bench.remote --postgres "$$url"
+	@$(py) -m tests.postgres --durable sh -c \
+	  '$(py) -m bench.remote --postgres "$$TEST_DATABASE_URL"'
 
 faults: $(dev_stamp) ## inject faults into real servers at length: ten minutes on each database
 	@$(py) -m bench.faults
-	@url=`$(py) -m tests.available postgres` || exit 0; $(py) -m bench.faults --postgres $$url
+	@! $(py) -m tests.available postgres || $(py) -m tests.postgres --durable sh -c \
+	  '$(py) -m bench.faults --postgres "$$TEST_DATABASE_URL"'
 
 fleet: $(dev_stamp) $(page_dev_stamp) ## restart, kill and cut off each process of a fleet under 200 streams: ten minutes
 	@$(py) -m bench.fleet

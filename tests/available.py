@@ -38,7 +38,7 @@ MAY_CREATE_DATABASES = (
 
 
 def postgres_url() -> str | None:
-    """Return the URL of a PostgreSQL on which databases can be created.
+    """Return the URL of a running PostgreSQL on which databases can be created.
 
     TEST_DATABASE_URL names it; without that, the usual URLs on localhost are tried.
     """
@@ -54,6 +54,15 @@ def _may_create_databases(url: str) -> bool:
     except psycopg.Error:
         return False
     return bool(row and row[0])
+
+
+def suite_postgres() -> str | None:
+    """Return a PostgreSQL for the suite: its URL, or the programs of a server."""
+    return (
+        os.environ.get("TEST_DATABASE_URL")
+        and postgres_url()
+        or (postgres_server_path() or postgres_url())
+    )
 
 
 def chromium_path() -> str | None:
@@ -139,7 +148,7 @@ def pypi() -> str | None:
 
 
 FINDERS: dict[str, Callable[[], str | None]] = {
-    "postgres": postgres_url,
+    "postgres": suite_postgres,
     "chromium": chromium_path,
     "node": node_path,
     "nginx": nginx_path,

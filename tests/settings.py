@@ -43,6 +43,8 @@ from agentsite.settings import DATABASES, INSTALLED_APPS  # noqa: E402
 
 if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     INSTALLED_APPS.append("tests.job_tables.JobTables")
+# Users are created in many tests, and the usual hash takes 0.25 s of CPU.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # SQLite uses a file, since threads do not share a database in memory. On PostgreSQL the
 # name is unique, so that two checkouts can be tested at the same time.
 _sqlite = DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.db import connections
 from django.db.models import F
 from django.http import HttpResponse
-from django.test import Client, override_settings
+from django.test import Client
 from django.urls import reverse
 
 from agentsite import login_throttle
@@ -28,20 +28,12 @@ pytestmark = pytest.mark.django_db
 
 HOME, ATTACKER = "192.0.2.1", "198.51.100.1"
 PASSWORD = "the right password"
-#: The usual one takes a third of a second for each password.
-QUICK_HASH = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture(autouse=True)
-def root(db: None) -> object:
-    """A user, whose password is quick to check."""
-    with override_settings(PASSWORD_HASHERS=QUICK_HASH):
-        yield User.objects.create(
-            username="root",
-            password=make_password(PASSWORD),
-            is_staff=True,
-            is_superuser=True,
-        )
+def root(db: None) -> User:
+    """A user with a password."""
+    return User.objects.create_superuser("root", password=PASSWORD)
 
 
 def login(

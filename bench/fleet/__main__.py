@@ -20,7 +20,8 @@ from bench.fleet import exercises, processes
 from bench.fleet.comparison import Comparison
 from bench.fleet.exercises import Exercise
 from bench.fleet.load import Load, compare
-from bench.fleet.processes import Fleet, Size, end_at_sigterm
+from bench.fleet.processes import Fleet, Size
+from bench.fleet.services import end_at_sigterm
 
 COLUMNS = (
     *("what was done", "runs", "ended", "lost", "duplicate events"),

@@ -228,7 +228,7 @@ def main() -> None:
     parser.add_argument("--pace", type=float, default=1000, help="ms between events")
     parser.add_argument("--streams", type=int, nargs="+", default=[50, 500])
     args = parser.parse_args()
-    processes.end_at_sigterm()
+    services.end_at_sigterm()
     # A lease that no process loses because the load generator takes its cores.
     size = Size(args.webs, args.workers, args.executor, args.redis, lease_seconds=60)
     print(f"{size.webs} web processes, {size.workers} workers, {size.executor};")

@@ -1,7 +1,6 @@
 """The processes of a fleet: nginx, web processes, workers, PostgreSQL and Redis."""
 
 import asyncio
-import os
 import shutil
 import signal
 import sys
@@ -29,6 +28,8 @@ WORKER_READY = "Executing runs of"
 #: The timeouts of the exercise; those of production are longer.
 DRAIN_SECONDS = 2
 END_SECONDS = 60
+#: The last characters of the log of a process that does not end.
+LOG_CHARS = 20_000
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,18 @@ class Fleet:
         return path.read_text().split() if path.exists() else []
 
     async def restart(self, server: Server) -> None:
-        """Restart a process as systemd does, and wait until it is ready."""
+        """Restart a process as systemd does, and wait until it is ready.
+
+        Raises RuntimeError with the stacks of a process that does not end.
+        """
         server.send_signal(signal.SIGTERM)
-        await server.wait_for_end(END_SECONDS)
+        try:
+            await server.wait_for_end(END_SECONDS)
+        except TimeoutError:
+            server.send_signal(signal.SIGABRT)  # faulthandler writes the stacks
+            await server.wait_for_end(END_SECONDS)
+            log = server.log.read_text()[-LOG_CHARS:]
+            raise RuntimeError(f"process {server.pid} did not end:\n{log}") from None
         await server.astart()
 
     async def kill(self, server: Server) -> None:
@@ -143,11 +153,6 @@ async def start_all(servers: Iterable[Server]) -> None:
     await asyncio.gather(*(server.astart() for server in servers))
 
 
-def end_at_sigterm() -> None:
-    """Have SIGTERM end this process like Ctrl+C does, with all processes of a fleet."""
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
-
-
 async def _make(
     fleet: Fleet,
     model: StandInProvider,
@@ -161,6 +166,7 @@ async def _make(
         "RUN_EXECUTOR": size.executor,
         "RUN_LEASE_SECONDS": f"{size.lease_seconds:g}",
         "DRAIN_SECONDS": str(DRAIN_SECONDS),
+        "PYTHONFAULTHANDLER": "1",
         **changes,
     }
     if fleet.redis:

@@ -18,6 +18,7 @@ DEBIAN = "usr/lib/postgresql/*/bin"
 USER = "agent"
 #: Sessions of all processes of a fleet.
 CONNECTIONS = 300
+NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 END_SECONDS = 60
 
 
@@ -30,9 +31,15 @@ def postgres_programs() -> Path | None:
 
 
 class Postgres(Server):
-    """A PostgreSQL cluster in a directory of its own, open to this machine alone."""
+    """A PostgreSQL cluster in a directory of its own, open to this machine alone.
 
-    def __init__(self, directory: Path, programs: Path) -> None:
+    If it is not `durable`, it loses data in a crash of the machine, and waits for no
+    disk.
+    """
+
+    def __init__(
+        self, directory: Path, programs: Path, *, durable: bool = True
+    ) -> None:
         # The server refuses to run as root.
         as_user: tuple[str, ...] = ()
         if os.geteuid() == 0:
@@ -58,6 +65,7 @@ class Postgres(Server):
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "max_connections": str(CONNECTIONS),
+            **({} if durable else NOT_DURABLE),
         }
         port = free_port()
         settings = [f"--{name}={value}" for name, value in options.items()]
@@ -117,13 +125,13 @@ class Redis(Server):
 
 
 @contextmanager
-def postgres() -> Iterator[Postgres]:
+def postgres(*, durable: bool = True) -> Iterator[Postgres]:
     """Run a PostgreSQL in a temporary directory."""
     if not (programs := postgres_programs()):
         raise RuntimeError("no programs of a PostgreSQL server on this machine")
     directory = Path(tempfile.mkdtemp(prefix="agent-postgres-"))
     try:
-        with Postgres(directory, programs) as server:
+        with Postgres(directory, programs, durable=durable) as server:
             yield server
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -138,6 +146,11 @@ def redis() -> Iterator[Redis]:
             yield server
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def end_at_sigterm() -> None:
+    """Have SIGTERM end this process like Ctrl+C does, with all that it has started."""
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
 
 
 def transactions(database_url: str) -> int:

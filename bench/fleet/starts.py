@@ -12,7 +12,8 @@ import time
 import httpx
 
 from bench.fleet.cost import paced_fleet
-from bench.fleet.processes import Size, end_at_sigterm
+from bench.fleet.processes import Size
+from bench.fleet.services import end_at_sigterm
 from bench.report import table
 
 PROMPT = {"input": "Send 1 deltas at once.", "org_id": "bench"}

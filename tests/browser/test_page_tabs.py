@@ -120,6 +120,7 @@ async def test_a_hidden_tab_keeps_its_run_and_misses_nothing(
         await tab.show()
         await page.shows("completed")
         await expect(page.text).to_have_text(counted(COUNT))
+        await expect(page.events.last.locator(".event-type")).to_have_text("done")
         # Chromium gives no inner text of the events that are out of view.
         types = await page.events.locator(".event-type").all_text_contents()
         assert types.count("connected") > 2

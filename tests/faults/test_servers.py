@@ -50,11 +50,13 @@ async def test_resume_at_every_cut_point_from_two_processes(shared_site: Site) -
     await readers.cut_points(shared_site)
 
 
+@pytest.mark.sqlite
 @of_shared_site
 async def test_fifty_readers_of_one_run_see_the_same_bytes(shared_site: Site) -> None:
     await readers.fifty(shared_site)
 
 
+@pytest.mark.sqlite
 @of_shared_site
 async def test_readers_that_come_and_go_see_the_same_bytes(shared_site: Site) -> None:
     await readers.come_and_go(shared_site, seconds=3, count=10, seed=1)
@@ -66,6 +68,7 @@ async def test_clients_resume_by_themselves_after_kill_9(
     await crash.kills(site, upstream, 2, seed=1)
 
 
+@pytest.mark.sqlite
 async def test_sigterm_with_many_open_streams_tells_them_all(site: Site) -> None:
     await ends.terminate(site, 60)
 
@@ -76,16 +79,19 @@ async def test_a_process_that_stood_still_has_lost_its_runs(
     await ends.suspend(site, upstream)
 
 
+@pytest.mark.sqlite
 async def test_idle_streams_are_held_by_one_process(
     site: Site, upstream: Model
 ) -> None:
     await crowd.idle(site, upstream, 100)
 
 
+@pytest.mark.sqlite
 async def test_a_reader_that_stops_reading_holds_nobody_up(site: Site) -> None:
     await crowd.stuck(site, seconds=1)
 
 
+@pytest.mark.sqlite
 async def test_a_reader_that_takes_nothing_is_let_go(site: Site) -> None:
     await crowd.disconnected(site)
 

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import httpx
+import pytest
 
 from streaming.testing.provider import Reply, Request, StandInProvider
 from streaming.testing.server import Server
@@ -56,6 +57,7 @@ async def ask(client: httpx.AsyncClient, server: Server) -> str:
     return str(response.json()["code"])
 
 
+@pytest.mark.postgresql
 async def test_two_processes_share_a_budget(make: Make) -> None:
     reply = Reply.of(
         [chat.pieces("one"), chat.pieces("two"), chat.ending(asked=100, said=50)],
@@ -83,6 +85,7 @@ async def test_two_processes_share_a_budget(make: Make) -> None:
         assert BUDGET - 10_000 < found["settled"] <= BUDGET
 
 
+@pytest.mark.sqlite
 async def test_a_killed_process_is_charged_for_what_it_had_reserved(make: Make) -> None:
     def reply(_: Request) -> Reply:
         return Reply(chat.pieces("x"), end="hang")

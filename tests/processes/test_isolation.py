@@ -93,6 +93,7 @@ def client_of(server: Server) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=server.url, timeout=SECONDS)
 
 
+@pytest.mark.sqlite
 async def test_a_tool_cannot_end_its_server_or_be_taken_for_a_success(
     serve: Callable[..., Server],
 ) -> None:
@@ -113,6 +114,7 @@ async def test_a_tool_cannot_end_its_server_or_be_taken_for_a_success(
     assert "tool timed out: hang in run" in log
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("coroutine", ["_run_agent", "Worker._execute", "Toolbox.call"])
 async def test_a_run_whose_task_is_cancelled_has_failed(
     serve: Callable[..., Server], coroutine: str
@@ -136,6 +138,7 @@ async def runs_of(client: httpx.AsyncClient, conversation: str) -> list[dict[str
     return [each for each in found.get("runs", ()) if each["status"] not in active]
 
 
+@pytest.mark.sqlite
 async def test_a_blocked_event_loop_is_reported_and_keeps_its_runs(
     serve: Callable[..., Server],
 ) -> None:
@@ -256,6 +259,7 @@ async def test_tools_cannot_take_the_connections_of_the_event_log(
     assert "run failed" not in server.log.read_text()
 
 
+@pytest.mark.sqlite
 async def test_a_signal_shows_the_stack_that_holds_the_interpreter(
     serve: Callable[..., Server],
 ) -> None:
