@@ -191,6 +191,35 @@ def _end_other_sessions() -> None:
         )
 
 
+#: Connections that tests keep: of the main thread, and of asynchronous ORM calls.
+KEPT = 2
+#: Time for a thread of a test to end, and for the pool to replace a broken connection.
+RETURN_SECONDS = 20.0
+
+
+def await_connections() -> None:
+    """Wait until all connections have returned to the pool but those that tests keep.
+
+    Raises AssertionError if a thread has ended and left one open.
+    """
+    ends = time.monotonic() + RETURN_SECONDS
+    while _open_connections() > KEPT:
+        assert time.monotonic() < ends, "a thread has left a connection open"
+        time.sleep(0.01)
+
+
+def _open_connections() -> int:
+    """Return the number of connections that are not in the pool of PostgreSQL.
+
+    Those of threads that have ended never return, and later tests would get none.
+    """
+    pool = getattr(connection, "pool", None)
+    if pool is None:
+        return 0
+    found = pool.get_stats()
+    return int(found["pool_size"] - found["pool_available"])
+
+
 @pytest.fixture
 def transactional_db(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker
@@ -204,6 +233,7 @@ def transactional_db(
         yield
         # A write whose caller was cancelled goes on, and would meet the deletion.
         database.close()
+        await_connections()
         tables = connection.introspection.django_table_names(include_views=False)
         with transaction.atomic(), connection.cursor() as cursor:
             for table in set(tables) - FILLED_BY_MIGRATIONS:

@@ -12,6 +12,7 @@ from streaming.auth import principal_in
 from streaming.messages import ToolCallPart
 from streaming.principals import ANONYMOUS, Principal
 from streaming.tools import Context, Toolbox, tool
+from tests.threads import in_thread
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -73,7 +74,7 @@ PERMISSIONS: dict[str, tuple[Any, set[str]]] = {
 
 @pytest.mark.parametrize("caller", CALLERS)
 async def test_the_matrix_of_permissions_and_callers(caller: str) -> None:
-    principal = await asyncio.to_thread(CALLERS[caller])
+    principal = await in_thread(CALLERS[caller])
     permissions = [permission for permission, _ in PERMISSIONS.values()]
     decisions = await decide(permissions, principal)
     expected = {name: caller in callers for name, (_, callers) in PERMISSIONS.items()}
@@ -81,7 +82,7 @@ async def test_the_matrix_of_permissions_and_callers(caller: str) -> None:
 
 
 async def test_a_revoked_permission_counts_at_once() -> None:
-    principal = await asyncio.to_thread(make_user, "alice", "view_run")
+    principal = await in_thread(make_user, "alice", "view_run")
     assert await is_permitted(CODENAME, principal)
     user = await User.objects.aget()
     await user.user_permissions.aclear()
@@ -111,7 +112,7 @@ async def call(toolbox: Toolbox, principal: Principal) -> tuple[str, bool]:
 
 
 async def test_a_tool_is_hidden_without_its_permission() -> None:
-    permitted = await asyncio.to_thread(make_user, "bob", "view_run")
+    permitted = await in_thread(make_user, "bob", "view_run")
     for principal, names in (
         (permitted, ["free", "guarded"]),
         (Principal("default"), ["free"]),
@@ -124,7 +125,7 @@ async def test_a_tool_is_hidden_without_its_permission() -> None:
 
 
 async def test_the_permission_is_checked_again_at_the_call() -> None:
-    principal = await asyncio.to_thread(make_user, "bob", "view_run")
+    principal = await in_thread(make_user, "bob", "view_run")
     toolbox = await TOOLBOX.permitted(principal)
     assert await call(toolbox, principal) == ("done", False)
     user = await User.objects.aget()

@@ -9,7 +9,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, transaction
+from django.db import transaction
 from django.test import AsyncRequestFactory
 
 from streaming import Agent, AgentRun, RunFailed, runs
@@ -24,6 +24,7 @@ from streaming.testing.provider import Reply, StandInProvider
 from streaming.testing.sse import parse
 from tests import chat
 from tests.client import SECONDS, Api, all_runs_end
+from tests.threads import in_thread
 
 USER = User(pk=7, username="alice")
 
@@ -252,7 +253,7 @@ async def test_run_sync_in_a_process_that_serves_uses_its_event_loop(
 ) -> None:
     service = runs.get_service()
     upstream.reply(chat.answer("Hallo"))
-    run = await asyncio.to_thread(support.run_sync, "Hi")
+    run = await in_thread(support.run_sync, "Hi")
     assert (run.output, run.status) == ("Hallo", "completed")
     assert (await Run.objects.aget()).worker == service.worker.name
 
@@ -276,13 +277,10 @@ async def test_an_enqueued_run_is_executed_by_a_process_that_serves(
     upstream.reply(chat.answer("Hallo"))
 
     def enqueue() -> AgentRun:
-        try:
-            with transaction.atomic():
-                return support.enqueue("Sum up my week.", user=USER)
-        finally:
-            connections.close_all()
+        with transaction.atomic():
+            return support.enqueue("Sum up my week.", user=USER)
 
-    queued = await asyncio.to_thread(enqueue)
+    queued = await in_thread(enqueue)
     assert queued.status == "queued"
     assert (await queued.wait()).output == "Hallo"
     await all_runs_end()

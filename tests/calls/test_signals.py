@@ -18,6 +18,7 @@ from streaming.storage.database import SIGNALS
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.client import SECONDS, Api, all_runs_end
+from tests.threads import in_thread
 
 Connect = Callable[[Signal, Callable[..., object]], None]
 
@@ -137,9 +138,9 @@ async def test_a_run_that_is_cancelled_in_the_queue_has_ended(
     received = Received()
     connect(run_ended, received)
     service = runs.get_own_service()
-    queued = await asyncio.to_thread(support.enqueue, "Hi")
+    queued = await in_thread(support.enqueue, "Hi")
     if from_thread:
-        await asyncio.to_thread(runs.cancel_from_thread, [queued.id])
+        await in_thread(runs.cancel_from_thread, [queued.id])
     else:
         await service.cancel(queued.id)
     await until(lambda: received.seen == [("ended", "default", "cancelled")])

@@ -26,6 +26,7 @@ from tests.client import API, SECONDS, Api, all_runs_end
 from tests.conftest import ChangeSettings
 from tests.faults.database import FaultyDatabase, install_service
 from tests.runs.test_lifecycle import make_run
+from tests.threads import in_thread
 
 
 def enqueue(input: str = "Hi", org_id: str = "default", owner: str = "") -> Run:
@@ -38,15 +39,8 @@ def enqueue(input: str = "Hi", org_id: str = "default", owner: str = "") -> Run:
 
 
 async def enqueue_some(count: int) -> list[str]:
-    """Enqueue runs in the thread of Django's asynchronous ORM calls."""
-    return [(await asyncio.to_thread(_enqueue_closing)).id for _ in range(count)]
-
-
-def _enqueue_closing() -> Run:
-    try:
-        return enqueue()
-    finally:
-        connection.close()
+    """Enqueue runs in a thread."""
+    return [(await in_thread(enqueue)).id for _ in range(count)]
 
 
 @asynccontextmanager
