@@ -34,6 +34,7 @@ class Load:
     ) -> None:
         self._fleet = fleet
         self._clients = clients
+        self._run_seconds = run_seconds
         self._numbers = int(run_seconds * 1000 / PACE_MS)
         self._browsers = Browsers(fleet.where(), browsers, self._numbers)
         self._current: dict[int, Stream] = {}
@@ -84,7 +85,8 @@ class Load:
         return [*self._seen, *await browsers]
 
     async def _client(self, number: int) -> None:
-        await asyncio.sleep(number / self._clients)  # not all at the same moment
+        # Not all in the same phase of their runs, as clients of a service are not.
+        await asyncio.sleep(self._run_seconds * number / self._clients)
         while not self._stopped:
             prompt = Prompt.make(self._numbers, with_tools=number % 2 == 0)
             stream = Stream(self._http, self._fleet.where, prompt.body)
