@@ -35,6 +35,8 @@ LIMITS = (
     "cost_per_month",
 )
 MAX_ITERATIONS = 50
+#: The effects of a start in a conversation that has an active run.
+ON_BUSY = ("reject", "queue", "interrupt")
 #: The queue of agents that name none.
 DEFAULT_QUEUE = "default"
 #: A queue's name is a part of the name of a channel of PostgreSQL, of 63 characters.

@@ -71,7 +71,7 @@ async def run(
     started = await _start(request, principal, body, restarts=True)
     await runs.get_service().wait_for_end(started.run)
     ended, output = await database.execute_read(_load_ended, started.run.id, principal)
-    if ended.is_active:
+    if not ended.has_ended:
         # The wait ended before the run: by a shutdown, or by a failing database.
         raise ShuttingDown if runs.get_service().draining else DatabaseUnavailable
     if ended.error_code:

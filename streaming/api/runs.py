@@ -38,7 +38,7 @@ async def events(
     """Stream the run's events after a number: the logged ones and those to come."""
     run = await database.execute_read(store.get_run, run_id, principal)
     after = _after(request, run_id, asked)
-    if not run.is_active:
+    if run.has_ended:
         newest = await database.execute_read(stored_log().newest, run.id)
         if newest is None or newest.number <= (after or 0):
             return HttpResponse(status=204)

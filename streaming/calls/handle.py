@@ -122,7 +122,7 @@ class AgentRun:
         service = self._find_service()
         await service.wait_for_end(self._state.run)
         await self._refresh(service.worker.database)
-        if self._state.run.is_active:
+        if not self._state.run.has_ended:
             raise _interruption(service)
         if self.error:
             raise RunFailed(self.id, self.error, self.text)
@@ -140,7 +140,9 @@ class AgentRun:
         """
         service, run = self._find_service(), self._state.run
         is_complete = False
-        async with service.following(run.id, after, is_active=run.is_active) as batches:
+        async with service.following(
+            run.id, after, is_active=not run.has_ended
+        ) as batches:
             async for batch in batches:
                 for entry in batch:
                     is_complete = entry.is_last

@@ -17,10 +17,11 @@ from django.db.models.functions import Coalesce, Now
 
 from streaming.agent.progress import Progress
 from streaming.event_log import stored_log
-from streaming.models import IS_ACTIVE, Run, RunStatus
-from streaming.runs import lifecycle
+from streaming.models import HAS_NOT_ENDED, IS_ACTIVE, Run, RunStatus
+from streaming.runs import lifecycle, pending
 from streaming.runs.attempts import usage_of
 from streaming.runs.ending import last_events
+from streaming.runs.pending import Enqueue
 
 
 class RunSignals(msgspec.Struct, frozen=True):
@@ -66,24 +67,44 @@ def touch_readers(run_ids: Collection[str]) -> None:
 
     A run that is locked at the moment is left out, until the next report.
     """
-    free = lock_active(run_ids, skip_locked=True).values_list("id", flat=True)
-    Run.objects.filter(id__in=list(free)).update(last_reader_at=Now())
+    followed = Run.objects.filter(HAS_NOT_ENDED, id__in=list(run_ids)).order_by("id")
+    free = followed.select_for_update(no_key=True, skip_locked=True)
+    keys = list(free.values_list("id", flat=True))
+    Run.objects.filter(id__in=keys).update(last_reader_at=Now())
 
 
-def request_cancel(run_ids: Collection[str]) -> set[str]:
-    """Cancel queued runs, request it from the owners of running ones.
+def request_cancel(run_ids: Collection[str], enqueue: Enqueue) -> set[str]:
+    """Cancel pending and queued runs, request it from the owners of running ones.
 
     Returns the runs that had not ended. The time of a first request is kept.
     """
-    active = dict(lock_active(run_ids).values_list("id", "status"))
-    queued = [run for run, status in active.items() if status == RunStatus.QUEUED]
-    for run_id in queued:
-        cancel_in_queue(run_id)
-    if running := active.keys() - queued:
+    active = _find_active(run_ids)
+    waiting = pending.find(set(run_ids) - active.keys())
+    queued = {run for run, (status, _) in active.items() if status == RunStatus.QUEUED}
+    idle = {active[run_id][1] for run_id in queued}
+    pending.lock({*waiting.values(), *idle})
+    cancelled = pending.cancel(waiting)
+    # Promoted before the lock. Their owners may wait for it, which ends as a deadlock
+    # that this transaction or theirs repeats; they would have to end within moments.
+    if late := waiting.keys() - cancelled:
+        active |= _find_active(late)
+    for run_id, (status, key) in active.items():
+        if status == RunStatus.QUEUED:
+            cancel_in_queue(run_id)
+            idle.add(key)
+    running = [run for run, (status, _) in active.items() if status != RunStatus.QUEUED]
+    if running:
         Run.objects.filter(id__in=running).update(
             cancel_requested_at=Coalesce("cancel_requested_at", Now())
         )
-    return set(active)
+    pending.promote(idle, enqueue)
+    return active.keys() | cancelled
+
+
+def _find_active(run_ids: Collection[str]) -> dict[str, tuple[str, int]]:
+    """Lock the active ones of some runs; return their statuses and conversations."""
+    rows = lock_active(run_ids).values_list("id", "status", "conversation_id")
+    return {run_id: (status, key) for run_id, status, key in rows}
 
 
 def cancel_in_queue(run_id: str) -> None:

@@ -1,0 +1,189 @@
+"""The pending runs of a conversation, each of which waits for the runs before it.
+
+Their order is `Run.place`. It changes only in transactions that have locked the row of
+the conversation, so that all processes see one order. The transaction that ends the
+active run of a conversation promotes the first pending one: its question becomes a
+message, and it enters the queue.
+
+All transactions lock in one order: active runs by id, conversations by key, pending
+runs. A start that found its conversation busy looks again once it has the lock: either
+it sees the end of the active run, or the transaction of that end sees its run.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import lru_cache
+
+import msgspec
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef, QuerySet
+
+from streaming.agent.progress import Progress
+from streaming.event_log import stored_log
+from streaming.exceptions import RateLimited
+from streaming.messages import user_message
+from streaming.models import IS_ACTIVE, Conversation, Run, RunStatus
+from streaming.runs import lifecycle, store
+from streaming.runs.ending import last_events
+from streaming.runs.wakes import wake_executors
+from streaming.storage.alias import app_alias, app_connection
+from streaming.storage.sql import database_time
+
+#: The part of starting runs that an executor does (`Executor.enqueue`).
+Enqueue = Callable[[Sequence[Run]], None]
+
+#: Conversations that one look finds at most.
+MAX_FOUND = 100
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """The place of a new run behind, or before, the pending runs of a conversation."""
+
+    place: int
+    #: From 1.
+    position: int
+    #: The active run that is to be cancelled; empty: none.
+    interrupts: str = ""
+
+
+def of_conversation(key: int) -> QuerySet[Run]:
+    """Return the pending runs of a conversation, in their order."""
+    pending = Run.objects.filter(conversation=key, status=RunStatus.PENDING)
+    return pending.order_by("place", "id")
+
+
+def with_position(run: Run) -> Run:
+    """Return a run; if it is pending, with its position."""
+    if run.status == RunStatus.PENDING:
+        order = list(of_conversation(run.conversation_id).values_list("id", flat=True))
+        # It may have been promoted since it was read.
+        run.position = order.index(run.id) + 1 if run.id in order else 1
+    return run
+
+
+def lock(conversations: Iterable[int]) -> set[int]:
+    """Lock the rows of conversations; return the keys of those that exist."""
+    rows = Conversation.objects.filter(pk__in=set(conversations)).order_by("pk")
+    return set(rows.select_for_update(no_key=True).values_list("pk", flat=True))
+
+
+def take_turns(wanted: Sequence[tuple[int, bool]], most: int) -> list[Turn | None]:
+    """Return turns in conversations that were busy; None: the run may start now.
+
+    `wanted` has the key of each run's conversation, and whether the run interrupts the
+    active one. `most` bounds the pending runs of a conversation; 0: no limit. Locks the
+    conversations. Raises `RateLimited`, or IntegrityError if a conversation was
+    deleted.
+    """
+    keys = {key for key, _ in wanted}
+    if lock(keys) != keys:
+        raise IntegrityError("a conversation was deleted")
+    active = Run.objects.filter(IS_ACTIVE, conversation__in=keys)
+    active_run = dict(active.values_list("conversation_id", "id"))
+    places = {
+        key: [run.place or 0 for run in of_conversation(key).only("place")]
+        for key in sorted(keys)
+    }
+    turns: list[Turn | None] = []
+    for key, interrupts in wanted:
+        if key not in active_run and not places[key]:
+            turns.append(None)
+            continue
+        taken = places[key]
+        if most and len(taken) >= most:
+            raise RateLimited(
+                f"The conversation has {most} pending runs (RUN_MAX_PENDING); "
+                "try again when one of them has started."
+            )
+        if interrupts:
+            turn = Turn(min(taken, default=1) - 1, 1, active_run.get(key, ""))
+            taken.insert(0, turn.place)
+        else:
+            turn = Turn(max(taken, default=-1) + 1, len(taken) + 1)
+            taken.append(turn.place)
+        turns.append(turn)
+    return turns
+
+
+def promote(conversations: Iterable[int], enqueue: Enqueue) -> None:
+    """Queue the first pending run of each conversation without an active run.
+
+    The transaction must have locked the conversations. After the commit this process
+    looks at its queue.
+    """
+    waiting = _with_pending(sorted(set(conversations)))
+    if not waiting:
+        return
+    active = Run.objects.filter(IS_ACTIVE, conversation__in=waiting)
+    busy = set(active.values_list("conversation_id", flat=True))
+    promoted = [run for key in waiting if key not in busy for run in _promote(key)]
+    if promoted:
+        enqueue(promoted)
+        transaction.on_commit(wake_executors, using=app_alias())
+
+
+def advance(conversations: Collection[int], enqueue: Enqueue) -> None:
+    """Lock conversations, and promote the first pending run of each that is idle."""
+    promote(lock(conversations), enqueue)
+
+
+def find_idle() -> list[int]:
+    """Return conversations that have pending runs, and no active run.
+
+    A process of an earlier version may have ended their active runs.
+    """
+    active = Run.objects.filter(IS_ACTIVE, conversation=OuterRef("conversation"))
+    idle = Run.objects.filter(~Exists(active), status=RunStatus.PENDING).order_by()
+    keys = idle.values_list("conversation_id", flat=True).distinct()
+    return list(keys[:MAX_FOUND])
+
+
+def find(run_ids: Collection[str]) -> dict[str, int]:
+    """Return those of some runs that are pending, with their conversations."""
+    pending = Run.objects.filter(pk__in=run_ids, status=RunStatus.PENDING)
+    return dict(pending.values_list("id", "conversation_id"))
+
+
+def cancel(run_ids: Collection[str]) -> set[str]:
+    """Cancel those of some runs that are pending; return their ids.
+
+    The transaction must have locked their conversations.
+    """
+    cancelled = {run_id for run_id in run_ids if lifecycle.cancel_pending(run_id)}
+    for run_id in cancelled:
+        ends = last_events(Progress(stop_reason="cancelled"), None)
+        stored_log().append(run_id, 1, ends)
+    return cancelled
+
+
+@lru_cache(64)  # each number of conversations has a statement of its own
+def _statement(conversations: int) -> str:
+    keys = ", ".join(["%s"] * conversations)
+    return f"""
+        SELECT DISTINCT conversation_id FROM {Run._meta.db_table}
+        WHERE status = '{RunStatus.PENDING.value}' AND conversation_id IN ({keys})
+        ORDER BY conversation_id
+    """
+
+
+def _with_pending(keys: Sequence[int]) -> list[int]:
+    """Return those of some conversations that have pending runs.
+
+    The one statement that pending runs cost the ends of all other runs.
+    """
+    if not keys:
+        return []
+    with app_connection().cursor() as cursor:
+        cursor.execute(_statement(len(keys)), keys)
+        return [key for (key,) in cursor.fetchall()]
+
+
+def _promote(key: int) -> list[Run]:
+    """Queue the first pending run of a conversation; return it, if there is one."""
+    run = of_conversation(key).select_for_update(no_key=True).first()
+    if run is None or not lifecycle.enter_queue(run.id):
+        return []
+    run.status, run.place = RunStatus.QUEUED, None
+    now = database_time()
+    store.insert_messages([(run, user_message(run.input))], now)
+    store.touch([key], now)
+    return [run]
