@@ -22,7 +22,7 @@ from streaming.exceptions import (
 from streaming.messages import Message, Role, parts_from_json
 from streaming.models import Message as MessageRow
 from streaming.models import Run
-from streaming.runs import RunService, get_own_service, store
+from streaming.runs import RunService, get_own_service, pending, store
 from streaming.server.clients import acquire_stream_slot
 from streaming.server.event_stream import EventStream
 from streaming.storage.database import Database
@@ -64,7 +64,10 @@ class AgentRun:
 
     @property
     def status(self) -> str:
-        """Its state: `queued`, `running`, `completed`, `failed` or `cancelled`."""
+        """Its state.
+
+        `pending`, `queued`, `running`, `completed`, `failed` or `cancelled`.
+        """
         return self._state.run.status
 
     @property
@@ -191,7 +194,7 @@ def _load(run_id: str) -> _State:
         Message(cast(Role, role), parts_from_json(parts))
         for role, parts in rows.values_list("role", "parts")
     ]
-    return _State(run, store.load_output(run), messages)
+    return _State(pending.with_position(run), store.load_output(run), messages)
 
 
 def _interruption(service: RunService) -> AgentError:

@@ -19,14 +19,21 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from streaming.agent.progress import Progress
 from streaming.event_log import stored_log
-from streaming.exceptions import RateLimited
+from streaming.exceptions import (
+    FieldError,
+    InvalidRequest,
+    NotPending,
+    QueueChanged,
+    RateLimited,
+)
 from streaming.messages import user_message
 from streaming.models import IS_ACTIVE, Conversation, Run, RunStatus
+from streaming.principals import Principal
 from streaming.runs import lifecycle, store
 from streaming.runs.ending import last_events
 from streaming.runs.wakes import wake_executors
 from streaming.storage.alias import app_alias, app_connection
-from streaming.storage.sql import database_time
+from streaming.storage.sql import database_time, update_all
 
 #: The part of starting runs that an executor does (`Executor.enqueue`).
 Enqueue = Callable[[Sequence[Run]], None]
@@ -58,6 +65,46 @@ def with_position(run: Run) -> Run:
         # It may have been promoted since it was read.
         run.position = order.index(run.id) + 1 if run.id in order else 1
     return run
+
+
+def get_run(run_id: str, principal: Principal) -> Run:
+    """Return a run to which a caller has access, with its position if it is pending.
+
+    Raises `NotFound`.
+    """
+    return with_position(store.get_run(run_id, principal))
+
+
+def change_input(run_id: str, principal: Principal, text: str) -> None:
+    """Change the input of a pending run. Raises `NotFound` or `NotPending`."""
+    run = store.get_run(run_id, principal)
+    pending = Run.objects.filter(pk=run.pk, status=RunStatus.PENDING)
+    if not pending.update(input=text):
+        raise NotPending
+
+
+def reorder(conversation: int, order: Sequence[str]) -> None:
+    """Put the pending runs of a conversation into another order.
+
+    Raises `InvalidRequest` for a run of another conversation, and `QueueChanged` if the
+    order does not name each pending run.
+    """
+    lock([conversation])
+    present = set(of_conversation(conversation).values_list("id", flat=True))
+    if present != set(order):
+        named = Run.objects.filter(conversation=conversation, pk__in=order)
+        if named.count() < len(order):
+            problem = "names a run that is not of this conversation"
+            raise InvalidRequest([FieldError("order", problem)])
+        raise QueueChanged
+    places = [({"id": each}, {"place": place}) for place, each in enumerate(order)]
+    update_all(Run, places)
+
+
+def clear(conversation: int) -> set[str]:
+    """Cancel the pending runs of a conversation; return their ids."""
+    lock([conversation])
+    return cancel(of_conversation(conversation).values_list("id", flat=True))
 
 
 def lock(conversations: Iterable[int]) -> set[int]:
@@ -143,12 +190,12 @@ def find(run_ids: Collection[str]) -> dict[str, int]:
     return dict(pending.values_list("id", "conversation_id"))
 
 
-def cancel(run_ids: Collection[str]) -> set[str]:
+def cancel(run_ids: Iterable[str]) -> set[str]:
     """Cancel those of some runs that are pending; return their ids.
 
     The transaction must have locked their conversations.
     """
-    cancelled = {run_id for run_id in run_ids if lifecycle.cancel_pending(run_id)}
+    cancelled = {each for each in list(run_ids) if lifecycle.cancel_pending(each)}
     for run_id in cancelled:
         ends = last_events(Progress(stop_reason="cancelled"), None)
         stored_log().append(run_id, 1, ends)

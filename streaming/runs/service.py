@@ -27,7 +27,7 @@ from streaming.event_log import DatabaseLog, choose_live
 from streaming.events import Entry
 from streaming.exceptions import InternalError, RateLimited, ShuttingDown
 from streaming.models import Run
-from streaming.runs import lifecycle
+from streaming.runs import lifecycle, pending
 from streaming.runs.cancelling import cancel_runs
 from streaming.runs.executors.base import Executor, make_executor
 from streaming.runs.heartbeat import Heartbeat
@@ -195,6 +195,11 @@ class RunService:
             return stopped
         self.worker.signals.ended(*active - stopped, unclaimed=True)
         return stopped | active
+
+    async def cancel_pending(self, conversation: int) -> None:
+        """Cancel the pending runs of a conversation."""
+        cancelled = await self._database.execute_write(pending.clear, conversation)
+        self.worker.signals.ended(*cancelled, unclaimed=True)
 
     @asynccontextmanager
     async def following(
