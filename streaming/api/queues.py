@@ -31,10 +31,11 @@ async def detail(
     if request.method == "PATCH":
         order = json_body(request, OrderBody).order
         await database.execute_write(pending.reorder, conversation.pk, order)
-    return json_response(await database.execute_read(_read_queue, conversation))
+    return json_response(await database.execute_read(read_queue, conversation))
 
 
-def _read_queue(conversation: Conversation) -> dict[str, Any]:
+def read_queue(conversation: Conversation) -> dict[str, Any]:
+    """Return the pending runs of a conversation, in their order."""
     found = pending.of_conversation(conversation.pk)
     listed = [payloads.pending_run(run, at) for at, run in enumerate(found, start=1)]
     return {"conversation_id": conversation.conversation_id, "runs": listed}

@@ -66,12 +66,6 @@ def _prompt(value: str) -> str:
     return value
 
 
-def _each_once(value: list[str]) -> list[str]:
-    if len({*value}) < len(value):
-        raise PydanticCustomError("repeated", "must name each run once")
-    return value
-
-
 def _bounded_context(value: object) -> object:
     """Refuse a large context before each of its entries is validated.
 
@@ -217,9 +211,7 @@ class OrderBody(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    order: Annotated[
-        list[Text], Field(max_length=MAX_ORDER), AfterValidator(_each_once)
-    ]
+    order: Annotated[list[Text], Field(max_length=MAX_ORDER)]
 
 
 def run_body(request: HttpRequest) -> RunBody:

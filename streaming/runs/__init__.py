@@ -94,15 +94,12 @@ async def aclose() -> None:
 
 def serving_loop() -> asyncio.AbstractEventLoop | None:
     """Return an event loop of this process that serves, if it has one."""
-    for loop, service in _present_services():
+    with _listing:
+        present = list(_services.items())
+    for loop, service in present:
         if service.is_serving and loop.is_running() and not service.draining:
             return loop
     return None
-
-
-def _present_services() -> list[tuple[asyncio.AbstractEventLoop, RunService]]:
-    with _listing:
-        return list(_services.items())
 
 
 def cancel_from_thread(run_ids: Collection[str]) -> set[str]:

@@ -86,9 +86,11 @@ def change_input(run_id: str, principal: Principal, text: str) -> None:
 def reorder(conversation: int, order: Sequence[str]) -> None:
     """Put the pending runs of a conversation into another order.
 
-    Raises `InvalidRequest` for a run of another conversation, and `QueueChanged` if the
-    order does not name each pending run.
+    Raises `InvalidRequest` for a run that is named twice or of another conversation,
+    and `QueueChanged` if the order does not name each pending run.
     """
+    if len(set(order)) < len(order):
+        raise InvalidRequest([FieldError("order", "names a run twice")])
     lock([conversation])
     present = set(of_conversation(conversation).values_list("id", flat=True))
     if present != set(order):
