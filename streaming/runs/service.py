@@ -26,7 +26,7 @@ from streaming.conf import import_named
 from streaming.event_log import DatabaseLog, choose_live
 from streaming.events import Entry
 from streaming.exceptions import InternalError, RateLimited, ShuttingDown
-from streaming.models import Run
+from streaming.models import Run, RunStatus
 from streaming.runs import lifecycle, pending
 from streaming.runs.cancelling import cancel_runs
 from streaming.runs.executors.base import Executor, make_executor
@@ -44,6 +44,7 @@ from streaming.runs.start import (
 )
 from streaming.runs.telemetry import ServiceTelemetry
 from streaming.runs.timings import Timings
+from streaming.runs.turns import Turns
 from streaming.runs.wakes import connect
 from streaming.runs.worker import Place, Worker
 from streaming.storage.database import Database, use_in_task
@@ -102,6 +103,7 @@ class RunService:
             max_runs_per_org=conf.run_max_per_org,
             max_pending=conf.run_max_pending,
         )
+        self._turns = Turns(self.worker)
         self._starts: set[asyncio.Task[StartResult]] = set()
         self._drain_task: asyncio.Task[None] | None = None
         self._drained = asyncio.Event()
@@ -251,6 +253,7 @@ class RunService:
             await asyncio.wait(self._starts, timeout=self._timings.run_stop)
         await self.drain(self._conf.drain_seconds)
         await self.executor.aclose()
+        await self._turns.aclose()
         await self.worker.signals.aclose(self._timings.receivers)
         if self._maintenance:
             await self._maintenance.aclose()
@@ -267,6 +270,8 @@ class RunService:
             self.executor.started(result.run, result.history)
         if result.interrupts:
             await self._interrupt(result.interrupts)
+        if result.run.status == RunStatus.PENDING and self._takes_turns:
+            self._turns.add(result.run.id)
         return structs.replace(result, history=None)  # it may hold much memory
 
     async def _interrupt(self, run_id: str) -> None:
@@ -275,6 +280,11 @@ class RunService:
             await self.cancel(run_id)
         except Error:
             self.worker.lost_cancels.add(run_id)
+
+    @property
+    def _takes_turns(self) -> bool:
+        """True if this process executes its own runs, and no queued ones."""
+        return self.executor.claims_at_start and not self.executor.executes_queued
 
     @property
     def _is_full(self) -> bool:
