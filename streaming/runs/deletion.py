@@ -19,8 +19,8 @@ from django.db.models import QuerySet
 
 from streaming.event_log import stored_log
 from streaming.models import (
-    ACTIVE,
     HAS_NOT_ENDED,
+    IS_ACTIVE,
     Conversation,
     Message,
     Organization,
@@ -160,12 +160,13 @@ def _delete_whole(keys: list[int]) -> list[str]:
     # Locks the runs first and then the conversations, in the order of the writers of a
     # run. Rows that a writer is about to insert would otherwise remain.
     runs = Run.objects.filter(conversation__in=keys).exclude(status=RunStatus.PENDING)
-    locked = runs.order_by("id").select_for_update()
-    status_of = dict(locked.values_list("id", "status"))
+    list(runs.order_by("id").select_for_update().values_list("id"))
     conversations = Conversation.objects.filter(pk__in=keys)
     list(conversations.order_by("pk").select_for_update().values_list("pk"))
+    active = Run.objects.filter(IS_ACTIVE, conversation__in=keys)
+    run_ids = list(active.values_list("id", flat=True))
     conversations.delete()
-    return [run for run, status in status_of.items() if status in ACTIVE]
+    return run_ids
 
 
 def _delete_empty(organization: int) -> bool:

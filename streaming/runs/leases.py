@@ -9,9 +9,11 @@ Times that processes compare are the database's own: the clocks of machines may 
 
 import math
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import msgspec
+from django.db import transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Coalesce, Now
 
@@ -22,6 +24,7 @@ from streaming.runs import lifecycle, pending
 from streaming.runs.attempts import usage_of
 from streaming.runs.ending import last_events
 from streaming.runs.pending import Enqueue
+from streaming.storage.alias import app_alias
 
 
 class RunSignals(msgspec.Struct, frozen=True):
@@ -73,38 +76,50 @@ def touch_readers(run_ids: Collection[str]) -> None:
     Run.objects.filter(id__in=keys).update(last_reader_at=Now())
 
 
+class _Promoted(Exception):
+    """A pending run entered the queue before its conversation was locked."""
+
+
 def request_cancel(run_ids: Collection[str], enqueue: Enqueue) -> set[str]:
     """Cancel pending and queued runs, request it from the owners of running ones.
 
     Returns the runs that had not ended. The time of a first request is kept.
     """
-    active = _find_active(run_ids)
-    waiting = pending.find(set(run_ids) - active.keys())
-    queued = {run for run, (status, _) in active.items() if status == RunStatus.QUEUED}
-    idle = {active[run_id][1] for run_id in queued}
-    pending.lock({*waiting.values(), *idle})
-    cancelled = pending.cancel(waiting)
-    # Promoted before the lock. Their owners may wait for it, which ends as a deadlock
-    # that this transaction or theirs repeats; they would have to end within moments.
-    if late := waiting.keys() - cancelled:
-        active |= _find_active(late)
-    for run_id, (status, key) in active.items():
-        if status == RunStatus.QUEUED:
-            cancel_in_queue(run_id)
-            idle.add(key)
-    running = [run for run, (status, _) in active.items() if status != RunStatus.QUEUED]
-    if running:
-        Run.objects.filter(id__in=running).update(
-            cancel_requested_at=Coalesce("cancel_requested_at", Now())
-        )
-    pending.promote(idle, enqueue)
-    return active.keys() | cancelled
+    for _ in range(len(run_ids) + 1):  # each time fewer of them are pending
+        active = _find_active(run_ids)
+        waiting = pending.find(set(run_ids) - active.keys())
+        with suppress(_Promoted), transaction.atomic(app_alias()):
+            return _cancel(active, waiting, enqueue)
+        # The conversations are unlocked again: active runs are locked before them.
+    raise AssertionError("unreachable")
 
 
 def _find_active(run_ids: Collection[str]) -> dict[str, tuple[str, int]]:
     """Lock the active ones of some runs; return their statuses and conversations."""
     rows = lock_active(run_ids).values_list("id", "status", "conversation_id")
     return {run_id: (status, key) for run_id, status, key in rows}
+
+
+def _cancel(
+    active: Mapping[str, tuple[str, int]], waiting: Mapping[str, int], enqueue: Enqueue
+) -> set[str]:
+    """Cancel active runs, which are locked, and pending ones. Raises `_Promoted`."""
+    queued = {
+        run_id: key
+        for run_id, (status, key) in active.items()
+        if status == RunStatus.QUEUED
+    }
+    pending.lock({*waiting.values(), *queued.values()})
+    if pending.cancel(waiting) != waiting.keys():
+        raise _Promoted
+    for run_id in queued:
+        cancel_in_queue(run_id)
+    if running := active.keys() - queued.keys():
+        Run.objects.filter(id__in=running).update(
+            cancel_requested_at=Coalesce("cancel_requested_at", Now())
+        )
+    pending.promote(queued.values(), enqueue)
+    return active.keys() | waiting.keys()
 
 
 def cancel_in_queue(run_id: str) -> None:

@@ -10,7 +10,8 @@ runs. A start that found its conversation busy looks again once it has the lock:
 it sees the end of the active run, or the transaction of that end sees its run.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 
 import msgspec
@@ -115,41 +116,48 @@ def lock(conversations: Iterable[int]) -> set[int]:
     return set(rows.select_for_update(no_key=True).values_list("pk", flat=True))
 
 
-def take_turns(wanted: Sequence[tuple[int, bool]], most: int) -> list[Turn | None]:
-    """Return turns in conversations that were busy; None: the run may start now.
+class _Idle(Exception):
+    """A conversation has neither an active run nor pending ones."""
+
+
+def take_turns(wanted: Mapping[int, tuple[int, bool]], most: int) -> dict[int, Turn]:
+    """Return turns in conversations that were busy; those that are idle have none.
 
     `wanted` has the key of each run's conversation, and whether the run interrupts the
-    active one. `most` bounds the pending runs of a conversation; 0: no limit. Locks the
-    conversations. Raises `RateLimited`, or IntegrityError if a conversation was
-    deleted.
+    active one. `most` bounds the pending runs of a conversation; 0: no limit. Raises
+    `RateLimited`, or IntegrityError if a conversation was deleted.
     """
-    keys = {key for key, _ in wanted}
-    if lock(keys) != keys:
-        raise IntegrityError("a conversation was deleted")
-    active = Run.objects.filter(IS_ACTIVE, conversation__in=keys)
-    active_run = dict(active.values_list("conversation_id", "id"))
-    places = {
-        key: [run.place or 0 for run in of_conversation(key).only("place")]
-        for key in sorted(keys)
-    }
-    turns: list[Turn | None] = []
-    for key, interrupts in wanted:
-        if key not in active_run and not places[key]:
-            turns.append(None)
-            continue
-        taken = places[key]
-        if most and len(taken) >= most:
+    turns: dict[int, Turn] = {}
+    for key in sorted({key for key, _ in wanted.values()}):
+        own = {at: first for at, (of, first) in wanted.items() if of == key}
+        # An idle one is unlocked again: a start of its next run locks it after that.
+        with suppress(_Idle), transaction.atomic(app_alias()):
+            turns |= _take_turns(key, own, most)
+    return turns
+
+
+def _take_turns(key: int, wanted: Mapping[int, bool], most: int) -> dict[int, Turn]:
+    """Lock a conversation and return turns in it. Raises `_Idle`."""
+    if not lock([key]):
+        raise IntegrityError("the conversation was deleted")
+    active = Run.objects.filter(IS_ACTIVE, conversation=key)
+    active_run = active.values_list("id", flat=True).first() or ""
+    places = [run.place or 0 for run in of_conversation(key).only("place")]
+    if not (active_run or places):
+        raise _Idle
+    turns: dict[int, Turn] = {}
+    for at, interrupts in wanted.items():
+        if most and len(places) >= most:
             raise RateLimited(
                 f"The conversation has {most} pending runs (RUN_MAX_PENDING); "
                 "try again when one of them has started."
             )
         if interrupts:
-            turn = Turn(min(taken, default=1) - 1, 1, active_run.get(key, ""))
-            taken.insert(0, turn.place)
+            turns[at] = Turn(min(places, default=1) - 1, 1, active_run)
+            places.insert(0, turns[at].place)
         else:
-            turn = Turn(max(taken, default=-1) + 1, len(taken) + 1)
-            taken.append(turn.place)
-        turns.append(turn)
+            turns[at] = Turn(max(places, default=-1) + 1, len(places) + 1)
+            places.append(turns[at].place)
     return turns
 
 

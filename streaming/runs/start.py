@@ -158,12 +158,8 @@ def _with_turns(new: list[_PendingRun], most: int) -> list[_PendingRun]:
         and each.request.on_busy != "reject"
     }
     found = list(new)
-    turns = {}
-    if waiting:
-        turns = dict(zip(waiting, take_turns([*waiting.values()], most), strict=True))
-    for at, turn in turns.items():
-        rows = structs.replace(new[at].rows, active_run=None)
-        found[at] = structs.replace(new[at], rows=rows, turn=turn)
+    for at, turn in take_turns(waiting, most).items():
+        found[at] = structs.replace(new[at], turn=turn)
     if any(each.request.must_wait and each.turn is None for each in found):
         raise RateLimited(FULL)
     return found
@@ -222,7 +218,7 @@ def _create(
 
 
 def _conversation(pending: _PendingRun, now: datetime) -> Conversation:
-    if pending.rows.active_run:
+    if pending.rows.active_run and pending.request.on_busy == "reject":
         raise ConversationBusy(pending.rows.active_run)
     return Conversation(
         pk=pending.rows.conversation,

@@ -216,4 +216,4 @@ def test_a_deletion_takes_pending_runs_first() -> None:
 def test_a_start_in_a_deleted_conversation_is_repeated() -> None:
     [first] = start("first")
     with pytest.raises(Exception, match="deleted"), transaction.atomic():
-        pending.take_turns([(first.conversation_id, False), (-1, False)], 0)
+        pending.take_turns({0: (first.conversation_id, False), 1: (-1, False)}, 0)
