@@ -29,7 +29,7 @@ async def detail(
         await runs.get_service().cancel_pending(conversation.pk)
         return HttpResponse(status=204)
     if request.method == "PATCH":
-        order = json_body(request, OrderBody).order
+        order = json_body(OrderBody)(request).order
         await database.execute_write(pending.reorder, conversation.pk, order)
     return json_response(await database.execute_read(read_queue, conversation))
 

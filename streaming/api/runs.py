@@ -36,7 +36,7 @@ async def detail(
 ) -> HttpResponseBase:
     """Return the run's present state, after a change to the input of a pending one."""
     if request.method == "PATCH":
-        text = json_body(request, InputBody).input
+        text = json_body(InputBody)(request).input
         await database.execute_write(pending.change_input, run_id, principal, text)
     return json_response(await database.execute_read(_state, run_id, principal))
 

@@ -214,22 +214,25 @@ class OrderBody(BaseModel):
     order: Annotated[list[Text], Field(max_length=MAX_ORDER)]
 
 
-def run_body(request: HttpRequest) -> RunBody:
-    """Parse the body of `run` and `stream`. Raises the errors of `json_body`."""
-    return json_body(request, RunBody)
+def json_body(model: type[Q]) -> Callable[[HttpRequest], Q]:
+    """Return a function that parses a body; it ignores a BOM before the JSON.
 
-
-def json_body(request: HttpRequest, model: type[Q]) -> Q:
-    """Parse a body. A BOM before the JSON is ignored.
-
-    Raises `UnsupportedMediaType`, `BodyTooLarge`, `InvalidJson` or `InvalidRequest`.
+    It raises `UnsupportedMediaType`, `BodyTooLarge`, `InvalidJson` or `InvalidRequest`.
     """
-    if request.content_type != "application/json":
-        raise UnsupportedMediaType
-    try:
-        return model.model_validate_json(_read_body(request).removeprefix(BOM))
-    except ValidationError as error:
-        raise _bad_request(error) from None
+
+    def parse(request: HttpRequest) -> Q:
+        if request.content_type != "application/json":
+            raise UnsupportedMediaType
+        try:
+            return model.model_validate_json(_read_body(request).removeprefix(BOM))
+        except ValidationError as error:
+            raise _bad_request(error) from None
+
+    return parse
+
+
+#: Parses the body of `run` and `stream`.
+run_body = json_body(RunBody)
 
 
 def _read_body(request: HttpRequest) -> bytes:
