@@ -41,8 +41,13 @@ class Turns:
             except Error as error:
                 logger.debug("turn not looked up: %s", describe(error))
             await asyncio.sleep(worker.timings.queue)
-        claim = await worker.database.retry_while_unavailable(
-            lambda: worker.database.execute_write(lifecycle.claim, run_id, worker.name)
-        )
+        database, fields = worker.database, {"run_id": run_id}
+        try:
+            claim = await database.retry_while_unavailable(
+                lambda: database.execute_write(lifecycle.claim, run_id, worker.name)
+            )
+        except Error as error:
+            logger.warning("queued run not claimed: %s", describe(error), extra=fields)
+            return
         if claim:
             await execute_claimed(worker, claim)
