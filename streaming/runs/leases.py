@@ -86,18 +86,13 @@ def request_cancel(run_ids: Collection[str], enqueue: Enqueue) -> set[str]:
     Returns the runs that had not ended. The time of a first request is kept.
     """
     for _ in range(len(run_ids) + 1):  # each time fewer of them are pending
-        active = _find_active(run_ids)
+        rows = lock_active(run_ids).values_list("id", "status", "conversation_id")
+        active = {run_id: (status, key) for run_id, status, key in rows}
         waiting = pending.find(set(run_ids) - active.keys())
         with suppress(_Promoted), transaction.atomic(app_alias()):
             return _cancel(active, waiting, enqueue)
         # The conversations are unlocked again: active runs are locked before them.
     raise AssertionError("unreachable")
-
-
-def _find_active(run_ids: Collection[str]) -> dict[str, tuple[str, int]]:
-    """Lock the active ones of some runs; return their statuses and conversations."""
-    rows = lock_active(run_ids).values_list("id", "status", "conversation_id")
-    return {run_id: (status, key) for run_id, status, key in rows}
 
 
 def _cancel(

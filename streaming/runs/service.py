@@ -270,8 +270,9 @@ class RunService:
             self.executor.started(result.run, result.history)
         if result.interrupts:
             await self._interrupt(result.interrupts)
-        if result.run.status == RunStatus.PENDING and self._takes_turns:
-            self._turns.add(result.run.id)
+        executor, is_pending = self.executor, result.run.status == RunStatus.PENDING
+        if is_pending and executor.claims_at_start and not executor.executes_queued:
+            self._turns.add(result.run.id)  # else nothing here would execute it
         return structs.replace(result, history=None)  # it may hold much memory
 
     async def _interrupt(self, run_id: str) -> None:
@@ -280,11 +281,6 @@ class RunService:
             await self.cancel(run_id)
         except Error:
             self.worker.lost_cancels.add(run_id)
-
-    @property
-    def _takes_turns(self) -> bool:
-        """True if this process executes its own runs, and no queued ones."""
-        return self.executor.claims_at_start and not self.executor.executes_queued
 
     @property
     def _is_full(self) -> bool:
