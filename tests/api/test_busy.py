@@ -13,6 +13,7 @@ from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.client import API, Api, Response, Stream, all_runs_end
 from tests.conftest import ChangeSettings
+from tests.faults.database import FaultyDatabase, install_service
 
 pytestmark = pytest.mark.usefixtures("model")
 
@@ -368,3 +369,47 @@ async def test_ten_requests_at_once_lose_nothing_and_have_one_order(
     assert [answers[at] for at in order] == [f"answer {n}" for n in range(10)]
     statuses = [run.status async for run in Run.objects.all()]
     assert statuses == [RunStatus.COMPLETED] * 10
+
+
+@pytest.mark.parametrize("fault", ["refuse", "lose_answers"])
+async def test_a_pending_run_starts_once_although_the_database_fails(
+    api: Api, upstream: StandInProvider, fault: str
+) -> None:
+    end, access = asyncio.Event(), FaultyDatabase()
+    install_service(access=access)
+    upstream.reply(held("one", end), chat.answer("two"), chat.answer("three"))
+    async with (
+        answering(api) as first,
+        api.open("POST", f"{API}/stream", body("second")) as second,
+        api.open("POST", f"{API}/stream", body("third")) as third,
+    ):
+        await greeting(second)
+        await greeting(third)
+        pending = await queued(api)
+        setattr(access, fault, 3)
+        end.set()
+        assert (await first.end()).text == "one"
+        texts = {(await second.end()).text, (await third.end()).text}
+        assert texts == {"two", "three"}
+    assert "save_and_commit" in access.cut
+    assert [
+        text.removeprefix("user: ") for text in (await questions())[2::2]
+    ] == pending
+    assert len(upstream.requests) == 3
+    assert [run.attempt async for run in Run.objects.all()] == [1, 1, 1]
+
+
+async def test_a_run_that_nothing_has_promoted_is_found(
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
+) -> None:
+    agent_settings(run_lease_seconds=1)
+    upstream.reply(Reply(chat.pieces("one"), end="hang"), chat.answer("two"))
+    async with (
+        answering(api) as first,
+        api.open("POST", f"{API}/stream", body("second")) as second,
+    ):
+        await greeting(second)
+        # As a process of an earlier version would end it.
+        run_id = first.response.headers["x-run-id"]
+        await Run.objects.filter(pk=run_id).aupdate(status=RunStatus.COMPLETED)
+        assert (await second.end()).text == "two"
