@@ -107,7 +107,9 @@ class Queue(RuleBasedStateMachine):
     @precondition(lambda self: self.active and not self.is_claimed)
     @rule()
     def claim(self) -> None:
-        assert lifecycle.claim_all([self.active, *self.pending], "here")
+        with transaction.atomic():
+            claims = lifecycle.claim_all([self.active, *self.pending], "here")
+        assert [claim.id for claim in claims] == [self.active]
         self.is_claimed = True
 
     @precondition(lambda self: self.active and self.is_claimed)
