@@ -2,11 +2,11 @@
 
 from typing import Annotated, Literal
 
+from streaming.limit_options import LimitOptions
 from streaming.options import Setting
-from streaming.telemetry_options import TelemetryOptions
 
 
-class AgentConf(TelemetryOptions, frozen=True):
+class AgentConf(LimitOptions, frozen=True):
     """The settings of the agent, its runs and its streams."""
 
     model: Annotated[
@@ -120,30 +120,6 @@ class AgentConf(TelemetryOptions, frozen=True):
             minimum=0.05,
         ),
     ] = 30.0
-    stream_max_open: Annotated[
-        int,
-        Setting(
-            "Maximum number of open streams of one process; one more gets 429 "
-            "`too_many_streams`. 0: no limit.",
-            minimum=0,
-        ),
-    ] = 2_000
-    run_max: Annotated[
-        int,
-        Setting(
-            "Maximum number of runs that one process executes at a time; one more gets "
-            "429 `rate_limited`. 0: no limit.",
-            minimum=0,
-        ),
-    ] = 1_000
-    run_max_per_org: Annotated[
-        int,
-        Setting(
-            "Maximum number of active runs of one organization; one more gets 429 "
-            "`rate_limited`. 0: no limit.",
-            minimum=0,
-        ),
-    ] = 0
     model_prices: Annotated[
         tuple[str, ...],
         Setting(

@@ -77,6 +77,9 @@ class ConnectedInfo(msgspec.Struct):
     provider: str
     model: str
     resumed_after: int | UnsetType = UNSET
+    #: "pending", and its position from 1, if the run waits for an earlier one.
+    status: str | UnsetType = UNSET
+    position: int | UnsetType = UNSET
 
 
 class RestartInfo(msgspec.Struct):

@@ -12,6 +12,8 @@
   x UnsupportedMediaType       415  unsupported_media_type
   x ConversationBusy           409  conversation_busy (with the run to join)
   x IdempotencyConflict        409  idempotency_conflict
+  x NotPending                 409  not_pending
+  x QueueChanged               409  queue_changed
   x AgentRemoved               410  agent_removed
   x HeadTooLarge               431  head_too_large
   x RateLimited                429  rate_limited
@@ -36,43 +38,11 @@ The docstring of a class, or the inherited one, is its default message. An error
 
 import inspect
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
-#: The limits of an invalid request's details. A field's name is the client's own text.
-#: With them the response stays below 10 kB, however its characters are encoded.
-MAX_DETAILS = 10
-MAX_FIELD_CHARS = 60
-MAX_MESSAGE_CHARS = 200
-
-
-class FieldError(NamedTuple):
-    """A field of an invalid request: its path, and the problem."""
-
-    field: str
-    message: str
-
-    def shortened(self) -> "FieldError":
-        """Return the same within the limits, and without control characters."""
-        shown = (c if c.isprintable() else "\ufffd" for c in self.field[:1000])
-        field = _shortened("".join(shown), MAX_FIELD_CHARS)
-        return FieldError(field, _shortened(self.message, MAX_MESSAGE_CHARS))
-
-
-class Rate(NamedTuple):
-    """A limit of runs in a minute: its rest, and the seconds until it begins anew."""
-
-    limit: int
-    remaining: int
-    reset_seconds: int
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The headers that tell it to the client."""
-        return {
-            "X-RateLimit-Limit": str(self.limit),
-            "X-RateLimit-Remaining": str(self.remaining),
-            "X-RateLimit-Reset": str(self.reset_seconds),
-        }
+from streaming.error_details import MAX_DETAILS, MAX_FIELD_CHARS, shortened
+from streaming.error_details import FieldError as FieldError
+from streaming.error_details import Rate as Rate
 
 
 class AgentError(Exception):
@@ -146,7 +116,7 @@ class MethodNotAllowed(AgentError):
 
     def __init__(self, method: str, allowed: tuple[str, ...]) -> None:
         self.allowed = allowed
-        used = _shortened(method, MAX_FIELD_CHARS)
+        used = shortened(method, MAX_FIELD_CHARS)
         super().__init__(f"{used} is not allowed here, use {' or '.join(allowed)}.")
 
 
@@ -195,6 +165,20 @@ class IdempotencyConflict(AgentError):
     """This Idempotency-Key was used with another body."""
 
     code = "idempotency_conflict"
+    status = 409
+
+
+class NotPending(AgentError):
+    """This run has started or ended: its input can no longer be changed."""
+
+    code = "not_pending"
+    status = 409
+
+
+class QueueChanged(AgentError):
+    """The queue has changed: read it again, and name each pending run once."""
+
+    code = "queue_changed"
     status = 409
 
 
@@ -331,10 +315,6 @@ class ContextTooLong(ProviderError):
 def from_code(code: str, message: str) -> AgentError:
     """Return the error that was stored as a code and a message."""
     return _BY_CODE.get(code, InternalError)(message)
-
-
-def _shortened(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _all_kinds(kind: type[AgentError]) -> Iterator[type[AgentError]]:

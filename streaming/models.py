@@ -5,8 +5,6 @@ A foreign key has no index of its own if another index of its model begins with 
 """
 
 import secrets
-from functools import reduce
-from operator import or_
 from typing import ClassVar
 
 from django.db import models
@@ -16,11 +14,20 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming.access_models import ApiKey, AuditRecord
 from streaming.account_models import Account, Limit, LimitSubject, Reservation
+from streaming.run_states import (
+    ACTIVE,
+    HAS_NOT_ENDED,
+    IS_ACTIVE,
+    NOT_ENDED,
+    RunStatus,
+)
 from streaming.worker_models import Worker
 
 __all__ = [
     "ACTIVE",
+    "HAS_NOT_ENDED",
     "IS_ACTIVE",
+    "NOT_ENDED",
     "Account",
     "ApiKey",
     "AuditRecord",
@@ -114,23 +121,6 @@ class ConversationText(models.Model):
         return self.text
 
 
-class RunStatus(models.TextChoices):
-    """The states of a run; `runs.lifecycle` has the transitions between them."""
-
-    QUEUED = "queued", _("queued")
-    RUNNING = "running", _("running")
-    COMPLETED = "completed", _("completed")
-    FAILED = "failed", _("failed")
-    CANCELLED = "cancelled", _("cancelled")
-
-
-#: The states of a run that has not ended. A conversation has at most one such run.
-ACTIVE = (RunStatus.QUEUED, RunStatus.RUNNING)
-#: The same as a condition for queries. SQLite uses an index over these rows for this
-#: condition, and for one of its statuses, because it is an OR; it would not for an IN.
-IS_ACTIVE: Q = reduce(or_, (Q(status=status.value) for status in ACTIVE))
-
-
 class LogState(models.TextChoices):
     """The states of a run's event log."""
 
@@ -174,6 +164,8 @@ class Run(models.Model):
     #: The agent's queue, and its priority there.
     queue = models.CharField(max_length=64, blank=True, default="", db_default="")
     priority = models.SmallIntegerField(default=0, db_default=0)
+    #: The order of the pending runs of a conversation; null: not pending.
+    place = models.IntegerField(null=True, blank=True, editable=False)
     #: The W3C trace context of the request.
     traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")
     provider = models.CharField(max_length=32)
@@ -262,6 +254,11 @@ class Run(models.Model):
                 condition=Q(status=RunStatus.QUEUED.value),
                 name="run_in_queue",
             ),
+            models.Index(
+                fields=["conversation", "place"],
+                condition=Q(status=RunStatus.PENDING.value),
+                name="run_pending",
+            ),
             models.Index(fields=["log_state", "ended_at"], name="run_log_by_age"),
             models.Index(
                 fields=["created_at"],
@@ -273,10 +270,13 @@ class Run(models.Model):
     def __str__(self) -> str:
         return self.id
 
+    #: The position of a pending run, from 1, if it was looked up (`runs.pending`).
+    position: int | None = None
+
     @property
-    def is_active(self) -> bool:
-        """Whether the run has not ended."""
-        return self.status in ACTIVE
+    def has_ended(self) -> bool:
+        """Whether the run is in a final state."""
+        return self.status not in NOT_ENDED
 
     @property
     def total_tokens(self) -> int:

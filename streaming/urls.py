@@ -16,6 +16,7 @@ from streaming.api import (
     errors,
     metrics,
     pages,
+    queues,
     runs,
     selftest,
     status,
@@ -45,6 +46,7 @@ urlpatterns = [
         conversations.detail,
         name="conversation-detail",
     ),
+    path(f"{api}/conversation/queue", queues.detail, name="conversation-queue"),
     path(f"{api}/selftest", selftest.selftest, name="selftest"),
     re_path(r"^api/", errors.not_found, name="not-found"),
 ]

@@ -17,6 +17,7 @@ from streaming.admin.filters import OrganizationFilter
 from streaming.admin.queries import conversation_with, per_parent, words_of
 from streaming.admin.transcript import transcript
 from streaming.models import Conversation, Message, Run
+from streaming.runs import pending
 from streaming.runs.deletion import Deletion, delete_conversations
 from streaming.storage.walk import keys_within
 
@@ -110,6 +111,7 @@ class ConversationAdmin(DeletableAdmin):
             "after": _number(request, "after"),
             "further": further,
             "transcript": transcript(messages, _number(request, "whole")),
+            "pending": pending.of_conversation(conversation.pk),
         }
 
 

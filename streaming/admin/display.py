@@ -125,7 +125,7 @@ def short_id(run: Run) -> str:
 def status(run: Run) -> SafeString:
     """Return the status as a coloured badge; a requested cancel shows as one."""
     label = str(RunStatus(run.status).label)
-    if run.is_active and run.cancel_requested_at:
+    if run.cancel_requested_at and not run.has_ended:
         label = "cancelling"
     return badge(RunStatus(run.status).value, label)
 

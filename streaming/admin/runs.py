@@ -21,7 +21,7 @@ from streaming.admin.queries import conversation_with, words_of
 from streaming.admin.timeline import timeline
 from streaming.agents import registry
 from streaming.models import (
-    IS_ACTIVE,
+    HAS_NOT_ENDED,
     Conversation,
     LogState,
     Run,
@@ -242,7 +242,7 @@ class RunAdmin(HistoryAdmin):
     def cancel_runs(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
         """Ask the processes that own these runs to stop them, at the provider too."""
         chosen = queryset.count()
-        active = list(queryset.filter(IS_ACTIVE, cancel_requested_at=None))
+        active = list(queryset.filter(HAS_NOT_ENDED, cancel_requested_at=None))
         cancelled = runs.cancel_from_thread([run.pk for run in active])
         asked = len(cancelled)
         for run in active:

@@ -140,7 +140,7 @@ def timeline(run: Run) -> Timeline:
     """Read the log of a run, which may still be active."""
     zero = _milliseconds(run.created_at)
     span = _milliseconds(run.ended_at or run.heartbeat_at) - zero
-    drawn = Timeline(running=run.is_active, span=max(span, 1))
+    drawn = Timeline(running=not run.has_ended, span=max(span, 1))
     at = zero
     for entry in stored_log().read_all(run.id):
         try:

@@ -35,6 +35,8 @@ LIMITS = (
     "cost_per_month",
 )
 MAX_ITERATIONS = 50
+#: The effects of a start in a conversation that has an active run.
+ON_BUSY = ("reject", "queue", "interrupt")
 #: The queue of agents that name none.
 DEFAULT_QUEUE = "default"
 #: A queue's name is a part of the name of a channel of PostgreSQL, of 63 characters.
@@ -66,6 +68,8 @@ class Agent:
     - `max_iterations`: model calls of a run whose request does not set the number.
     - `queue`: the queue of its runs, which worker processes select.
     - `priority`: queued runs of a higher one are executed first.
+    - `on_busy`: `"reject"`, `"queue"` or `"interrupt"`: the effect of a request in a
+      conversation that has an active run.
 
     Raises `ImproperlyConfigured` for a value that is not accepted.
     """
@@ -88,6 +92,7 @@ class Agent:
         max_iterations: int = 5,
         queue: str = DEFAULT_QUEUE,
         priority: int = 0,
+        on_busy: str = "reject",
         **unknown: Never,
     ) -> None:
         self.name = name
@@ -102,6 +107,7 @@ class Agent:
         self.max_iterations = max_iterations
         self.queue = queue
         self.priority = priority
+        self.on_busy = on_busy
         self._tools = _to_tuple(tools)
         self._instructions: tuple[ContextFunction, ...] = ()
         self._sealed = False
@@ -222,6 +228,8 @@ class Agent:
         lowest, highest = PRIORITIES
         if type(self.priority) is not int or not lowest <= self.priority <= highest:
             yield f"priority={self.priority!r}: expected {lowest} to {highest}"
+        if self.on_busy not in ON_BUSY:
+            yield f"on_busy={self.on_busy!r}: expected one of {', '.join(ON_BUSY)}"
         yield from _limit_problems(self.limits)
 
 

@@ -32,7 +32,7 @@ from streaming.exceptions import (
 )
 from streaming.models import Run
 from streaming.principals import ANONYMOUS, Principal
-from streaming.runs import store
+from streaming.runs import pending, store
 from streaming.runs.start import StartResult
 from streaming.server.clients import acquire_stream_slot
 from streaming.server.event_stream import EventStream
@@ -71,7 +71,7 @@ async def run(
     started = await _start(request, principal, body, restarts=True)
     await runs.get_service().wait_for_end(started.run)
     ended, output = await database.execute_read(_load_ended, started.run.id, principal)
-    if ended.is_active:
+    if not ended.has_ended:
         # The wait ended before the run: by a shutdown, or by a failing database.
         raise ShuttingDown if runs.get_service().draining else DatabaseUnavailable
     if ended.error_code:
@@ -94,7 +94,7 @@ async def stream(
     wire = NativeFormat(body.events)
     if last_event_id := request.headers.get("Last-Event-ID"):
         run_id, after = parse_last_event_id(last_event_id)
-        resumed = await database.execute_read(store.get_run, run_id, principal)
+        resumed = await database.execute_read(pending.get_run, run_id, principal)
         if not resumed.request_hash:  # the caller cannot have started it by a request
             require(principal, "read")
         elif resumed.request_hash != body.request_hash:
@@ -151,6 +151,7 @@ async def _metadata(prefix: str, agent: Agent, principal: Principal) -> dict[str
             "events": f"{api}/runs/{{run_id}}/events",
             "cancel": f"{api}/runs/{{run_id}}/cancel",
             "conversations": f"{api}/conversations",
+            "queue": f"{api}/conversation/queue",
         },
         "provider": described["provider"],
         "model": described["model"],
@@ -164,6 +165,7 @@ async def _metadata(prefix: str, agent: Agent, principal: Principal) -> dict[str
             "max_open_streams": options.stream_max_open or None,
             "max_runs": options.run_max or None,
             "max_runs_per_org": options.run_max_per_org or None,
+            "max_pending_runs": options.run_max_pending or None,
         },
         "authentication": description.describe(),
     }

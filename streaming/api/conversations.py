@@ -56,6 +56,7 @@ async def detail(
         return json_response(await _read_in_turn(lane, principal, read))
     service = runs.get_service()
     pk, active = await database.execute_read(_deletable, principal, conversation_id)
+    await service.cancel_pending(pk)  # else one of them starts when the active run ends
     # Stopped before: an execution that finds its run deleted ends as interrupted.
     for run_id in active:
         service.executor.stop(run_id)
@@ -113,7 +114,7 @@ def read_conversation(
     principal: Principal, conversation_id: str, asked: ConversationQuery
 ) -> dict[str, Any]:
     """Return a conversation with its messages, or with a part of many."""
-    conversation = _get(principal, conversation_id)
+    conversation = get_conversation(principal, conversation_id)
     [summary] = _summaries([conversation])
     page = message_page(conversation, asked)
     # The input is among the messages already.
@@ -138,7 +139,7 @@ def _summaries(rows: Sequence[Conversation]) -> list[dict[str, Any]]:
 
 def _deletable(principal: Principal, conversation_id: str) -> tuple[int, list[str]]:
     """Return the key of a conversation, and its active runs."""
-    conversation = _get(principal, conversation_id)
+    conversation = get_conversation(principal, conversation_id)
     active = conversation.runs.filter(IS_ACTIVE)
     return conversation.pk, list(active.values_list("id", flat=True))
 
@@ -147,7 +148,8 @@ def _belongs_to(principal: Principal) -> Q:
     return Q(organization__org_id=principal.org_id, owner=principal.owner)
 
 
-def _get(principal: Principal, conversation_id: str) -> Conversation:
+def get_conversation(principal: Principal, conversation_id: str) -> Conversation:
+    """Return a conversation to which a caller has access. Raises `NotFound`."""
     if "\0" in conversation_id:  # PostgreSQL refuses it, even in a query
         raise NotFound(NO_CONVERSATION)
     found = Conversation.objects.filter(

@@ -13,7 +13,7 @@ from streaming.agents import registry
 from streaming.auth.revocation import StreamAccess
 from streaming.events import ConnectedInfo, Entry
 from streaming.exceptions import Unauthenticated
-from streaming.models import Run
+from streaming.models import Run, RunStatus
 from streaming.principals import Principal
 from streaming.runs import RunService
 from streaming.telemetry.metrics import OPEN_STREAMS, READER_LAG_SECONDS
@@ -51,11 +51,13 @@ def follow(
         model=run.model,
         resumed_after=msgspec.UNSET if cursor is None else cursor,
     )
-    sampler = LagSampler(is_active=run.is_active)
+    if run.status == RunStatus.PENDING:
+        info.status, info.position = run.status, run.position or 1
+    sampler = LagSampler(is_active=not run.has_ended)
     after, skip = (cursor or 0, 0) if wire.stateless else (0, cursor or 0)
     # The row is not passed on: it would be kept as long as the stream is open.
     service = service or runs.get_service()
-    following = service.following(run.id, after, is_active=run.is_active)
+    following = service.following(run.id, after, is_active=not run.has_ended)
     heartbeat = conf.get().stream_heartbeat_seconds
     return encode_log(
         wire, info, following, skip, heartbeat, principal, sampler=sampler

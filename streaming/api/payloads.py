@@ -16,7 +16,7 @@ from streaming.messages import (
     parts_from_json,
     parts_to_json,
 )
-from streaming.models import Conversation, Message, Run
+from streaming.models import Conversation, Message, Run, RunStatus
 
 
 def run_answer(run: Run, output: str) -> dict[str, Any]:
@@ -38,8 +38,10 @@ def run_answer(run: Run, output: str) -> dict[str, Any]:
 
 def run_state(run: Run, output: str) -> dict[str, Any]:
     """Return a run in any state."""
+    state = {"position": run.position} if run.status == RunStatus.PENDING else {}
     return run_answer(run, output) | {
         "status": run.status,
+        **state,
         "input": run.input,
         "provider": run.provider,
         "model": run.model,
@@ -49,6 +51,17 @@ def run_state(run: Run, output: str) -> dict[str, Any]:
         "created_at": time(run.created_at),
         "first_token_at": time(run.first_token_at),
         "ended_at": time(run.ended_at),
+    }
+
+
+def pending_run(run: Run, position: int) -> dict[str, Any]:
+    """Return a pending run as in the queue of its conversation."""
+    return {
+        "run_id": run.id,
+        "position": position,
+        "input": run.input,
+        "agent": registry.display_name(run.agent),
+        "created_at": time(run.created_at),
     }
 
 

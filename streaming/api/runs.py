@@ -9,25 +9,35 @@ from streaming.api import payloads
 from streaming.api.endpoint import endpoint
 from streaming.api.follow import follow
 from streaming.api.responses import json_response
-from streaming.api.schemas import EventsQuery, OrgQuery, parse_last_event_id, query
+from streaming.api.schemas import (
+    EventsQuery,
+    InputBody,
+    OrgQuery,
+    json_body,
+    parse_last_event_id,
+    query,
+)
 from streaming.auth.keys.readers import authenticate_reader
 from streaming.auth.keys.run_tokens import sign_token, token_expiry
 from streaming.event_log import stored_log
 from streaming.exceptions import FieldError, InvalidRequest
 from streaming.models import Run
 from streaming.principals import Principal
-from streaming.runs import store
+from streaming.runs import pending, store
 from streaming.server.clients import acquire_stream_slot
 from streaming.server.event_stream import EventStream
 from streaming.storage import database
 from streaming.wire.native import NativeFormat
 
 
-@endpoint(GET="read", reads=query(OrgQuery))
+@endpoint(GET="read", PATCH="run", reads=query(OrgQuery))
 async def detail(
     request: HttpRequest, principal: Principal, _: OrgQuery, run_id: str
 ) -> HttpResponseBase:
-    """Return the run's present state."""
+    """Return the run's present state, after a change to the input of a pending one."""
+    if request.method == "PATCH":
+        text = json_body(InputBody)(request).input
+        await database.execute_write(pending.change_input, run_id, principal, text)
     return json_response(await database.execute_read(_state, run_id, principal))
 
 
@@ -36,9 +46,9 @@ async def events(
     request: HttpRequest, principal: Principal, asked: EventsQuery, run_id: str
 ) -> HttpResponseBase:
     """Stream the run's events after a number: the logged ones and those to come."""
-    run = await database.execute_read(store.get_run, run_id, principal)
+    run = await database.execute_read(pending.get_run, run_id, principal)
     after = _after(request, run_id, asked)
-    if not run.is_active:
+    if run.has_ended:
         newest = await database.execute_read(stored_log().newest, run.id)
         if newest is None or newest.number <= (after or 0):
             return HttpResponse(status=204)
@@ -74,7 +84,7 @@ async def cancel(
 
 
 def _state(run_id: str, principal: Principal) -> dict[str, object]:
-    run: Run = store.get_run(run_id, principal)
+    run: Run = pending.get_run(run_id, principal)
     return payloads.run_state(run, store.load_output(run))
 
 

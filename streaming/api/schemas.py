@@ -37,6 +37,7 @@ MAX_SEARCH = 200
 #: More than there are types: a list may name one twice.
 MAX_EVENT_TYPES = 100
 MAX_CONTEXT_ENTRIES = 100
+MAX_ORDER = 10_000
 #: Default of a conversation's `limit`, which the settings bound.
 MAX_LIMIT = 2**31 - 1
 
@@ -105,6 +106,7 @@ class RunBody(BaseModel):
     background: bool = False
     restarts: bool | None = None
     agent: Identifier | None = None
+    on_busy: Literal["reject", "queue", "interrupt"] | None = None
 
     def to_request(
         self,
@@ -132,6 +134,7 @@ class RunBody(BaseModel):
             idempotency_key=idempotency_key,
             request_hash=self.request_hash,
             traceparent=traceparent,
+            on_busy=self.on_busy or agent.on_busy,
         )
 
     @property
@@ -139,15 +142,15 @@ class RunBody(BaseModel):
         """The hash of the run that the body requests.
 
         The properties of a connection are no part of it, nor is the order of the keys.
-        An agent is a part only if the body names one: the default may change.
+        An agent is a part only if the body names one, and so is `on_busy`: the default
+        may change.
         """
         ordered = self
         if len(self.context) > 1:
             context = dict(sorted(self.context.items()))
             ordered = self.model_copy(update={"context": context})
         excluded = {"events", "restarts"}
-        if not self.agent:
-            excluded.add("agent")
+        excluded |= {name for name in ("agent", "on_busy") if not getattr(self, name)}
         hashed = ordered.model_dump_json(exclude=excluded).encode()
         return hashlib.sha256(hashed).hexdigest()
 
@@ -164,6 +167,12 @@ class OrgQuery(BaseModel):
     """The query of an endpoint for an organization's resources."""
 
     org_id: Identifier = "default"
+
+
+class QueueQuery(OrgQuery):
+    """The query of the pending runs of a conversation."""
+
+    conversation_id: str
 
 
 class EventsQuery(OrgQuery):
@@ -189,17 +198,41 @@ class ConversationQuery(OrgQuery):
     start: Annotated[Literal["start", "end"], Field(alias="from")] = "start"
 
 
-def run_body(request: HttpRequest) -> RunBody:
-    """Parse the body of `run` and `stream`. A BOM before the JSON is ignored.
+class InputBody(BaseModel):
+    """The body that changes the input of a pending run."""
 
-    Raises `UnsupportedMediaType`, `BodyTooLarge`, `InvalidJson` or `InvalidRequest`.
+    model_config = ConfigDict(strict=True)
+
+    input: Annotated[Text, AfterValidator(_prompt)]
+
+
+class OrderBody(BaseModel):
+    """The body that changes the order of the pending runs of a conversation."""
+
+    model_config = ConfigDict(strict=True)
+
+    order: Annotated[list[Text], Field(max_length=MAX_ORDER)]
+
+
+def json_body(model: type[Q]) -> Callable[[HttpRequest], Q]:
+    """Return a function that parses a body; it ignores a BOM before the JSON.
+
+    It raises `UnsupportedMediaType`, `BodyTooLarge`, `InvalidJson` or `InvalidRequest`.
     """
-    if request.content_type != "application/json":
-        raise UnsupportedMediaType
-    try:
-        return RunBody.model_validate_json(_read_body(request).removeprefix(BOM))
-    except ValidationError as error:
-        raise _bad_request(error) from None
+
+    def parse(request: HttpRequest) -> Q:
+        if request.content_type != "application/json":
+            raise UnsupportedMediaType
+        try:
+            return model.model_validate_json(_read_body(request).removeprefix(BOM))
+        except ValidationError as error:
+            raise _bad_request(error) from None
+
+    return parse
+
+
+#: Parses the body of `run` and `stream`.
+run_body = json_body(RunBody)
 
 
 def _read_body(request: HttpRequest) -> bytes:

@@ -69,15 +69,20 @@ class Budget(msgspec.Struct, frozen=True):
         return bool(settled + reserved + getattr(more, self.field) <= self.most)
 
 
-def admit(callers: Sequence[Sequence[CallerLimit]]) -> list[Rate | None]:
+def admit(
+    callers: Sequence[Sequence[CallerLimit]], starting: Sequence[bool]
+) -> list[Rate | None]:
     """Count new runs, one for each of `callers`, against the limits of each.
 
+    `starting` tells which of them become active at once: only those count as such.
     Returns what is left of the tightest limit of runs in a minute, for each caller.
     Raises `RateLimited` or `BudgetExhausted`, which name the limit.
     """
     now = database_time()
     limits = {limit.account: limit for limit in _flat(callers)}
     new = Counter(limit.account for limit in _flat(callers))
+    at_once = [each for each, starts in zip(callers, starting, strict=True) if starts]
+    active = Counter(limit.account for limit in _flat(at_once))
     minute, _, _ = _periods(now)
     budgets = _budgets(limits.values(), now)
     rows = _locked(
@@ -98,7 +103,8 @@ def admit(callers: Sequence[Sequence[CallerLimit]]) -> list[Rate | None]:
             raise exhausted(budget, now)
     rates: dict[str, Rate] = {}
     for account, limit in limits.items():
-        _check_runs(limit, new[account])
+        if active[account]:
+            _check_runs(limit, active[account])
         if (most := limit.amounts.runs_per_minute) is not None:
             row = rows[account, minute.name]
             seconds = math.ceil(minute.seconds_left(now))

@@ -28,6 +28,8 @@ class Options(TypedDict, total=False):
     - `deps`: values for the tools that JSON can hold; they are stored with the run.
     - `context`: texts that count as claims of a client.
     - `max_iterations`: the most model calls; by default the agent's.
+    - `on_busy`: `"reject"`, `"queue"` or `"interrupt"`: the effect if the conversation
+      has an active run; by default the agent's.
     - `idempotency_key`: a repeated call with the same key joins the first one's run.
     """
 
@@ -37,6 +39,7 @@ class Options(TypedDict, total=False):
     deps: Any
     context: dict[str, str]
     max_iterations: int
+    on_busy: str
     idempotency_key: str
 
 

@@ -22,7 +22,7 @@ from streaming.exceptions import (
 from streaming.messages import Message, Role, parts_from_json
 from streaming.models import Message as MessageRow
 from streaming.models import Run
-from streaming.runs import RunService, get_own_service, store
+from streaming.runs import RunService, get_own_service, pending, store
 from streaming.server.clients import acquire_stream_slot
 from streaming.server.event_stream import EventStream
 from streaming.storage.database import Database
@@ -64,7 +64,10 @@ class AgentRun:
 
     @property
     def status(self) -> str:
-        """Its state: `queued`, `running`, `completed`, `failed` or `cancelled`."""
+        """Its state.
+
+        `pending`, `queued`, `running`, `completed`, `failed` or `cancelled`.
+        """
         return self._state.run.status
 
     @property
@@ -122,7 +125,7 @@ class AgentRun:
         service = self._find_service()
         await service.wait_for_end(self._state.run)
         await self._refresh(service.worker.database)
-        if self._state.run.is_active:
+        if not self._state.run.has_ended:
             raise _interruption(service)
         if self.error:
             raise RunFailed(self.id, self.error, self.text)
@@ -140,7 +143,9 @@ class AgentRun:
         """
         service, run = self._find_service(), self._state.run
         is_complete = False
-        async with service.following(run.id, after, is_active=run.is_active) as batches:
+        async with service.following(
+            run.id, after, is_active=not run.has_ended
+        ) as batches:
             async for batch in batches:
                 for entry in batch:
                     is_complete = entry.is_last
@@ -189,7 +194,7 @@ def _load(run_id: str) -> _State:
         Message(cast(Role, role), parts_from_json(parts))
         for role, parts in rows.values_list("role", "parts")
     ]
-    return _State(run, store.load_output(run), messages)
+    return _State(pending.with_position(run), store.load_output(run), messages)
 
 
 def _interruption(service: RunService) -> AgentError:

@@ -60,6 +60,7 @@ def make_call(
     context: dict[str, str] | None = None,
     deps: object = None,
     max_iterations: int | None = None,
+    on_busy: str | None = None,
     idempotency_key: str = "",
 ) -> Call:
     """Return a call of an agent. Raises `InvalidRequest`.
@@ -75,6 +76,7 @@ def make_call(
             agent.max_iterations if max_iterations is None else max_iterations
         ),
         background=True,
+        on_busy=on_busy,
     )
     key = parse_idempotency_key(idempotency_key)
     stored = _stored(deps)
@@ -90,6 +92,7 @@ def make_call(
         idempotency_key=key,
         request_hash=hashlib.sha256(hashed.encode()).hexdigest() if key else "",
         deps=stored,
+        on_busy=body.on_busy or agent.on_busy,
     )
     return Call(request, user, organization)
 

@@ -9,7 +9,7 @@ of its queries sees either the old rows or the joined one.
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from streaming.models import IS_ACTIVE, EventSegment, LogState, Run
+from streaming.models import HAS_NOT_ENDED, EventSegment, LogState, Run
 
 
 def due(ended_before: datetime, limit: int) -> list[str]:
@@ -25,7 +25,8 @@ def compact(run_id: str, after: int, max_chars: int, max_rows: int) -> int | Non
     another process has locked the run.
     """
     # This transaction never waits for a lock, and is thus no part of a deadlock.
-    ended = Run.objects.filter(pk=run_id, log_state=LogState.WRITTEN).exclude(IS_ACTIVE)
+    written = Run.objects.filter(pk=run_id, log_state=LogState.WRITTEN)
+    ended = written.exclude(HAS_NOT_ENDED)
     if not ended.select_for_update(skip_locked=True, no_key=True).exists():
         return None
     rest = EventSegment.objects.filter(run_id=run_id, last_id__gt=after)

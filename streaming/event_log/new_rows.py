@@ -11,7 +11,7 @@ from typing import Any
 
 from streaming.event_log.segments import row_entries
 from streaming.events import Entry
-from streaming.models import ACTIVE, EventSegment, Run
+from streaming.models import NOT_ENDED, EventSegment, Run
 from streaming.storage.alias import app_connection
 
 
@@ -76,5 +76,5 @@ def _for_sqlite() -> str:
     """
 
 
-_STATUSES = ", ".join(f"'{status.value}'" for status in ACTIVE)
+_STATUSES = ", ".join(f"'{status.value}'" for status in NOT_ENDED)
 _ENDED = f"(run.id IS NULL OR run.status NOT IN ({_STATUSES}))"

@@ -13,7 +13,13 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from streaming import audit
-from streaming.models import IS_ACTIVE, Account, AuditRecord, Organization
+from streaming.models import (
+    HAS_NOT_ENDED,
+    IS_ACTIVE,
+    Account,
+    AuditRecord,
+    Organization,
+)
 from streaming.personal_data.selection import Selection, own_models
 from streaming.personal_data.shared import erase_shared
 from streaming.runs.cancelling import cancel_runs
@@ -81,12 +87,15 @@ def _revoke_keys(chosen: Selection) -> None:
 
 async def _stop_runs(database: Database, chosen: Selection, seconds: float) -> None:
     def active() -> list[str]:
-        return list(chosen.runs.filter(IS_ACTIVE).values_list("pk", flat=True))
+        return list(chosen.runs.filter(HAS_NOT_ENDED).values_list("pk", flat=True))
 
     run_ids = await database.execute_read(active)
     if not run_ids:
         return
-    await database.execute_write(cancel_runs, run_ids, executor_class().cancel)
+    executor = executor_class()
+    await database.execute_write(
+        cancel_runs, run_ids, executor.cancel, executor.enqueue
+    )
     deadline = asyncio.get_running_loop().time() + seconds
     while asyncio.get_running_loop().time() < deadline:
         if not await database.execute_read(active):

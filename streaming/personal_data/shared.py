@@ -11,6 +11,7 @@ from streaming.messages import Message as UserMessage
 from streaming.messages import SummaryPart, parts_from_json
 from streaming.models import Conversation, ConversationText, Message
 from streaming.personal_data.selection import Selection, in_pages
+from streaming.runs import pending
 from streaming.runs.deletion import BATCH, delete_runs, write_repeatedly
 from streaming.runs.start import title_of
 from streaming.storage.database import Database
@@ -47,10 +48,14 @@ def _derive_anew(conversation: Conversation) -> None:
     messages = Message.objects.filter(conversation=conversation)
     _remove_summaries(conversation)
     question = messages.filter(role="user").order_by("pk").first()
-    if question is None:
+    waiting = pending.of_conversation(conversation.pk).first()
+    if question:
+        text = UserMessage("user", parts_from_json(question.parts)).text
+    elif waiting:
+        text = waiting.input
+    else:
         conversation.delete()
         return
-    text = UserMessage("user", parts_from_json(question.parts)).text
     title = title_of(text)
     Conversation.objects.filter(pk=conversation.pk).update(title=title)
     ConversationText.objects.filter(pk=conversation.pk).update(

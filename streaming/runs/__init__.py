@@ -8,7 +8,6 @@ start, follow and cancel runs of any process through it. Synchronous code enqueu
 import asyncio
 import threading
 from collections.abc import Collection
-from contextlib import suppress
 from weakref import WeakKeyDictionary
 
 from django.db import transaction
@@ -22,6 +21,7 @@ from streaming.runs.executors.base import executor_class
 from streaming.runs.service import RunService
 from streaming.runs.signal_sender import send_ended_on_commit
 from streaming.runs.start import RunRequest
+from streaming.runs.wakes import wake_executors
 from streaming.storage import database
 from streaming.storage.alias import app_alias
 
@@ -94,22 +94,12 @@ async def aclose() -> None:
 
 def serving_loop() -> asyncio.AbstractEventLoop | None:
     """Return an event loop of this process that serves, if it has one."""
-    for loop, service in _present_services():
+    with _listing:
+        present = list(_services.items())
+    for loop, service in present:
         if service.is_serving and loop.is_running() and not service.draining:
             return loop
     return None
-
-
-def wake_executors() -> None:
-    """Have the services of this process look for queued runs now; from any thread."""
-    for loop, service in _present_services():
-        with suppress(RuntimeError):  # the event loop was closed in the meantime
-            loop.call_soon_threadsafe(service.executor.wake)
-
-
-def _present_services() -> list[tuple[asyncio.AbstractEventLoop, RunService]]:
-    with _listing:
-        return list(_services.items())
 
 
 def cancel_from_thread(run_ids: Collection[str]) -> set[str]:
@@ -119,6 +109,7 @@ def cancel_from_thread(run_ids: Collection[str]) -> set[str]:
     owner of each running run reads it with its next heartbeat.
     """
     with transaction.atomic(app_alias()):
-        active = cancel_runs(run_ids, executor_class().cancel)
+        executor = executor_class()
+        active = cancel_runs(run_ids, executor.cancel, executor.enqueue)
         send_ended_on_commit(active)
         return active

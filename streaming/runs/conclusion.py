@@ -25,8 +25,9 @@ from streaming.exceptions import (
 from streaming.models import RunStatus
 from streaming.runs import recovery, store
 from streaming.runs.ending import last_events
+from streaming.runs.ends import FailRuns, FinishRuns
+from streaming.runs.pending import Enqueue
 from streaming.runs.recovery import HandOver
-from streaming.runs.start import Enqueue
 from streaming.runs.store import RunResult, State
 from streaming.storage.database import Database
 from streaming.storage.errors import describe, is_rejection
@@ -117,7 +118,11 @@ class Conclusion:
         """Write the end; retry for a while if the database is unavailable."""
         # The events are made once: an attempt that failed may have been committed.
         close = partial(
-            self._log.close, self._run.id, events, self._result, store.finish_runs
+            self._log.close,
+            self._run.id,
+            events,
+            self._result,
+            FinishRuns(self._enqueue),
         )
         try:
             async with asyncio.timeout(self._finish_seconds()):
@@ -181,7 +186,7 @@ class Conclusion:
                 self._run.id,
                 events,
                 self._run,
-                store.fail_runs,
+                FailRuns(self._enqueue),
                 drop_pending=drop_pending,
             )
             try:

@@ -18,7 +18,16 @@ from django.db import IntegrityError
 from django.db.models import QuerySet
 
 from streaming.event_log import stored_log
-from streaming.models import ACTIVE, IS_ACTIVE, Conversation, Message, Organization, Run
+from streaming.models import (
+    HAS_NOT_ENDED,
+    IS_ACTIVE,
+    Conversation,
+    Message,
+    Organization,
+    Run,
+    RunStatus,
+)
+from streaming.runs import pending
 from streaming.storage.database import Database, default
 from streaming.storage.pauses import pause_after
 
@@ -128,8 +137,12 @@ def _delete_content(conversations: list[int], limit: int) -> int:
 
     The number is less than `limit` once all are deleted.
     """
-    ended = Run.objects.filter(conversation__in=conversations).exclude(IS_ACTIVE)
-    rows = delete_runs(ended, limit)
+    runs = Run.objects.filter(conversation__in=conversations)
+    # First: none of them may start when the active run ends.
+    if runs.filter(status=RunStatus.PENDING).exists():
+        pending.lock(conversations)
+        runs.filter(status=RunStatus.PENDING).delete()
+    rows = delete_runs(runs.exclude(HAS_NOT_ENDED), limit)
     active = Run.objects.filter(conversation__in=conversations)
     rows += stored_log().delete_segments(active, max(limit - rows, 0))
     loose = Message.objects.filter(conversation__in=conversations)
@@ -146,12 +159,14 @@ def _delete_whole(keys: list[int]) -> list[str]:
     """Delete conversations and return the ids of their active runs."""
     # Locks the runs first and then the conversations, in the order of the writers of a
     # run. Rows that a writer is about to insert would otherwise remain.
-    runs = Run.objects.filter(conversation__in=keys).order_by("id").select_for_update()
-    status_of = dict(runs.values_list("id", "status"))
+    runs = Run.objects.filter(conversation__in=keys).exclude(status=RunStatus.PENDING)
+    list(runs.order_by("id").select_for_update().values_list("id"))
     conversations = Conversation.objects.filter(pk__in=keys)
     list(conversations.order_by("pk").select_for_update().values_list("pk"))
+    active = Run.objects.filter(IS_ACTIVE, conversation__in=keys)
+    run_ids = list(active.values_list("id", flat=True))
     conversations.delete()
-    return [run for run, status in status_of.items() if status in ACTIVE]
+    return run_ids
 
 
 def _delete_empty(organization: int) -> bool:

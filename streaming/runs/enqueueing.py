@@ -1,6 +1,7 @@
 """Runs that synchronous code enqueues, or returns to the queue, in its transaction."""
 
 from collections.abc import Iterable
+from functools import partial
 
 from django.db import IntegrityError, transaction
 from msgspec import structs
@@ -10,8 +11,10 @@ from streaming.agents import registry
 from streaming.agents.loops import DeclaredModels
 from streaming.budgets.limits import CallerLimit, agent_limit, amounts, limits_of
 from streaming.models import Run
+from streaming.runs.cancelling import cancel_runs
 from streaming.runs.executors.base import Executor, executor_class
 from streaming.runs.recovery import take_back
+from streaming.runs.signal_sender import send_ended_on_commit
 from streaming.runs.start import (
     MAX_START_ATTEMPTS,
     RunDefaults,
@@ -39,17 +42,31 @@ def enqueue(request: RunRequest, executor: type[Executor] | None = None) -> Run:
         agents=DECLARED,
         history_chars=options.agent_history_chars,
         max_runs_per_org=options.run_max_per_org,
+        max_pending=options.run_max_pending,
     )
     request = structs.replace(request, limits=_limits(request))
     for attempt in range(1, MAX_START_ATTEMPTS + 1):
         try:
             with transaction.atomic(app_alias()):
                 [result] = start_runs([request], defaults, executor.enqueue)
+                if result.interrupts:
+                    interrupt = partial(_interrupt, result.interrupts, executor)
+                    transaction.on_commit(interrupt, using=app_alias(), robust=True)
             return result.run
         except IntegrityError:  # another request won: the next attempt sees its run
             if attempt == MAX_START_ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
+
+
+def _interrupt(run_id: str, executor: type[Executor]) -> None:
+    """Cancel a run for a pending one, in a transaction of its own.
+
+    A transaction that has locked the conversation must not wait for the active run.
+    """
+    with transaction.atomic(app_alias()):
+        cancel_runs([run_id], executor.cancel, executor.enqueue)
+        send_ended_on_commit({run_id})
 
 
 def requeue(run_ids: Iterable[str]) -> set[str]:

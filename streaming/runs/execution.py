@@ -46,7 +46,7 @@ from streaming.runs.observation import (
     OWNERSHIP_LOST,
     Observation,
 )
-from streaming.runs.start import Enqueue
+from streaming.runs.pending import Enqueue
 from streaming.runs.store import RunResult, State
 from streaming.runs.timings import Timings
 from streaming.storage.database import Database

@@ -19,7 +19,7 @@ from streaming.app_options import AgentConf
 from streaming.event_log import EventLog
 from streaming.exceptions import DatabaseUnavailable
 from streaming.models import RunStatus
-from streaming.runs import leases, recovery
+from streaming.runs import leases, pending, recovery
 from streaming.runs.execution import Execution
 from streaming.runs.leases import RunSignals
 from streaming.runs.recovery import Policy
@@ -170,10 +170,13 @@ class Heartbeat:
             await self._database.execute_write(leases.touch_readers, followed)
             self._departed -= followed
         if cancels := set(self._worker.lost_cancels):
-            await self._database.execute_write(leases.request_cancel, cancels)
+            await self._database.execute_write(
+                leases.request_cancel, cancels, self._policy.enqueue
+            )
             self._worker.lost_cancels -= cancels
         if self._recovery.is_due:
             await self._recover_orphans()
+            await self._promote_pending()
             self._recovery.restart()
 
     def _apply_signals(self, execution: Execution, signals: RunSignals | None) -> None:
@@ -210,6 +213,13 @@ class Heartbeat:
                 fields = {"run_id": run_id}
                 logger.exception("run not recovered: %s", describe(error), extra=fields)
                 self._stale.watch_anew(run_id)
+
+    async def _promote_pending(self) -> None:
+        """Queue pending runs that nothing else promotes."""
+        if keys := await self._database.execute_read(pending.find_idle):
+            await self._database.execute_write(
+                pending.advance, keys, self._policy.enqueue
+            )
 
     async def _recover_orphan(self, run_id: str, heartbeat_at: datetime) -> None:
         before = time.monotonic() + self._stall_seconds

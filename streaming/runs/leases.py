@@ -9,18 +9,22 @@ Times that processes compare are the database's own: the clocks of machines may 
 
 import math
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import msgspec
+from django.db import transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Coalesce, Now
 
 from streaming.agent.progress import Progress
 from streaming.event_log import stored_log
-from streaming.models import IS_ACTIVE, Run, RunStatus
-from streaming.runs import lifecycle
+from streaming.models import HAS_NOT_ENDED, IS_ACTIVE, Run, RunStatus
+from streaming.runs import lifecycle, pending
 from streaming.runs.attempts import usage_of
 from streaming.runs.ending import last_events
+from streaming.runs.pending import Enqueue
+from streaming.storage.alias import app_alias
 
 
 class RunSignals(msgspec.Struct, frozen=True):
@@ -66,24 +70,51 @@ def touch_readers(run_ids: Collection[str]) -> None:
 
     A run that is locked at the moment is left out, until the next report.
     """
-    free = lock_active(run_ids, skip_locked=True).values_list("id", flat=True)
-    Run.objects.filter(id__in=list(free)).update(last_reader_at=Now())
+    followed = Run.objects.filter(HAS_NOT_ENDED, id__in=list(run_ids)).order_by("id")
+    free = followed.select_for_update(no_key=True, skip_locked=True)
+    keys = list(free.values_list("id", flat=True))
+    Run.objects.filter(id__in=keys).update(last_reader_at=Now())
 
 
-def request_cancel(run_ids: Collection[str]) -> set[str]:
-    """Cancel queued runs, request it from the owners of running ones.
+class _Promoted(Exception):
+    """A pending run entered the queue before its conversation was locked."""
+
+
+def request_cancel(run_ids: Collection[str], enqueue: Enqueue) -> set[str]:
+    """Cancel pending and queued runs, request it from the owners of running ones.
 
     Returns the runs that had not ended. The time of a first request is kept.
     """
-    active = dict(lock_active(run_ids).values_list("id", "status"))
-    queued = [run for run, status in active.items() if status == RunStatus.QUEUED]
+    for _ in range(len(run_ids) + 1):  # each time fewer of them are pending
+        rows = lock_active(run_ids).values_list("id", "status", "conversation_id")
+        active = {run_id: (status, key) for run_id, status, key in rows}
+        waiting = pending.find(set(run_ids) - active.keys())
+        with suppress(_Promoted), transaction.atomic(app_alias()):
+            return _cancel(active, waiting, enqueue)
+        # The conversations are unlocked again: active runs are locked before them.
+    raise AssertionError("unreachable")
+
+
+def _cancel(
+    active: Mapping[str, tuple[str, int]], waiting: Mapping[str, int], enqueue: Enqueue
+) -> set[str]:
+    """Cancel active runs, which are locked, and pending ones. Raises `_Promoted`."""
+    queued = {
+        run_id: key
+        for run_id, (status, key) in active.items()
+        if status == RunStatus.QUEUED
+    }
+    pending.lock({*waiting.values(), *queued.values()})
+    if pending.cancel(waiting) != waiting.keys():
+        raise _Promoted
     for run_id in queued:
         cancel_in_queue(run_id)
-    if running := active.keys() - queued:
+    if running := active.keys() - queued.keys():
         Run.objects.filter(id__in=running).update(
             cancel_requested_at=Coalesce("cancel_requested_at", Now())
         )
-    return set(active)
+    pending.promote(queued.values(), enqueue)
+    return active.keys() | waiting.keys()
 
 
 def cancel_in_queue(run_id: str) -> None:

@@ -1,10 +1,11 @@
 """The states of a run, and the transitions between them as conditional statements.
 
-`queued` is the state of a run that no worker has claimed, `running` that of a run whose
-worker holds its lease; the others are ends. A worker claims runs with `claim_all`; an
-executor that claims at the start inserts its runs already claimed (`start.start_runs`),
-so that the claim costs no statement. A run whose worker drains or has died returns to
-the queue, from which a further attempt continues it (`recovery`).
+`pending` is the state of a run that waits for an earlier one of its conversation
+(`pending`), `queued` that of a run that no worker has claimed, `running` that of a run
+whose worker holds its lease; the others are ends. A worker claims runs with
+`claim_all`; an executor that claims at the start inserts its runs already claimed
+(`start.start_runs`), so that the claim costs no statement. A run whose worker drains or
+has died returns to the queue, from which a further attempt continues it (`recovery`).
 
 Each transition is one UPDATE on the condition of the state before it. Each write of an
 owner is also on the condition of its worker and attempt (`Claim`): every claim raises
@@ -29,6 +30,7 @@ from streaming.storage.sql import update_all
 #: The states that can follow on each state.
 TRANSITIONS: Mapping[RunStatus, frozenset[RunStatus]] = MappingProxyType(
     {
+        RunStatus.PENDING: frozenset({RunStatus.QUEUED, RunStatus.CANCELLED}),
         RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.CANCELLED}),
         RunStatus.RUNNING: frozenset(
             {
@@ -137,12 +139,29 @@ def finish(finishes: Sequence[Finish]) -> int:
     )
 
 
+def enter_queue(run_id: str) -> bool:
+    """Queue a pending run; return False if it is not pending."""
+    pending = _leaving(RunStatus.PENDING, RunStatus.QUEUED).filter(pk=run_id)
+    # The heartbeat tells since when the run has been in the queue.
+    return bool(pending.update(status=RunStatus.QUEUED, place=None, heartbeat_at=Now()))
+
+
+def cancel_pending(run_id: str) -> bool:
+    """Cancel a pending run; return False if it is not pending."""
+    return _cancel_unclaimed(run_id, RunStatus.PENDING)
+
+
 def cancel_queued(run_id: str) -> bool:
     """Cancel a run that no worker has claimed; return False if it is not queued."""
-    queued = _leaving(RunStatus.QUEUED, RunStatus.CANCELLED).filter(pk=run_id)
+    return _cancel_unclaimed(run_id, RunStatus.QUEUED)
+
+
+def _cancel_unclaimed(run_id: str, source: RunStatus) -> bool:
+    unclaimed = _leaving(source, RunStatus.CANCELLED).filter(pk=run_id)
     return bool(
-        queued.update(
+        unclaimed.update(
             status=RunStatus.CANCELLED,
+            place=None,
             stop_reason="cancelled",
             ended_at=Now(),
             # The log of a run without an attempt is the one row with the run's end.

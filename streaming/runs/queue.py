@@ -207,9 +207,12 @@ async def execute_claimed(worker: Worker, claim: Claim) -> None:
 
 
 def queue_state() -> QueueState:
-    """Return the state of the queue."""
+    """Return the state of the queue.
+
+    A run without an owner had its last heartbeat when it entered the queue, or before.
+    """
     queued = Run.objects.filter(status=RunStatus.QUEUED)
-    found = queued.aggregate(runs=Count("id"), oldest=Min("created_at"))
+    found = queued.aggregate(runs=Count("id"), oldest=Min("heartbeat_at"))
     if found["oldest"] is None:
         return QueueState(0, 0.0)
     waited = (database_time() - found["oldest"]).total_seconds()

@@ -26,10 +26,10 @@ from streaming.messages import (
 )
 from streaming.models import Message as MessageRow
 from streaming.models import Run, RunStatus
-from streaming.runs import leases, lifecycle, store
+from streaming.runs import leases, lifecycle, pending, store
 from streaming.runs.ending import last_events
 from streaming.runs.lifecycle import Claim
-from streaming.runs.start import Enqueue
+from streaming.runs.pending import Enqueue
 from streaming.runs.store import State
 
 #: The highest number that the database stores.
@@ -83,6 +83,7 @@ def recover_orphan(
     accounts.settle(run_id, None)
     first = stored_log().free_number(run_id, run.log_number, leap=True)
     stored_log().append(run_id, first, last_events(Progress(), error))
+    pending.advance([run.conversation_id], policy.enqueue)
     return RunStatus.FAILED
 
 
@@ -185,6 +186,7 @@ def _enter_queue(run: Run, enqueue: Enqueue) -> None:
     """Enqueue a run that has returned, or end it if its cancel was requested."""
     if run.cancel_requested_at:
         leases.cancel_in_queue(run.id)
+        pending.advance([run.conversation_id], enqueue)
     else:
         run.status, run.worker = RunStatus.QUEUED, ""
         enqueue([run])

@@ -18,6 +18,7 @@ from streaming.models import (
     Conversation,
     LogState,
     Run,
+    RunStatus,
 )
 from streaming.runs import deletion
 from streaming.runs.idempotency import expired_keys
@@ -46,10 +47,13 @@ def logs_ended_before(time: datetime) -> QuerySet[Run]:
 
 
 def conversations_unused_since(time: datetime) -> QuerySet[Conversation]:
-    """Return conversations without a message since a time, and without active runs."""
-    active = Run.objects.filter(IS_ACTIVE)
+    """Return conversations without a message since a time whose runs have ended."""
     unused = Conversation.objects.filter(updated_at__lt=time)
-    return unused.exclude(pk__in=active.values("conversation")).order_by("updated_at")
+    # Two conditions: each has a partial index.
+    for condition in (IS_ACTIVE, Q(status=RunStatus.PENDING.value)):
+        runs = Run.objects.filter(condition)
+        unused = unused.exclude(pk__in=runs.values("conversation"))
+    return unused.order_by("updated_at")
 
 
 def forget_accounts(rows: int = ROWS) -> Removed:

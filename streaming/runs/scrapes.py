@@ -8,10 +8,10 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import Error
-from django.db.models import Count
+from django.db.models import Count, Q
 
 from streaming.app_options import AgentConf
-from streaming.models import IS_ACTIVE, Run, RunStatus
+from streaming.models import IS_ACTIVE, NOT_ENDED, Run, RunStatus
 from streaming.runs.queue import queue_state
 from streaming.runs.worker_rows import count_workers
 from streaming.storage.alias import app_alias
@@ -81,9 +81,11 @@ SHARED_METRICS = (ACTIVE_RUNS, QUEUE_OLDEST, WORKERS, DATABASE_UP)
 
 def shared_families(conf: AgentConf) -> list[Family]:
     """Return the metrics of the database."""
-    active = Run.objects.filter(IS_ACTIVE).order_by().values_list("status")
-    counts = dict.fromkeys((RunStatus.QUEUED.value, RunStatus.RUNNING.value), 0)
-    counts |= dict(active.annotate(Count("id")))
+    counts: dict[str, int] = dict.fromkeys((each.value for each in NOT_ENDED), 0)
+    # Two conditions: each has a partial index.
+    for condition in (IS_ACTIVE, Q(status=RunStatus.PENDING.value)):
+        rows = Run.objects.filter(condition).order_by().values_list("status")
+        counts |= dict(rows.annotate(Count("id")))
     workers = count_workers(conf.run_lease_seconds)._asdict()
     return [
         _family(*ACTIVE_RUNS, {(each,): count for each, count in counts.items()}),

@@ -26,8 +26,8 @@ from streaming.conf import import_named
 from streaming.event_log import DatabaseLog, choose_live
 from streaming.events import Entry
 from streaming.exceptions import InternalError, RateLimited, ShuttingDown
-from streaming.models import Run
-from streaming.runs import lifecycle
+from streaming.models import Run, RunStatus
+from streaming.runs import lifecycle, pending
 from streaming.runs.cancelling import cancel_runs
 from streaming.runs.executors.base import Executor, make_executor
 from streaming.runs.heartbeat import Heartbeat
@@ -35,6 +35,7 @@ from streaming.runs.idempotency import find_run
 from streaming.runs.maintenance import Maintenance
 from streaming.runs.recovery import Policy
 from streaming.runs.start import (
+    FULL,
     MAX_START_ATTEMPTS,
     RunDefaults,
     RunRequest,
@@ -43,6 +44,8 @@ from streaming.runs.start import (
 )
 from streaming.runs.telemetry import ServiceTelemetry
 from streaming.runs.timings import Timings
+from streaming.runs.turns import Turns
+from streaming.runs.wakes import connect
 from streaming.runs.worker import Place, Worker
 from streaming.storage.database import Database, use_in_task
 from streaming.tools.threads import caller_context
@@ -87,6 +90,7 @@ class RunService:
             hands_over=threads and conf.run_max_attempts > 1,
         )
         self.executor = make_executor(conf.executor_path, self.worker)
+        self._wake = connect(self.executor.wake)
         #: Whether it takes part in the work on queued runs of other processes.
         self.is_serving = False
         self._conf = conf
@@ -97,7 +101,9 @@ class RunService:
             agents=agents,
             history_chars=conf.agent_history_chars,
             max_runs_per_org=conf.run_max_per_org,
+            max_pending=conf.run_max_pending,
         )
+        self._turns = Turns(self.worker)
         self._starts: set[asyncio.Task[StartResult]] = set()
         self._drain_task: asyncio.Task[None] | None = None
         self._drained = asyncio.Event()
@@ -147,7 +153,9 @@ class RunService:
         if self.draining:
             raise ShuttingDown
         if self._is_full:
-            return StartResult(await self._find_repeated(request), None)
+            if request.on_busy == "reject":
+                return StartResult(await self._find_repeated(request), None)
+            request = structs.replace(request, must_wait=True)
         place = self.worker.take_place()
         # A task of its own: an inserted run must be executed if its client disconnects.
         task = asyncio.create_task(self._start(request, place))
@@ -181,7 +189,7 @@ class RunService:
         stopped = {run_id for run_id in run_ids if self.executor.stop(run_id)}
         try:
             active = await self._database.execute_write(
-                cancel_runs, run_ids, self.executor.cancel
+                cancel_runs, run_ids, self.executor.cancel, self.executor.enqueue
             )
         except Error:
             if stopped != {*run_ids}:
@@ -189,6 +197,11 @@ class RunService:
             return stopped
         self.worker.signals.ended(*active - stopped, unclaimed=True)
         return stopped | active
+
+    async def cancel_pending(self, conversation: int) -> None:
+        """Cancel the pending runs of a conversation."""
+        cancelled = await self._database.execute_write(pending.clear, conversation)
+        self.worker.signals.ended(*cancelled, unclaimed=True)
 
     @asynccontextmanager
     async def following(
@@ -210,7 +223,7 @@ class RunService:
 
     async def wait_for_end(self, run: Run) -> None:
         """Return when a run has ended; its reader counts until then."""
-        async with self.following(run.id, 0, is_active=run.is_active) as batches:
+        async with self.following(run.id, 0, is_active=not run.has_ended) as batches:
             async for batch in batches:
                 if batch and batch[-1].is_last:
                     return
@@ -240,6 +253,7 @@ class RunService:
             await asyncio.wait(self._starts, timeout=self._timings.run_stop)
         await self.drain(self._conf.drain_seconds)
         await self.executor.aclose()
+        await self._turns.aclose()
         await self.worker.signals.aclose(self._timings.receivers)
         if self._maintenance:
             await self._maintenance.aclose()
@@ -254,7 +268,19 @@ class RunService:
         place.release()  # the worker counts the run from here on
         if result.history is not None:
             self.executor.started(result.run, result.history)
+        if result.interrupts:
+            await self._interrupt(result.interrupts)
+        executor, is_pending = self.executor, result.run.status == RunStatus.PENDING
+        if is_pending and executor.claims_at_start and not executor.executes_queued:
+            self._turns.add(result.run.id)  # else nothing here would execute it
         return structs.replace(result, history=None)  # it may hold much memory
+
+    async def _interrupt(self, run_id: str) -> None:
+        """Cancel a run for a pending one, now or with the next heartbeat."""
+        try:
+            await self.cancel(run_id)
+        except Error:
+            self.worker.lost_cancels.add(run_id)
 
     @property
     def _is_full(self) -> bool:
@@ -267,9 +293,7 @@ class RunService:
             run := await self._database.execute_read(find_run, key)
         ):
             return run
-        raise RateLimited(
-            "This server executes as many runs as it may; try again later."
-        )
+        raise RateLimited(FULL)
 
     async def _insert(self, request: RunRequest) -> StartResult:
         for attempt in range(1, MAX_START_ATTEMPTS + 1):

@@ -89,7 +89,7 @@ def _call_receivers(signal: Signal, run_id: str, unclaimed: bool) -> None:
     try:
         runs = Run.objects.select_related("organization", "conversation")
         run = runs.filter(pk=run_id).first()
-        if run and not (unclaimed and (run.worker or run.is_active)):
+        if run and not (unclaimed and (run.worker or not run.has_ended)):
             signal.send_robust(sender=Run, run=run)
     except Error as error:
         logger.warning("signal not sent: %s", describe(error), extra={"run_id": run_id})

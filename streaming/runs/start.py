@@ -6,17 +6,15 @@ inserted `running` and already claimed by this process; otherwise they are `queu
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Protocol
 
 import msgspec
 from django.utils import timezone
+from msgspec import structs
 
-from streaming.agents.loops import ModelName, QueuePlace
 from streaming.budgets import accounts
-from streaming.budgets.limits import CallerLimit
 from streaming.exceptions import ConversationBusy, Rate, RateLimited
 from streaming.messages import Message, user_message
 from streaming.models import (
@@ -29,99 +27,21 @@ from streaming.models import (
     RunStatus,
     new_conversation_id,
 )
-from streaming.principals import Principal
 from streaming.runs.history import History, read_history
-from streaming.runs.idempotency import RunKey, take_key
+from streaming.runs.idempotency import take_key
+from streaming.runs.pending import Enqueue, Turn, take_turns, with_position
+from streaming.runs.requests import RunDefaults, RunRequest, StartResult
 from streaming.runs.store import insert_messages, touch
 from streaming.storage.alias import app_connection
 from streaming.storage.search import text_of
 from streaming.storage.sql import clock_sql, insert_all, insert_with_keys
 
+__all__ = ["RunDefaults", "RunRequest", "StartResult", "start_runs", "title_of"]
+
 TITLE_CHARS = 80
+FULL = "This server executes as many runs as it may; try again later."
 #: Attempts of a start that loses a race against other requests each time.
 MAX_START_ATTEMPTS = 5
-
-
-#: The part of starting runs that an executor does (`Executor.enqueue`).
-Enqueue = Callable[[Sequence[Run]], None]
-
-
-class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A client's request for a run: valid, and complete except for an empty id."""
-
-    input: str
-    principal: Principal
-    #: Empty: the agent of the settings.
-    agent: str = ""
-    #: Empty: a new conversation.
-    conversation_id: str = ""
-    context: dict[str, str] = {}
-    max_iterations: int = 5
-    background: bool = False
-    #: Whether its readers remove the text that a further attempt voids.
-    restarts: bool = True
-    #: Empty: none.
-    idempotency_key: str = ""
-    request_hash: str = ""
-    #: The W3C trace context of the request; empty: none.
-    traceparent: str = ""
-    #: Values of Python code for the tools, which JSON can hold.
-    deps: object = None
-    #: The limits that apply to the caller.
-    limits: Sequence[CallerLimit] = ()
-
-    @property
-    def org_id(self) -> str:
-        """The organization of the caller."""
-        return self.principal.org_id
-
-    @property
-    def run_key(self) -> RunKey | None:
-        """The idempotency key with its owner, if there is one."""
-        caller, key = self.principal, self.idempotency_key
-        return (
-            RunKey(caller.org_id, caller.owner, key, self.request_hash) if key else None
-        )
-
-
-class Agents(Protocol):
-    """The models and queues of agents, by the names of the agents in their runs."""
-
-    def model_of(self, key: str) -> ModelName:
-        """Return the model of an agent. Raises `AgentRemoved`."""
-        ...
-
-    def queue_of(self, key: str) -> QueuePlace:
-        """Return the queue of an agent. Raises `AgentRemoved`."""
-        ...
-
-
-class RunDefaults(msgspec.Struct, frozen=True, kw_only=True):
-    """The values that all runs of a process share."""
-
-    #: The worker that claims the runs; empty: they are inserted queued.
-    worker: str
-    agents: Agents
-    history_chars: int
-    #: 0: no limit.
-    max_runs_per_org: int = 0
-
-
-class StartResult(msgspec.Struct, frozen=True):
-    """A run and its history, which ends with the run's own question.
-
-    `history` is None if the run existed already.
-    """
-
-    run: Run
-    history: History | None
-    #: The caller's limit of runs in a minute, if there is one.
-    rate: Rate | None = None
-
-    @property
-    def is_new(self) -> bool:
-        """Whether this start created the run."""
-        return self.history is not None
 
 
 class _ExistingRows(msgspec.Struct, frozen=True):
@@ -138,6 +58,8 @@ class _PendingRun(msgspec.Struct, frozen=True):
     request: RunRequest
     organization: Organization
     rows: _ExistingRows
+    #: None: it starts at once.
+    turn: Turn | None = None
 
 
 def start_runs(
@@ -158,17 +80,23 @@ def start_runs(
     ]
     keys = [each.request.run_key for each in pending]
     earlier = [take_key(key) if key else None for key in keys]
-    new = [each for each, run in zip(pending, earlier, strict=True) if run is None]
+    requested = zip(pending, earlier, strict=True)
+    new = [each for each, run in requested if run is None]
+    new = _with_turns(new, defaults.max_pending)
     if defaults.max_runs_per_org:
         _check_limit(new, defaults.max_runs_per_org)
     rates: list[Rate | None] = [None] * len(new)
     if any(each.request.limits for each in new):
-        rates = accounts.admit([each.request.limits for each in new])
+        starting = [each.turn is None for each in new]
+        rates = accounts.admit([each.request.limits for each in new], starting)
     created = _create(new, rates, defaults, now)
-    if created:
-        enqueue([each.run for each in created])
+    if begun := [each.run for each in created if each.begins]:
+        enqueue(begun)
     results = iter(created)
-    return [StartResult(run, None) if run else next(results) for run in earlier]
+    return [
+        StartResult(with_position(run), None) if run else next(results)
+        for run in earlier
+    ]
 
 
 @lru_cache(64)
@@ -217,8 +145,28 @@ def _organizations(
     return found
 
 
+def _with_turns(new: list[_PendingRun], most: int) -> list[_PendingRun]:
+    """Give turns to the runs that wait for the active run of their conversation.
+
+    Raises `RateLimited` for a run that would have to wait and does not.
+    """
+    waiting = {
+        at: (each.rows.conversation, each.request.on_busy == "interrupt")
+        for at, each in enumerate(new)
+        if each.rows.conversation
+        and each.rows.active_run
+        and each.request.on_busy != "reject"
+    }
+    found = list(new)
+    for at, turn in take_turns(waiting, most).items():
+        found[at] = structs.replace(new[at], turn=turn)
+    if any(each.request.must_wait and each.turn is None for each in found):
+        raise RateLimited(FULL)
+    return found
+
+
 def _check_limit(new: Sequence[_PendingRun], limit: int) -> None:
-    requested = Counter(pending.organization.pk for pending in new)
+    requested = Counter(each.organization.pk for each in new if each.turn is None)
     organizations = Organization.objects.filter(pk__in=requested)
     # Lock the organizations: two processes must not both take the last place.
     for each in organizations.select_for_update().order_by("pk"):
@@ -234,33 +182,43 @@ def _create(
     now: datetime,
 ) -> list[StartResult]:
     conversations = [_conversation(pending, now) for pending in new]
-    begun = [
+    first = [
         (conversation, pending.request.input)
         for pending, conversation in zip(new, conversations, strict=True)
         if not conversation.pk
     ]
-    insert_with_keys([conversation for conversation, _ in begun])
+    insert_with_keys([conversation for conversation, _ in first])
     insert_all(
         ConversationText(conversation=each, text=text_of(each.title, question))
-        for each, question in begun
+        for each, question in first
     )
     runs = [
-        _run(pending.request, conversation, defaults, now)
+        _run(pending.request, conversation, defaults, now, pending.turn)
         for pending, conversation in zip(new, conversations, strict=True)
     ]
     insert_all(runs)
-    questions = [user_message(pending.request.input) for pending in new]
-    insert_messages(zip(runs, questions, strict=True), now)
-    known = [pending.rows.conversation for pending in new]
-    touch((key for key in known if key), now)
+    begun = [at for at, pending in enumerate(new) if pending.turn is None]
+    questions = {at: user_message(new[at].request.input) for at in begun}
+    insert_messages(((runs[at], question) for at, question in questions.items()), now)
+    known = {at: key for at in begun if (key := new[at].rows.conversation)}
+    touch(known.values(), now)
+    histories = {
+        at: _history(runs[at], question, defaults if at in known else None)
+        for at, question in questions.items()
+    }
     return [
-        StartResult(run, _history(run, question, defaults if key else None), rate)
-        for run, question, key, rate in zip(runs, questions, known, rates, strict=True)
+        StartResult(
+            run,
+            histories.get(at),
+            rate,
+            interrupts=turn.interrupts if (turn := new[at].turn) else "",
+        )
+        for at, (run, rate) in enumerate(zip(runs, rates, strict=True))
     ]
 
 
 def _conversation(pending: _PendingRun, now: datetime) -> Conversation:
-    if pending.rows.active_run:
+    if pending.rows.active_run and pending.request.on_busy == "reject":
         raise ConversationBusy(pending.rows.active_run)
     return Conversation(
         pk=pending.rows.conversation,
@@ -284,11 +242,13 @@ def _run(
     conversation: Conversation,
     defaults: RunDefaults,
     now: datetime,
+    turn: Turn | None,
 ) -> Run:
-    claimed = bool(defaults.worker)
+    claimed = bool(defaults.worker) and turn is None
+    unclaimed = RunStatus.PENDING if turn else RunStatus.QUEUED
     chosen = defaults.agents.model_of(request.agent)
     place = defaults.agents.queue_of(request.agent)
-    return Run(
+    run = Run(
         organization=conversation.organization,
         conversation=conversation,
         owner=request.principal.owner,
@@ -296,7 +256,8 @@ def _run(
         credential=request.principal.credential,
         agent=request.agent,
         deps=request.deps,
-        status=RunStatus.RUNNING if claimed else RunStatus.QUEUED,
+        status=RunStatus.RUNNING if claimed else unclaimed,
+        place=turn.place if turn else None,
         input=request.input,
         context=request.context,
         max_iterations=request.max_iterations,
@@ -309,13 +270,15 @@ def _run(
         priority=place.priority,
         idempotency_key=request.idempotency_key or None,
         request_hash=request.request_hash,
-        worker=defaults.worker,
+        worker=defaults.worker if claimed else "",
         attempt=int(claimed),
         heartbeat_at=now,
         # Equal times: no reader has been connected to another process.
         created_at=now,
         last_reader_at=now,
     )
+    run.position = turn.position if turn else None
+    return run
 
 
 def _history(run: Run, question: Message, earlier: RunDefaults | None) -> History:

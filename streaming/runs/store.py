@@ -106,7 +106,7 @@ def exists(run_id: str) -> bool:
 
 def load_output(run: Run) -> str:
     """Return the text of a run's newest response, as far as it is durable."""
-    if run.is_active and (text := stored_log().text(run.id, since_tool=True)):
+    if not run.has_ended and (text := stored_log().text(run.id, since_tool=True)):
         return text
     return saved_answer(run)
 

@@ -16,8 +16,8 @@ from streaming.runs import attempts, recovery
 from streaming.runs.attempts import Attempt
 from streaming.runs.execution import Execution
 from streaming.runs.lifecycle import Claim
+from streaming.runs.pending import Enqueue
 from streaming.runs.signal_sender import SignalSender
-from streaming.runs.start import Enqueue
 from streaming.runs.timings import Timings
 from streaming.storage.database import Database
 

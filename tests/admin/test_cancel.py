@@ -132,3 +132,27 @@ async def test_runs_under_way_elsewhere_are_stopped_at_the_provider(
             response = await stream.end()
             assert response.text == "Hallo"
             assert response.frames[-2].data["metadata"]["stop_reason"] == "cancelled"
+
+
+def test_a_pending_run_is_listed_with_its_conversation_and_cancelled(
+    admin_client: Client,
+) -> None:
+    active = make_run(status="running")
+    pending = make_run(
+        status="pending", conversation=active.conversation, input="Next?", place=1
+    )
+    page = admin_client.get(page_url(active.conversation)).content.decode()
+    assert "Pending runs" in page
+    assert f"Run {pending.pk}" in page
+    assert "Next?" in page
+    assert (
+        pending.pk
+        in admin_client.get(list_url(Run) + "?status__exact=pending").content.decode()
+    )
+    assert "1 of 1 runs told to stop" in notices(
+        cancel(admin_client, pending).content.decode()
+    )
+    pending.refresh_from_db()
+    assert (pending.status, pending.stop_reason) == ("cancelled", "cancelled")
+    page = admin_client.get(page_url(active.conversation)).content.decode()
+    assert "Pending runs" not in page

@@ -164,7 +164,9 @@ async def test_cancel_from_another_process_is_noticed(
     async with api.open("POST", f"{API}/stream", {"input": "Hi"}) as stream:
         await stream.until("content")
         run = await Run.objects.aget()
-        active = await database.execute_write(leases.request_cancel, [run.id])
+        active = await database.execute_write(
+            leases.request_cancel, [run.id], lambda runs: None
+        )
         assert active == {run.id}
         async with asyncio.timeout(SECONDS):
             await upstream.gone.wait()

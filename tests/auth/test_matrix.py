@@ -28,6 +28,10 @@ CLOSED = ["streaming.auth.session", "streaming.auth.api_key"]
 ANONYMOUS = [*CLOSED, "streaming.auth.anonymous"]
 OPEN = ["streaming.auth.open"]
 QUESTION = {"input": "Hi"}
+BODIES: dict[matrix.Route, object] = {
+    (f"{API}/runs/{{run_id}}", "PATCH"): QUESTION,
+    (f"{API}/conversation/queue", "PATCH"): {"order": []},
+}
 #: The ids of resources that do not exist; each parameter of a path is among them.
 MISSING = {"run_id": "x", "conversation_id": "x", "name": "x"}
 #: The scope of endpoints that need none, and of those that need the agent's permission.
@@ -121,8 +125,12 @@ async def send(
     caller: Caller, path: str, method: str, values: dict[str, str]
 ) -> Response:
     """Send a request of the table, with the ids of resources."""
+    url = filled(path, values)
+    if path.startswith(f"{API}/conversation/"):
+        url += f"?conversation_id={values['conversation_id']}"
     starts = path in (f"{API}/run", f"{API}/stream")
-    return await caller(method, filled(path, values), QUESTION if starts else None)
+    body = QUESTION if starts else BODIES.get((path, method))
+    return await caller(method, url, body)
 
 
 def filled(path: str, values: dict[str, str]) -> str:

@@ -311,7 +311,7 @@ async def test_a_stream_ends_with_its_login(
         assert again.status == 401
     # The others are not affected, and the run goes on.
     assert (await bob("GET", f"{API}/conversations")).status == 200
-    assert (await Run.objects.aget()).is_active
+    assert not (await Run.objects.aget()).has_ended
 
 
 async def test_a_stream_of_a_valid_login_goes_on(

@@ -141,25 +141,25 @@ def test_a_provider_that_counts_more_is_charged_and_logged(
     assert held() == [("day", 120, 0)]
     assert "more than was reserved: 120 tokens, reserved 50" in caplog.text
     with pytest.raises(BudgetExhausted, match="tokens_per_day of this user") as refused:
-        accounts.admit([caller(tokens_per_day=100)])
+        accounts.admit([caller(tokens_per_day=100)], [True])
     assert refused.value.retry_after and 1 <= refused.value.retry_after <= 86_400
 
 
 @pytest.mark.usefixtures("early_in_minute")
 def test_runs_of_a_minute_are_counted() -> None:
     for _ in range(3):
-        accounts.admit([caller(runs_per_minute=3)])
+        accounts.admit([caller(runs_per_minute=3)], [True])
     with pytest.raises(RateLimited, match="runs_per_minute of this user") as refused:
-        accounts.admit([caller(runs_per_minute=3)])
+        accounts.admit([caller(runs_per_minute=3)], [True])
     assert refused.value.retry_after and 1 <= refused.value.retry_after <= 60
     with pytest.raises(RateLimited):
-        accounts.admit([caller(runs_per_minute=1)] * 2)
+        accounts.admit([caller(runs_per_minute=1)] * 2, [True] * 2)
 
 
 def test_a_limit_of_zero_refuses_everything() -> None:
     for name in Amounts.__struct_fields__:
         with pytest.raises((RateLimited, BudgetExhausted), match=name):
-            accounts.admit([caller(**{name: 0})])
+            accounts.admit([caller(**{name: 0})], [True])
 
 
 def test_accounts_of_two_callers_are_apart() -> None:

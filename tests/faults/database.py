@@ -16,7 +16,7 @@ from streaming.storage.database import Database
 
 #: The reads that a service repeats in the background.
 PERIODIC_READS = (
-    *("find_stale", "next_in_queue", "queue_state", "read_signals"),
+    *("find_idle", "find_stale", "next_in_queue", "queue_state", "read_signals"),
     "_compaction_due",
 )
 

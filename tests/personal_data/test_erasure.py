@@ -28,7 +28,7 @@ from streaming.personal_data.erasure import erase
 from streaming.personal_data.selection import Selection
 from streaming.personal_data.shared import erase_shared
 from streaming.storage import database
-from tests.admin.history import START, make_conversation, say
+from tests.admin.history import START, make_conversation, make_run, say
 from tests.auth.keys.rows import make_key
 from tests.client import API, Api
 from tests.conftest import ChangeSettings
@@ -172,6 +172,20 @@ def test_the_title_of_a_shared_conversation_is_that_of_the_next_question() -> No
     erase_data("--organization", "acme", "--user", "7")
     shared.refresh_from_db()
     assert shared.title == "Another question"
+
+
+def test_a_pending_run_of_another_user_keeps_the_conversation() -> None:
+    shared = make_conversation("acme", "secret", "secret")
+    add_run(shared, "7")
+    mine, other = (
+        make_run(shared, status="pending", input=f"question of {user}", user=user)
+        for user in ("7", "8")
+    )
+    erase_data("--organization", "acme", "--user", "7")
+    shared.refresh_from_db()
+    assert shared.title == "question of 8"
+    assert list(shared.runs.all()) == [other]
+    assert not Run.objects.filter(pk=mine.pk).exists()
 
 
 async def test_an_interrupted_erasure_is_finished_by_the_next() -> None:

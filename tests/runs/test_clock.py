@@ -86,7 +86,7 @@ async def test_a_run_has_the_times_of_the_database(
     started = await runs.get_service().start(request)
     stale = await database.execute_read(leases.find_stale, float(SECONDS))
     assert stale == {}
-    await database.execute_write(leases.request_cancel, [started.id])
+    await database.execute_write(leases.request_cancel, [started.id], lambda runs: None)
     await all_runs_end()
     cancelled = await Run.objects.aget(pk=started.id)
     assert is_database_time(cancelled.cancel_requested_at, ahead)

@@ -336,3 +336,23 @@ async def test_a_setting_that_names_no_executor_is_an_error(
         agent_settings(run_executor=name)
         with pytest.raises(ImproperlyConfigured, match=f"RUN_EXECUTOR=.*{name}"):
             runs.get_service()
+
+
+@pytest.mark.usefixtures("executor")
+async def test_pending_runs_follow_the_end_of_the_run_before_them(
+    api: Api, upstream: StandInProvider
+) -> None:
+    upstream.reply(
+        Reply(chat.pieces("x"), end="hang"), chat.answer("now"), chat.answer("later")
+    )
+    async with api.open("POST", f"{API}/stream", BODY) as active:
+        await active.until("content")
+        patient = {**BODY, "input": "patient", "on_busy": "queue"}
+        async with api.open("POST", f"{API}/stream", patient) as second:
+            await second.until("connected")
+            urgent = {**BODY, "input": "urgent", "on_busy": "interrupt"}
+            assert (await api.post(f"{API}/run", urgent)).json["output"] == "now"
+            assert (await second.end()).text == "later"
+        assert (await active.end()).text == "x"
+    assert [run.attempt async for run in Run.objects.all()] == [1, 1, 1]
+    assert runs.get_service().worker.coming == 0

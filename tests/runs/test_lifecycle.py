@@ -1,6 +1,6 @@
 """The states of runs: the table allows what the statements do, and nothing else."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from itertools import product
 
@@ -16,6 +16,7 @@ from streaming.exceptions import Interrupted
 from streaming.models import (
     ACTIVE,
     IS_ACTIVE,
+    NOT_ENDED,
     Conversation,
     LogState,
     Organization,
@@ -35,13 +36,21 @@ WORKER = "here"
 LATER = timezone.now() + timedelta(days=1)
 
 
+def enqueue(runs: Sequence[Run]) -> None:
+    """Do nothing, as the executor in the process."""
+
+
 def make_run(status: RunStatus, **values: object) -> Run:
     """A run in a state; once it was claimed, in its first attempt."""
     organization, _ = Organization.objects.get_or_create(org_id="acme")
     values.setdefault(
         "conversation", Conversation.objects.create(organization=organization)
     )
-    claimed = {"worker": WORKER, "attempt": 1} if status != RunStatus.QUEUED else {}
+    claimed = (
+        {"worker": WORKER, "attempt": 1}
+        if status not in (RunStatus.PENDING, RunStatus.QUEUED)
+        else {}
+    )
     return Run.objects.create(
         organization=organization, status=status, **claimed | values
     )
@@ -54,7 +63,9 @@ def finish(run: Run, status: RunStatus) -> bool:
 
 #: All functions that can bring a run into a state.
 WAYS: Mapping[RunStatus, list[Callable[[Run], bool]]] = {
+    RunStatus.PENDING: [],
     RunStatus.QUEUED: [
+        lambda run: lifecycle.enter_queue(run.id),
         lambda run: lifecycle.return_to_queue(Claim(run.id, WORKER, 1), {}),
         lambda run: lifecycle.return_to_queue(
             Claim(run.id, WORKER, 1), {"crashes": 1}, not_after=LATER
@@ -69,13 +80,14 @@ WAYS: Mapping[RunStatus, list[Callable[[Run], bool]]] = {
     RunStatus.CANCELLED: [
         lambda run: finish(run, RunStatus.CANCELLED),
         lambda run: lifecycle.cancel_queued(run.id),
+        lambda run: lifecycle.cancel_pending(run.id),
     ],
 }
 
 
 def test_the_table_names_every_state_and_ends_are_final() -> None:
     assert set(TRANSITIONS) == set(WAYS) == set(RunStatus)
-    assert {s for s, targets in TRANSITIONS.items() if targets} == set(ACTIVE)
+    assert {s for s, targets in TRANSITIONS.items() if targets} == set(NOT_ENDED)
 
 
 @pytest.mark.parametrize(("source", "target"), list(product(RunStatus, RunStatus)))
@@ -141,22 +153,22 @@ def test_queries_for_active_runs_use_the_index_over_them() -> None:
 
 def test_a_queued_run_is_cancelled_with_the_end_of_its_log() -> None:
     run = make_run(RunStatus.QUEUED)
-    assert leases.request_cancel([run.id, "unknown"]) == {run.id}
+    assert leases.request_cancel([run.id, "unknown"], enqueue) == {run.id}
     run.refresh_from_db()
     assert (run.status, run.stop_reason) == ("cancelled", "cancelled")
     assert run.ended_at
     assert run.log_state == LogState.COMPACTED
     entries = stored_log().read(run.id)
     assert [(e.number, e.type) for e in entries] == [(1, "complete"), (2, "done")]
-    assert leases.request_cancel([run.id]) == set()
+    assert leases.request_cancel([run.id], enqueue) == set()
 
 
 def test_the_first_request_to_cancel_a_running_run_stands() -> None:
     run = make_run(RunStatus.RUNNING)
-    assert leases.request_cancel([run.id]) == {run.id}
+    assert leases.request_cancel([run.id], enqueue) == {run.id}
     run.refresh_from_db()
     first = run.cancel_requested_at
-    assert leases.request_cancel([run.id]) == {run.id}
+    assert leases.request_cancel([run.id], enqueue) == {run.id}
     run.refresh_from_db()
     assert run.cancel_requested_at == first
     assert first

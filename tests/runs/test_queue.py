@@ -385,7 +385,7 @@ async def test_a_claim_is_executed_once(
     end.set()
     await execution
     access.refuse = 0
-    assert (await Run.objects.aget()).is_active is not is_stored
+    assert (await Run.objects.aget()).has_ended is is_stored
     with pytest.raises(OwnershipLost):
         await service.worker.execute(claim)
     assert len(upstream.requests) == 1

@@ -130,10 +130,15 @@ async def test_open_streams_and_executing_runs_are_counted_as_long_as_they_are(
 async def test_the_queue_is_counted_and_its_age(api: Api) -> None:
     run = await database.execute_write(make_run)
     await Run.objects.filter(pk=run.pk).aupdate(
-        status="queued", agent="none-has-it", created_at="2020-01-01T00:00Z"
+        status="queued", agent="none-has-it", heartbeat_at="2020-01-01T00:00Z"
+    )
+    waiting = await database.execute_write(make_run)
+    await Run.objects.filter(pk=waiting.pk).aupdate(
+        status="pending", conversation=run.conversation_id
     )
     found = await scrape(api)
     assert found["active_runs{status=queued}"] == 1
+    assert found["active_runs{status=pending}"] == 1
     assert found["queue_oldest_seconds{}"] > 1_000_000
 
 

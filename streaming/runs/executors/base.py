@@ -39,9 +39,9 @@ class Executor(Protocol):
     def enqueue(cls, runs: Sequence[Run]) -> None:
         """Write the rows or jobs of queued runs, inside their transaction.
 
-        It inserts the runs, or returns one to the queue. The call comes on a database
-        thread, once for all runs of the transaction, or from synchronous code, which
-        has no worker. It is repeated if the transaction is.
+        It inserts the runs, returns one to the queue, or promotes pending ones. The
+        call comes on a database thread, once for all runs of the transaction, or from
+        synchronous code, which has no worker. It is repeated if the transaction is.
         """
         ...
 

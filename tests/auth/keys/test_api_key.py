@@ -227,7 +227,7 @@ async def test_open_streams_end_with_their_key_and_the_run_continues(
             assert ended.frames[-2].data["metadata"]["code"] == "unauthenticated"
             assert not untouched.task.done()
     await run.arefresh_from_db()
-    assert run.is_active
+    assert not run.has_ended
 
 
 async def signed(caller: Caller, run_id: str) -> dict[str, Any]:

@@ -1,0 +1,35 @@
+"""The last transaction of runs that end, and the pending runs that follow them.
+
+The ends of runs that share an executor are equal, so that runs which end at the same
+time share one transaction.
+"""
+
+import msgspec
+
+from streaming.event_log import ClosedLogs
+from streaming.runs import pending, store
+from streaming.runs.pending import Enqueue
+from streaming.runs.store import OwnedRun, RunResult
+
+
+class FinishRuns(msgspec.Struct, frozen=True):
+    """Ends runs with their results. Raises `OwnershipLost`."""
+
+    enqueue: Enqueue
+
+    def __call__(self, closed: ClosedLogs[RunResult]) -> None:
+        """End the runs, and promote the pending runs of their conversations."""
+        store.finish_runs(closed)  # it locks the conversations
+        keys = [result.run.conversation_id for result, _ in closed]
+        pending.promote(keys, self.enqueue)
+
+
+class FailRuns(msgspec.Struct, frozen=True):
+    """Ends runs as failed, without their results. Raises `OwnershipLost`."""
+
+    enqueue: Enqueue
+
+    def __call__(self, closed: ClosedLogs[OwnedRun]) -> None:
+        """End the runs, and promote the pending runs of their conversations."""
+        store.fail_runs(closed)
+        pending.advance([run.conversation_id for run, _ in closed], self.enqueue)

@@ -1,0 +1,219 @@
+"""Pending runs: each starts once, in order, whatever ends the run before it."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from streaming.agent.progress import Progress
+from streaming.agents.loops import make_loops
+from streaming.exceptions import ConversationBusy
+from streaming.messages import Message, TextPart
+from streaming.models import IS_ACTIVE, Conversation, LogState, Run, RunStatus
+from streaming.principals import Principal
+from streaming.runs import deletion, leases, lifecycle, pending, recovery, store
+from streaming.runs.ends import FailRuns, FinishRuns
+from streaming.runs.recovery import Policy
+from streaming.runs.start import RunDefaults, RunRequest, StartResult, start_runs
+from streaming.runs.store import OwnedRun
+
+pytestmark = pytest.mark.usefixtures("transactional_db")
+
+LATER = timezone.now() + timedelta(days=1)
+CLAIMED = RunDefaults(worker="here", agents=make_loops(), history_chars=1000)
+
+
+class Jobs:
+    """The jobs that an executor has inserted, by the inputs of their runs."""
+
+    def __init__(self) -> None:
+        self.inputs: list[str] = []
+
+    def __call__(self, runs: Sequence[Run]) -> None:
+        assert {run.status for run in runs} <= {RunStatus.QUEUED, RunStatus.RUNNING}
+        self.inputs += [run.input for run in runs]
+
+
+def request(text: str, on_busy: str = "queue", conversation: str = "c") -> RunRequest:
+    return RunRequest(
+        input=text,
+        principal=Principal("acme"),
+        conversation_id=conversation,
+        on_busy=on_busy,
+    )
+
+
+def start(*texts: str, on_busy: str = "queue", jobs: Jobs | None = None) -> list[Run]:
+    """Start runs, each in a transaction of its own."""
+    return [_start(request(text, on_busy), jobs).run for text in texts]
+
+
+def _start(asked: RunRequest, jobs: Jobs | None = None) -> StartResult:
+    with transaction.atomic():
+        [result] = start_runs([asked], CLAIMED, jobs or Jobs())
+    return result
+
+
+def waiting() -> list[str]:
+    """The inputs of the pending runs of the conversation, in order."""
+    key = Conversation.objects.get(conversation_id="c").pk
+    return [run.input for run in pending.of_conversation(key)]
+
+
+def ending(run: Run) -> tuple[store.RunResult, LogState]:
+    progress = Progress(messages=[Message("assistant", [TextPart("yes")])])
+    return store.RunResult(OwnedRun.of(run), progress, None, 0), LogState.COMPACTED
+
+
+def finish(run: Run, jobs: Jobs) -> None:
+    FinishRuns(jobs)([ending(run)])
+
+
+def fail(run: Run, jobs: Jobs) -> None:
+    FailRuns(jobs)([(OwnedRun.of(run), LogState.COMPACTED)])
+
+
+def lose(run: Run, jobs: Jobs) -> None:
+    """Have another process find the lease expired: no further attempt is allowed."""
+    before = float("inf")
+    policy = Policy(1, jobs)
+    assert recovery.recover_orphan(run.id, LATER, before, policy) == RunStatus.FAILED
+
+
+def cancel_lost(run: Run, jobs: Jobs) -> None:
+    """Have another process find the expired lease of a run that was cancelled."""
+    leases.request_cancel([run.id], jobs)
+    status = recovery.recover_orphan(run.id, LATER, float("inf"), Policy(3, jobs))
+    assert status == RunStatus.CANCELLED
+
+
+def cancel_queued(run: Run, jobs: Jobs) -> None:
+    Run.objects.filter(pk=run.pk).update(status=RunStatus.QUEUED, worker="")
+    assert leases.request_cancel([run.id], jobs) == {run.id}
+
+
+def release_cancelled(run: Run, jobs: Jobs) -> None:
+    """Have the owner return a cancelled run to the queue, before its execution."""
+    leases.request_cancel([run.id], jobs)
+    recovery.release(lifecycle.Claim(run.id, run.worker, run.attempt), jobs)
+
+
+ENDS: list[Callable[[Run, Jobs], None]] = [
+    finish,
+    fail,
+    lose,
+    cancel_lost,
+    cancel_queued,
+    release_cancelled,
+]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_first_pending_run_follows_in_the_transaction_of_an_end(
+    end: Callable[[Run, Jobs], None],
+) -> None:
+    jobs = Jobs()
+    first, second, _ = start("first", "second", "third", jobs=jobs)
+    assert waiting() == ["second", "third"]
+    with transaction.atomic():
+        end(first, jobs)
+    assert jobs.inputs == ["first", "second"]
+    assert waiting() == ["third"]
+    second.refresh_from_db()
+    assert (second.status, second.place, second.worker) == ("queued", None, "")
+    assert list(second.messages.values_list("role", flat=True)) == ["user"]
+    assert Run.objects.filter(IS_ACTIVE).get() == second
+
+
+def test_a_run_without_pending_ones_costs_one_more_statement_at_its_end() -> None:
+    [run] = start("first")
+    with CaptureQueriesContext(connection) as without:
+        FinishRuns(Jobs())([ending(run)])
+    [run] = start("second")
+    with CaptureQueriesContext(connection) as alone:
+        store.finish_runs([ending(run)])
+    assert len(without) == len(alone) + 1
+    [look] = [each["sql"] for each in without if "'pending'" in each["sql"]]
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute(f"EXPLAIN QUERY PLAN {look}")
+            assert "INDEX run_pending" in str(cursor.fetchall())
+
+
+def test_a_start_without_on_busy_reads_nothing_about_pending_runs() -> None:
+    with CaptureQueriesContext(connection) as queries:
+        start("first", on_busy="reject")
+    assert not [q for q in queries if "'pending'" in q["sql"] or "FOR NO" in q["sql"]]
+    with pytest.raises(ConversationBusy):
+        start("second", on_busy="reject")
+
+
+def test_several_requests_of_one_transaction_get_positions_in_their_order() -> None:
+    start("first")
+    with transaction.atomic():
+        asked = [request(text) for text in ("a", "b")]
+        asked += [request("c", "interrupt"), request("d", conversation="d")]
+        results = start_runs(asked, CLAIMED, Jobs())
+    assert waiting() == ["c", "a", "b"]
+    assert [result.run.position for result in results] == [1, 2, 1, None]
+    assert [bool(result.interrupts) for result in results] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+    assert [result.begins for result in results] == [False, False, False, True]
+
+
+def test_runs_of_several_conversations_are_cancelled_together() -> None:
+    jobs = Jobs()
+    first, second, third = start("first", "second", "third")
+    other = _start(request("other", conversation="d")).run
+    Run.objects.filter(pk=first.pk).update(status=RunStatus.QUEUED, worker="")
+    with transaction.atomic():
+        ids = [third.id, other.id, first.id, "unknown"]
+        assert leases.request_cancel(ids, jobs) == {first.id, third.id, other.id}
+    assert jobs.inputs == ["second"]
+    states = {run.input: run.status for run in Run.objects.all()}
+    assert states == {
+        "first": "cancelled",
+        "second": "queued",
+        "third": "cancelled",
+        "other": "running",
+    }
+    assert Run.objects.get(pk=other.pk).cancel_requested_at
+
+
+def test_a_pending_run_whose_conversation_is_idle_is_found() -> None:
+    """As after the end of the active run by a process of an earlier version."""
+    jobs = Jobs()
+    first, _ = start("first", "second")
+    assert pending.find_idle() == []
+    Run.objects.filter(pk=first.pk).update(status=RunStatus.COMPLETED)
+    keys = pending.find_idle()
+    assert keys == [first.conversation_id]
+    for _ in range(2):
+        with transaction.atomic():
+            pending.advance(keys, jobs)
+    assert jobs.inputs == ["second"]
+    assert pending.find_idle() == []
+
+
+def test_a_deletion_takes_pending_runs_first() -> None:
+    first, _, _ = start("first", "second", "third")
+    chosen = Conversation.objects.filter(pk=first.conversation_id)
+    with transaction.atomic():
+        deletion._delete_content([first.conversation_id], 1)
+    assert list(Run.objects.all()) == [first]
+    with transaction.atomic():
+        assert deletion.delete_some(chosen).active == [first.id]
+    assert not Run.objects.exists()
+
+
+def test_a_start_in_a_deleted_conversation_is_repeated() -> None:
+    [first] = start("first")
+    with pytest.raises(Exception, match="deleted"), transaction.atomic():
+        pending.take_turns({0: (first.conversation_id, False), 1: (-1, False)}, 0)
