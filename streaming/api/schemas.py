@@ -12,6 +12,9 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -37,10 +40,14 @@ MAX_SEARCH = 200
 #: More than there are types: a list may name one twice.
 MAX_EVENT_TYPES = 100
 MAX_CONTEXT_ENTRIES = 100
+MAX_MESSAGE_ID = 2**63 - 1
 #: Default of a conversation's `limit`, which the settings bound.
 MAX_LIMIT = 2**31 - 1
 
 Q = TypeVar("Q", bound=BaseModel)
+
+#: The default of a field that must be given under a condition.
+_OMITTED: Any = object()
 
 
 def _printable(value: str) -> str:
@@ -62,6 +69,26 @@ def _prompt(value: str) -> str:
     if len(value) > limit:
         message = "must have at most {limit} characters"
         raise PydanticCustomError("too_long", message, {"limit": limit})
+    return value
+
+
+def _only_question(
+    value: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo
+) -> object:
+    """Require an input, unless the question of an earlier run is answered again."""
+    is_given = value is not _OMITTED
+    if not info.data.get("regenerate"):
+        if is_given:
+            return validate(value)
+        raise PydanticCustomError("missing", "Field required")
+    if is_given:
+        raise PydanticCustomError("given", "must be omitted with regenerate")
+    return ""
+
+
+def _only_place(value: int | None, info: ValidationInfo) -> int | None:
+    if info.data.get("regenerate"):
+        raise PydanticCustomError("given", "must be omitted with regenerate")
     return value
 
 
@@ -89,6 +116,7 @@ Identifier = Annotated[
 ]
 Text = Annotated[str, AfterValidator(_without_nul)]
 EventTypes = Annotated[list[EventType], Field(max_length=MAX_EVENT_TYPES)]
+MessageId = Annotated[int, Field(ge=1, le=MAX_MESSAGE_ID)]
 
 
 class RunBody(BaseModel):
@@ -96,7 +124,13 @@ class RunBody(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    input: Annotated[Text, AfterValidator(_prompt)]
+    regenerate: Identifier | None = None
+    input: Annotated[
+        Text,
+        AfterValidator(_prompt),
+        WrapValidator(_only_question),
+        Field(validate_default=True),
+    ] = _OMITTED
     org_id: Identifier = "default"
     conversation_id: Identifier | None = None
     context: Annotated[dict[Text, Text], BeforeValidator(_bounded_context)] = {}
@@ -105,6 +139,7 @@ class RunBody(BaseModel):
     background: bool = False
     restarts: bool | None = None
     agent: Identifier | None = None
+    parent_message_id: Annotated[MessageId | None, AfterValidator(_only_place)] = None
 
     def to_request(
         self,
@@ -125,6 +160,8 @@ class RunBody(BaseModel):
             principal=principal,
             agent=registry.get().key(agent),
             conversation_id=self.conversation_id or "",
+            parent_message=self.parent_message,
+            regenerate=self.regenerate or "",
             context=self.context,
             max_iterations=self.max_iterations if chosen else agent.max_iterations,
             background=self.background,
@@ -135,19 +172,30 @@ class RunBody(BaseModel):
         )
 
     @property
+    def parent_message(self) -> int | None:
+        """The message that the run shall follow, 0 for none; None: the head."""
+        if "parent_message_id" in self.model_fields_set:
+            return self.parent_message_id or 0
+        return None
+
+    @property
     def request_hash(self) -> str:
         """The hash of the run that the body requests.
 
         The properties of a connection are no part of it, nor is the order of the keys.
-        An agent is a part only if the body names one: the default may change.
+        An agent is a part only if the body names one: the default may change. So are
+        the fields of branches, which earlier versions did not have.
         """
         ordered = self
         if len(self.context) > 1:
             context = dict(sorted(self.context.items()))
             ordered = self.model_copy(update={"context": context})
         excluded = {"events", "restarts"}
-        if not self.agent:
-            excluded.add("agent")
+        excluded |= {
+            name for name in ("agent", "regenerate") if not getattr(self, name)
+        }
+        if self.parent_message is None:
+            excluded.add("parent_message_id")
         hashed = ordered.model_dump_json(exclude=excluded).encode()
         return hashlib.sha256(hashed).hexdigest()
 

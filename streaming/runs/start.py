@@ -30,6 +30,7 @@ from streaming.models import (
     new_conversation_id,
 )
 from streaming.principals import Principal
+from streaming.runs.branches import history_sql, place, show_questions
 from streaming.runs.history import History, read_history
 from streaming.runs.idempotency import RunKey, take_key
 from streaming.runs.store import insert_messages, touch
@@ -55,6 +56,10 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     agent: str = ""
     #: Empty: a new conversation.
     conversation_id: str = ""
+    #: The message that it follows, 0 for none; None: the head of the conversation.
+    parent_message: int | None = None
+    #: The run whose question it answers again; empty: the input is the question.
+    regenerate: str = ""
     context: dict[str, str] = {}
     max_iterations: int = 5
     background: bool = False
@@ -129,6 +134,8 @@ class _ExistingRows(msgspec.Struct, frozen=True):
 
     organization: int | None
     conversation: int | None
+    head: int | None
+    is_branched: bool | None
     active_run: str | None
 
 
@@ -178,7 +185,10 @@ def _find_statement(requests: int) -> str:
     active = " OR ".join(f"run.status = '{status.value}'" for status in ACTIVE)
     return f"""
         WITH requested (place, org_id, owner, conversation_id) AS (VALUES {requested})
-        SELECT requested.place, organization.id, conversation.id, run.id, {clock_sql()}
+        SELECT
+            requested.place, organization.id,
+            conversation.id, conversation.head, conversation.is_branched,
+            run.id, {clock_sql()}
         FROM requested
         LEFT JOIN {Organization._meta.db_table} organization
         ON organization.org_id = requested.org_id
@@ -248,14 +258,17 @@ def _create(
         _run(pending.request, conversation, defaults, now)
         for pending, conversation in zip(new, conversations, strict=True)
     ]
+    for run, pending in zip(runs, new, strict=True):
+        place(run, pending.request.parent_message, pending.request.regenerate)
     insert_all(runs)
-    questions = [user_message(pending.request.input) for pending in new]
-    insert_messages(zip(runs, questions, strict=True), now)
+    asked = [(run, user_message(run.input)) for run in runs]
+    insert_messages((each for each in asked if not each[0].question), now)
     known = [pending.rows.conversation for pending in new]
-    touch((key for key in known if key), now)
+    touch((key for key in known if key), now, head=None)
+    show_questions(runs)
     return [
         StartResult(run, _history(run, question, defaults if key else None), rate)
-        for run, question, key, rate in zip(runs, questions, known, rates, strict=True)
+        for (run, question), key, rate in zip(asked, known, rates, strict=True)
     ]
 
 
@@ -270,6 +283,8 @@ def _conversation(pending: _PendingRun, now: datetime) -> Conversation:
         title=title_of(pending.request.input),
         created_at=now,
         updated_at=now,
+        head=pending.rows.head,
+        is_branched=bool(pending.rows.is_branched),
     )
 
 
@@ -287,7 +302,7 @@ def _run(
 ) -> Run:
     claimed = bool(defaults.worker)
     chosen = defaults.agents.model_of(request.agent)
-    place = defaults.agents.queue_of(request.agent)
+    queued = defaults.agents.queue_of(request.agent)
     return Run(
         organization=conversation.organization,
         conversation=conversation,
@@ -305,8 +320,8 @@ def _run(
         restarts=request.restarts,
         provider=chosen.provider,
         model=chosen.model,
-        queue=place.queue,
-        priority=place.priority,
+        queue=queued.queue,
+        priority=queued.priority,
         idempotency_key=request.idempotency_key or None,
         request_hash=request.request_hash,
         worker=defaults.worker,
@@ -320,5 +335,6 @@ def _run(
 
 def _history(run: Run, question: Message, earlier: RunDefaults | None) -> History:
     if earlier:
-        return read_history(run.conversation, earlier.history_chars)
+        sql = history_sql(run, has_messages=not run.question)
+        return read_history(run.conversation, earlier.history_chars, sql)
     return lambda: [question]

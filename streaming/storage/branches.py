@@ -1,0 +1,101 @@
+"""The tree of a conversation's messages, and its branches.
+
+Nearly all messages follow the one before them in the conversation. The others are the
+branch points: only they store a parent. A branch is therefore a few ranges of ids, from
+its last message back to the nearest branch point, then from that one's parent on.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import msgspec
+
+from streaming.models import Message
+from streaming.storage.alias import app_connection
+
+#: The id of a message that is newer than all others.
+LAST = 2**63 - 1
+
+#: The first and the last id of messages that follow each other.
+Range = tuple[int, int]
+
+_TABLE = Message._meta.db_table
+# A parent that was deleted, or is in another conversation, counts as none.
+_POINTS = f"""
+    SELECT point.id, COALESCE(parent.id, 0)
+    FROM {_TABLE} point
+    LEFT JOIN {_TABLE} parent
+    ON parent.id = point.parent AND parent.conversation_id = point.conversation_id
+    WHERE point.conversation_id = %s AND point.parent IS NOT NULL
+    ORDER BY point.id
+"""
+
+
+class Branch(msgspec.Struct, frozen=True):
+    """The messages from the beginning of a conversation to one of them."""
+
+    #: The oldest first.
+    ranges: Sequence[Range]
+
+    @property
+    def condition(self) -> str:
+        """The condition for messages of the conversation, as SQL.
+
+        It halves the ranges, so that its depth stays small however many they are.
+        """
+        return _condition(self.ranges) if self.ranges else "FALSE"
+
+    @property
+    def points(self) -> list[int]:
+        """The branch points among its messages."""
+        return [first for first, _ in self.ranges if first]
+
+
+class Tree(msgspec.Struct, frozen=True):
+    """The branch points of a conversation."""
+
+    #: The parent of each branch point, in the order of the ids; 0: none.
+    parents: dict[int, int] = {}
+
+    def branch(self, last: int = LAST) -> Branch:
+        """Return the branch that ends at a message; by default at the newest one."""
+        points, ranges = list(self.parents), list[Range]()
+        while last:
+            at = bisect_right(points, last)
+            first = points[at - 1] if at else 0
+            ranges.insert(0, (first, last))
+            last = self.parents.get(first, 0)
+        return Branch(ranges)
+
+    def newest_range(self, message: int) -> Range:
+        """Return the range in which the newest continuation of a message ends."""
+        points = [0, *self.parents]
+        at = bisect_right(points, message) - 1
+        #: The first message of each range that belongs to a continuation.
+        reached = {points[at]: message}
+        for point, parent in self.parents.items():
+            if point > message and parent:
+                before = points[bisect_right(points, parent) - 1]
+                if before in reached and reached[before] <= parent:
+                    reached[point] = point
+        newest = max(reached)
+        after = bisect_right(points, newest)
+        last = points[after] - 1 if after < len(points) else LAST
+        return reached[newest], last
+
+
+def read_tree(conversation: int) -> Tree:
+    """Return the branch points of a conversation."""
+    with app_connection().cursor() as cursor:
+        cursor.execute(_POINTS, [conversation])
+        return Tree(dict(cursor.fetchall()))
+
+
+def _condition(ranges: Sequence[Range]) -> str:
+    if len(ranges) == 1:
+        first, last = ranges[0]
+        return f"{_TABLE}.id BETWEEN {first} AND {last}"
+    middle = len(ranges) // 2
+    older, newer = _condition(ranges[:middle]), _condition(ranges[middle:])
+    split = ranges[middle][0]
+    return f"CASE WHEN {_TABLE}.id < {split} THEN {older} ELSE {newer} END"
