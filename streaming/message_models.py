@@ -34,6 +34,10 @@ class Message(models.Model):
     #: 0 or the id of a deleted message: none. No foreign key: the oldest messages are
     #: deleted first.
     parent = models.BigIntegerField(null=True, blank=True, editable=False)
+    #: The user of the run from which the message was copied, as in `Run.user`.
+    copied_from = models.CharField(
+        max_length=64, blank=True, default="", db_default="", editable=False
+    )
 
     class Meta:
         ordering: ClassVar = ["id"]

@@ -12,6 +12,7 @@ from streaming.api import (
     agent,
     agent_pages,
     agents,
+    branches,
     conversations,
     errors,
     metrics,
@@ -45,6 +46,9 @@ urlpatterns = [
         conversations.detail,
         name="conversation-detail",
     ),
+    path(f"{api}/conversation", branches.rename, name="conversation"),
+    path(f"{api}/conversation/head", branches.head, name="conversation-head"),
+    path(f"{api}/conversation/fork", branches.fork, name="conversation-fork"),
     path(f"{api}/selftest", selftest.selftest, name="selftest"),
     re_path(r"^api/", errors.not_found, name="not-found"),
 ]

@@ -164,7 +164,7 @@ def _scope(
     method: str, path: str, body: bytes, headers: Mapping[str, str] | None
 ) -> dict[str, Any]:
     sent = {"host": "localhost", "content_length": str(len(body))}
-    if method == "POST":
+    if method in ("POST", "PATCH"):
         sent["content_type"] = "application/json"
     raw_path, _, query = path.partition("?")
     return {

@@ -50,9 +50,10 @@ Q = TypeVar("Q", bound=BaseModel)
 _OMITTED: Any = object()
 
 
-def _printable(value: str) -> str:
+def printable(value: str) -> str:
+    """Return a text all of whose characters are printable."""
     if not value.isprintable():
-        raise PydanticCustomError("not_printable", "must be printable characters only")
+        raise PydanticCustomError("notprintable", "must be printable characters only")
     return value
 
 
@@ -112,7 +113,7 @@ def _bounded_context(value: object) -> object:
 
 
 Identifier = Annotated[
-    str, Field(min_length=1, max_length=128), AfterValidator(_printable)
+    str, Field(min_length=1, max_length=128), AfterValidator(printable)
 ]
 Text = Annotated[str, AfterValidator(_without_nul)]
 EventTypes = Annotated[list[EventType], Field(max_length=MAX_EVENT_TYPES)]
@@ -237,17 +238,25 @@ class ConversationQuery(OrgQuery):
     start: Annotated[Literal["start", "end"], Field(alias="from")] = "start"
 
 
-def run_body(request: HttpRequest) -> RunBody:
-    """Parse the body of `run` and `stream`. A BOM before the JSON is ignored.
+def json_body(model: type[Q]) -> Callable[[HttpRequest], Q]:
+    """Return a function that parses a body; it ignores a BOM before the JSON.
 
-    Raises `UnsupportedMediaType`, `BodyTooLarge`, `InvalidJson` or `InvalidRequest`.
+    It raises `UnsupportedMediaType`, `BodyTooLarge`, `InvalidJson` or `InvalidRequest`.
     """
-    if request.content_type != "application/json":
-        raise UnsupportedMediaType
-    try:
-        return RunBody.model_validate_json(_read_body(request).removeprefix(BOM))
-    except ValidationError as error:
-        raise _bad_request(error) from None
+
+    def parse(request: HttpRequest) -> Q:
+        if request.content_type != "application/json":
+            raise UnsupportedMediaType
+        try:
+            return model.model_validate_json(_read_body(request).removeprefix(BOM))
+        except ValidationError as error:
+            raise _bad_request(error) from None
+
+    return parse
+
+
+#: Parses the body of `run` and `stream`.
+run_body = json_body(RunBody)
 
 
 def _read_body(request: HttpRequest) -> bytes:

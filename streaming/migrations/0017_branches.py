@@ -33,6 +33,13 @@ class Migration(migrations.Migration):
             field=models.BigIntegerField(blank=True, editable=False, null=True),
         ),
         AddColumn(
+            model_name="message",
+            name="copied_from",
+            field=models.CharField(
+                blank=True, db_default="", default="", editable=False, max_length=64
+            ),
+        ),
+        AddColumn(
             model_name="run",
             name="parent",
             field=models.BigIntegerField(blank=True, editable=False, null=True),

@@ -6,9 +6,10 @@ its last message back to the nearest branch point, then from that one's parent o
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
+from django.db.models import OuterRef, Subquery
 
 from streaming.models import Message
 from streaming.storage.alias import app_connection
@@ -82,6 +83,32 @@ class Tree(msgspec.Struct, frozen=True):
         after = bisect_right(points, newest)
         last = points[after] - 1 if after < len(points) else LAST
         return reached[newest], last
+
+
+def siblings_below(
+    conversation: int, tree: Tree, parents: Iterable[int | None]
+) -> dict[int | None, list[int]]:
+    """Return the children of those parents that have several, in order.
+
+    None is the parent of the messages without one.
+    """
+    points: dict[int, list[int]] = {}
+    for point, parent in tree.parents.items():
+        points.setdefault(parent, []).append(point)
+    chosen = {parent or 0 for parent in parents} & points.keys()
+    messages = Message.objects.filter(conversation=conversation).order_by("pk")
+    after = messages.filter(pk__gt=OuterRef("pk")).values("pk")[:1]
+    following = messages.filter(pk__in=chosen).annotate(following=Subquery(after))
+    next_of = dict(following.values_list("pk", "following"))
+    if 0 in chosen:
+        next_of[0] = messages.values_list("pk", flat=True).first()
+    found: dict[int | None, list[int]] = {}
+    for parent in chosen:
+        first = next_of.get(parent)
+        own = [] if first is None or first in tree.parents else [first]
+        if len(children := own + points[parent]) > 1:
+            found[parent or None] = children
+    return found
 
 
 def read_tree(conversation: int) -> Tree:
