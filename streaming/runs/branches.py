@@ -55,7 +55,7 @@ def place(run: Run, parent: int | None, regenerate: str) -> None:
         run.parent = run.question
         return
     run.parent = run.conversation.head if parent is None else parent
-    if parent is not None and not _can_follow(run.conversation, parent):
+    if parent is not None and not ends_exchange(run.conversation, parent):
         raise InvalidRequest([FieldError("parent_message_id", NO_PARENT)])
 
 
@@ -70,15 +70,14 @@ def _find_question(conversation: Conversation, run_id: str) -> tuple[str, int]:
     raise InvalidRequest([FieldError("regenerate", NO_RUN)])
 
 
-def _can_follow(conversation: Conversation, parent: int) -> bool:
-    if parent:
-        return ends_exchange(conversation, parent)
-    return Message.objects.filter(conversation=conversation.pk).exists()
-
-
 def ends_exchange(conversation: Conversation, key: int) -> bool:
-    """Return whether a message is the last one of an exchange that has ended."""
+    """Return whether a message is the last one of an exchange that has ended.
+
+    0 is the beginning of a conversation that has messages.
+    """
     messages = Message.objects.filter(conversation=conversation.pk)
+    if not key:
+        return messages.exists()
     message = messages.filter(pk=key).select_related("run").first()
     if message is None:
         return False
