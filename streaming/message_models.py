@@ -48,6 +48,11 @@ class Message(models.Model):
                 condition=Q(parent__isnull=False),
                 name="message_branch_points",
             ),
+            models.Index(
+                fields=["copied_from"],
+                condition=~Q(copied_from=""),
+                name="message_copies_of_user",
+            ),
         ]
 
     def __str__(self) -> str:

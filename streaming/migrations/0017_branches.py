@@ -1,6 +1,6 @@
 """Branches of conversations: parents of messages, and the heads of conversations.
 
-The columns are added without a copy of the tables. The index covers branch points only.
+The columns are added without a copy of the tables. Each index covers few rows.
 """
 
 from django.db import migrations, models
@@ -55,6 +55,14 @@ class Migration(migrations.Migration):
                 condition=models.Q(("parent__isnull", False)),
                 fields=["conversation", "id"],
                 name="message_branch_points",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="message",
+            index=models.Index(
+                condition=models.Q(("copied_from", ""), _negated=True),
+                fields=["copied_from"],
+                name="message_copies_of_user",
             ),
         ),
     ]

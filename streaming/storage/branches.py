@@ -9,9 +9,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 import msgspec
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 
-from streaming.models import Message
+from streaming.models import Conversation, Message
 from streaming.storage.alias import app_connection
 
 #: The id of a message that is newer than all others.
@@ -126,3 +126,23 @@ def _condition(ranges: Sequence[Range]) -> str:
     older, newer = _condition(ranges[:middle]), _condition(ranges[middle:])
     split = ranges[middle][0]
     return f"CASE WHEN {_TABLE}.id < {split} THEN {older} ELSE {newer} END"
+
+
+def leave_out(conversation: Conversation, messages: QuerySet[Message]) -> None:
+    """Connect the messages after some that are about to be deleted to those before."""
+    if not conversation.is_branched and conversation.head is None:
+        return
+    removed = set(messages.values_list("pk", flat=True))
+    rows = Message.objects.filter(conversation=conversation).order_by("pk")
+    #: The newest message that remains, at or before each one.
+    remaining = {0: 0}
+    before = 0
+    for key, stored in rows.values_list("pk", "parent"):
+        parent = before if stored is None else stored if stored in remaining else 0
+        remaining[key] = remaining[parent] if key in removed else key
+        if conversation.is_branched and parent in removed and key not in removed:
+            Message.objects.filter(pk=key).update(parent=remaining[parent])
+        before = key
+    if conversation.head in removed:
+        head = remaining.get(conversation.head) or None
+        Conversation.objects.filter(pk=conversation.pk).update(head=head)

@@ -222,7 +222,7 @@ def _do(model: Model, data: st.DataObject) -> None:
 
 
 @pytest.mark.django_db
-@settings(max_examples=campaign.examples(30))
+@settings(max_examples=campaign.examples(15))
 @given(steps=st.integers(1, 12), data=st.data())
 def test_the_tree_is_that_of_the_model(steps: int, data: st.DataObject) -> None:
     model, other = Model(), Model()
