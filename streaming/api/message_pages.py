@@ -4,8 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-from django.db.models import BooleanField
-from django.db.models.expressions import RawSQL
 
 from streaming import conf
 from streaming.api import cursors, payloads
@@ -50,17 +48,17 @@ def message_page(conversation: Conversation, asked: ConversationQuery) -> Messag
     options = conf.get()
     tree = read_tree(conversation.pk) if conversation.is_branched else Tree()
     rows = Message.objects.filter(conversation=conversation).order_by("id")
-    branch = ""
+    condition = ""
     if tree.parents or conversation.head:
-        branch = tree.branch(conversation.head or LAST).condition
-        rows = rows.filter(RawSQL(branch, (), output_field=BooleanField()))
+        branch = tree.branch(conversation.head or LAST)
+        condition, rows = branch.condition, branch.of(rows)
     keys = keys_within(
         conversation.pk,
         start,
         forward=direction == "start",
         limit=min(asked.limit, options.conversation_page_messages),
         chars=options.conversation_page_chars,
-        branch=branch,
+        branch=condition,
     )
     if not keys:
         return MessagePage([], None, "", is_whole=not asked.cursor, tree=tree)
@@ -73,7 +71,7 @@ def message_page(conversation: Conversation, asked: ConversationQuery) -> Messag
         list(rows.filter(pk__gte=min(keys), pk__lte=max(keys))),
         (start or None) if forward else further,
         cursors.encode(direction, keys[-1]) if further is not None else "",
-        is_whole=is_whole and not branch,
+        is_whole=is_whole and not condition,
         tree=tree,
     )
 

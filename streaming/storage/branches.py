@@ -9,7 +9,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 import msgspec
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import BooleanField, OuterRef, QuerySet, Subquery
+from django.db.models.expressions import RawSQL
 
 from streaming.models import Conversation, Message
 from streaming.storage.alias import app_connection
@@ -45,6 +46,10 @@ class Branch(msgspec.Struct, frozen=True):
         It halves the ranges, so that its depth stays small however many they are.
         """
         return _condition(self.ranges) if self.ranges else "FALSE"
+
+    def of(self, messages: QuerySet[Message]) -> QuerySet[Message]:
+        """Return those of a conversation's messages that the branch has."""
+        return messages.filter(RawSQL(self.condition, (), BooleanField()))
 
     @property
     def points(self) -> list[int]:

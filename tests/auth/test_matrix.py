@@ -10,7 +10,7 @@ import pytest
 from django.http import HttpRequest
 
 from streaming.agents import registry
-from streaming.models import Conversation
+from streaming.models import Conversation, Message
 from streaming.principals import SCOPES, Principal
 from streaming.storage import database
 from streaming.testing.provider import StandInProvider
@@ -28,6 +28,12 @@ CLOSED = ["streaming.auth.session", "streaming.auth.api_key"]
 ANONYMOUS = [*CLOSED, "streaming.auth.anonymous"]
 OPEN = ["streaming.auth.open"]
 QUESTION = {"input": "Hi"}
+#: The bodies of endpoints of a conversation that their query names.
+CHANGES: dict[str, dict[str, object]] = {
+    f"{API}/conversation": {"title": "T"},
+    f"{API}/conversation/head": {"message_id": "of a message"},
+    f"{API}/conversation/fork": {},
+}
 #: The ids of resources that do not exist; each parameter of a path is among them.
 MISSING = {"run_id": "x", "conversation_id": "x", "name": "x"}
 #: The scope of endpoints that need none, and of those that need the agent's permission.
@@ -121,6 +127,13 @@ async def send(
     caller: Caller, path: str, method: str, values: dict[str, str]
 ) -> Response:
     """Send a request of the table, with the ids of resources."""
+    if path in CHANGES:
+        message = await Message.objects.afirst()
+        body = CHANGES[path]
+        if "message_id" in body:
+            body = {"message_id": message.pk if message else 1}
+        query = f"?conversation_id={values['conversation_id']}"
+        return await caller(method, path + query, body)
     starts = path in (f"{API}/run", f"{API}/stream")
     return await caller(method, filled(path, values), QUESTION if starts else None)
 
