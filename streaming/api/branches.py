@@ -4,7 +4,6 @@ The conversation is named by the query, because its id may contain slashes.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 
 from django.http import HttpRequest
@@ -67,28 +66,21 @@ class TitleBody(BaseModel):
     ]
 
 
-@dataclass(frozen=True)
-class Operation(Generic[B]):
+class Operation(ConversationName, Generic[B]):
     """A conversation, and a body that says how to change it."""
 
-    name: ConversationName
     body: B
-
-    @property
-    def org_id(self) -> str:
-        """The organization that the query names."""
-        return self.name.org_id
-
-    @property
-    def model_fields_set(self) -> set[str]:
-        """The fields of the query."""
-        return self.name.model_fields_set
 
 
 def operation(model: type[B]) -> Callable[[HttpRequest], Operation[B]]:
     """Return a function that parses a query and a body, or raises `InvalidRequest`."""
     read_name, read_body = query(ConversationName), json_body(model)
-    return lambda request: Operation(read_name(request), read_body(request))
+
+    def parse(request: HttpRequest) -> Operation[B]:
+        name = read_name(request).model_dump(exclude_unset=True)
+        return Operation(**name, body=read_body(request))
+
+    return parse
 
 
 @endpoint(POST="run", reads=operation(HeadBody))
@@ -96,7 +88,7 @@ async def head(
     request: HttpRequest, principal: Principal, asked: Operation[HeadBody]
 ) -> HttpResponseBase:
     """Show the branch through a message, and return it."""
-    name, message = asked.name.conversation_id, asked.body.message_id
+    name, message = asked.conversation_id, asked.body.message_id
     await database.execute_write(conversations.show_branch, principal, name, message)
     return await shown_conversation(principal, name, ConversationQuery())
 
@@ -109,7 +101,7 @@ async def fork(
     copy = await database.execute_write(
         conversations.fork,
         principal,
-        asked.name.conversation_id,
+        asked.conversation_id,
         asked.body.message_id,
         asked.body.conversation_id or "",
     )
@@ -122,6 +114,6 @@ async def rename(
 ) -> HttpResponseBase:
     """Give the conversation another title, and return the conversation."""
     named = await database.execute_write(
-        conversations.rename, principal, asked.name.conversation_id, asked.body.title
+        conversations.rename, principal, asked.conversation_id, asked.body.title
     )
     return json_response((await database.execute_read(summaries, [named]))[0])

@@ -401,6 +401,11 @@ async def test_an_impossible_copy_is_explained(talk: Talk) -> None:
         refused = await talk.post(path, body if body is not None else b"")
         assert (refused.status, refused.json["code"]) == (status, code)
     assert await Conversation.objects.acount() == 1
+    refused = await talk.go_to(10**9)
+    assert (refused.status, refused.json["code"]) == (404, "not_found")
+    for operation in ("head", "fork"):
+        refused = await talk.post(f"conversation/{operation}", {"message_id": a1})
+        assert [d["field"] for d in refused.json["details"]] == ["conversation_id"]
 
 
 async def test_a_new_title_is_shown_and_found(talk: Talk) -> None:
