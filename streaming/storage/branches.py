@@ -22,12 +22,14 @@ LAST = 2**63 - 1
 Range = tuple[int, int]
 
 _TABLE = Message._meta.db_table
-# A parent that was deleted, or is in another conversation, counts as none.
+# A parent that was deleted, or is in another conversation, counts as none. Parents are
+# older than their children: a walk over them ends.
 _POINTS = f"""
     SELECT point.id, COALESCE(parent.id, 0)
     FROM {_TABLE} point
     LEFT JOIN {_TABLE} parent
-    ON parent.id = point.parent AND parent.conversation_id = point.conversation_id
+    ON parent.id = point.parent AND parent.id < point.id
+    AND parent.conversation_id = point.conversation_id
     WHERE point.conversation_id = %s AND point.parent IS NOT NULL
     ORDER BY point.id
 """
@@ -123,16 +125,6 @@ def read_tree(conversation: int) -> Tree:
         return Tree(dict(cursor.fetchall()))
 
 
-def _condition(ranges: Sequence[Range]) -> str:
-    if len(ranges) == 1:
-        first, last = ranges[0]
-        return f"{_TABLE}.id BETWEEN {first} AND {last}"
-    middle = len(ranges) // 2
-    older, newer = _condition(ranges[:middle]), _condition(ranges[middle:])
-    split = ranges[middle][0]
-    return f"CASE WHEN {_TABLE}.id < {split} THEN {older} ELSE {newer} END"
-
-
 def leave_out(conversation: Conversation, messages: QuerySet[Message]) -> None:
     """Connect the messages after some that are about to be deleted to those before."""
     if not conversation.is_branched and conversation.head is None:
@@ -151,3 +143,13 @@ def leave_out(conversation: Conversation, messages: QuerySet[Message]) -> None:
     if conversation.head in removed:
         head = remaining.get(conversation.head) or None
         Conversation.objects.filter(pk=conversation.pk).update(head=head)
+
+
+def _condition(ranges: Sequence[Range]) -> str:
+    if len(ranges) == 1:
+        first, last = ranges[0]
+        return f"{_TABLE}.id BETWEEN {first} AND {last}"
+    middle = len(ranges) // 2
+    older, newer = _condition(ranges[:middle]), _condition(ranges[middle:])
+    split = ranges[middle][0]
+    return f"CASE WHEN {_TABLE}.id < {split} THEN {older} ELSE {newer} END"
