@@ -262,9 +262,9 @@ def _create(
         place(run, pending.request.parent_message, pending.request.regenerate)
     insert_all(runs)
     asked = [(run, user_message(run.input)) for run in runs]
-    insert_messages((each for each in asked if not each[0].question), now)
     known = [pending.rows.conversation for pending in new]
     touch((key for key in known if key), now, head=None)
+    insert_messages((each for each in asked if not each[0].question), now)
     show_questions(runs)
     return [
         StartResult(run, _history(run, question, defaults if key else None), rate)

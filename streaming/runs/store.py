@@ -187,12 +187,15 @@ def count_saved(run: AnyRun) -> int:
 def save_messages(run: AnyRun, messages: Iterable[Message]) -> None:
     """Append messages to the run's conversation, and update its time."""
     now = timezone.now()
-    insert_messages(((run, message) for message in messages), now)
     touch([run.conversation_id], now)
+    insert_messages(((run, message) for message in messages), now)
 
 
 def insert_messages(pairs: Iterable[tuple[AnyRun, Message]], now: datetime) -> None:
-    """Append messages to the conversations of runs."""
+    """Append messages to the conversations of runs, which are locked or new.
+
+    `touch` locks them, in an order in which two processes cannot deadlock.
+    """
     pairs = list(pairs)
     parents = first_parents(run for run, _ in pairs)
     insert_all(
@@ -263,8 +266,8 @@ def finish_runs(closed: ClosedLogs[RunResult]) -> None:
     chosen = [(r.run, r.progress.selected) for r in results]
     update_all(Run, [_answering_model(run, model) for run, model in chosen if model])
     update_all(Run, [_output(r) for r in results if r.progress.structured_output])
-    insert_messages(((r.run, m) for r in results for m in r.unsaved), now)
     touch((result.run.conversation_id for result in results), now)
+    insert_messages(((r.run, m) for r in results for m in r.unsaved), now)
     for result in results:
         if result.progress.meter:
             result.progress.meter.settle()

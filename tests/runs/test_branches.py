@@ -1,18 +1,20 @@
 """Runs in branches: their further attempts, and their cost."""
 
 import asyncio
+import threading
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from streaming.agents.loops import make_loops
-from streaming.models import Message, Run, RunStatus
+from streaming.models import Conversation, Message, Run, RunStatus
 from streaming.principals import Principal
+from streaming.runs.conversations import show_branch
 from streaming.runs.start import RunDefaults, RunRequest, start_runs
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
-from tests.client import API, Api, Stream
+from tests.client import API, SECONDS, Api, Stream
 from tests.faults.database import changed_loops, install_service
 from tests.runs.test_further_attempts import (
     BOTH,
@@ -121,7 +123,7 @@ async def test_an_attempt_finds_the_messages_of_a_repeated_answer(
 
 async def tool_ended(stream: Stream) -> None:
     await stream.until("tool_result")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SECONDS):
         while await Message.objects.filter(role="tool").acount() < 1:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -137,3 +139,52 @@ def test_a_run_that_continues_a_conversation_reads_no_tree() -> None:
         Run.objects.filter(pk=started.run.pk).update(status="completed")
         counts.append(len([q for q in queries if "SAVEPOINT" not in q["sql"]]))
     assert counts[1:] == [5, 5]
+
+
+@pytest.mark.postgresql
+async def test_a_start_waits_for_a_client_that_goes_to_another_branch(
+    api: Api, upstream: StandInProvider
+) -> None:
+    await answered(api, upstream, "q1")
+    first = await Message.objects.afirst()
+    assert first
+    upstream.reply(chat.answer("other"))
+    await api.run("q1, better", conversation_id="c", parent_message_id=None)
+    gone, may_end = threading.Event(), threading.Event()
+
+    def go_to_first() -> None:
+        try:
+            with transaction.atomic():
+                show_branch(Principal("default"), "c", first.pk)
+                gone.set()
+                assert may_end.wait(SECONDS)
+        finally:
+            connection.close()
+
+    going = asyncio.create_task(asyncio.to_thread(go_to_first))
+    assert await asyncio.to_thread(gone.wait, SECONDS)
+    upstream.reply(chat.answer("a2"))
+    starting = asyncio.create_task(api.run("q2", conversation_id="c"))
+    async with asyncio.timeout(SECONDS):
+        while not await asyncio.to_thread(waiting_for_locks):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert not starting.done()
+    may_end.set()
+    await going
+    assert (await starting).status == 200
+    conversation = await Conversation.objects.aget()
+    assert conversation.head is None
+    assert await shown(api) == ["q1, better", "other", "q2", "a2"]
+
+
+def waiting_for_locks() -> int:
+    """Return how many sessions of this database wait for a lock."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                " AND datname = current_database()"
+            )
+            return int(cursor.fetchone()[0])
+    finally:
+        connection.close()
