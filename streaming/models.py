@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming.access_models import ApiKey, AuditRecord
 from streaming.account_models import Account, Limit, LimitSubject, Reservation
+from streaming.message_models import Message
 from streaming.run_states import (
     ACTIVE,
     HAS_NOT_ENDED,
@@ -81,10 +82,14 @@ class Conversation(models.Model):
     #: The owner in the organization (`Principal.owner`); empty: the whole of it.
     owner = models.CharField(max_length=128, blank=True, default="", db_default="")
     conversation_id = models.CharField(max_length=128, default=new_conversation_id)
-    #: The beginning of the first user message.
+    #: The beginning of the first user message, unless a client has renamed it.
     title = models.CharField(max_length=120, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
+    #: The last message of the branch that is shown; null: the newest message.
+    head = models.BigIntegerField(null=True, blank=True, editable=False)
+    #: Whether a message has a parent other than the message before it.
+    is_branched = models.BooleanField(default=False, db_default=False, editable=False)
 
     class Meta:
         ordering: ClassVar = ["-updated_at", "-id"]
@@ -156,6 +161,10 @@ class Run(models.Model):
     #: Values of Python code for the tools.
     deps = models.JSONField(null=True, blank=True)
     input = models.TextField()
+    #: The parent of its first message, as in `Message.parent`.
+    parent = models.BigIntegerField(null=True, blank=True, editable=False)
+    #: The message that it answers, if that is the question of an earlier run.
+    question = models.BigIntegerField(null=True, blank=True, editable=False)
     context = models.JSONField(default=dict, blank=True)
     max_iterations = models.PositiveSmallIntegerField(default=5)
     background = models.BooleanField(default=False)
@@ -282,32 +291,6 @@ class Run(models.Model):
     def total_tokens(self) -> int:
         """Input and output tokens together."""
         return self.input_tokens + self.output_tokens
-
-
-class Message(models.Model):
-    """One message of a conversation. `parts` is the JSON of `messages.Part`s."""
-
-    conversation = models.ForeignKey(
-        Conversation, models.CASCADE, related_name="messages", db_index=False
-    )
-    run = models.ForeignKey(
-        Run, models.CASCADE, related_name="messages", null=True, blank=True
-    )
-    role = models.CharField(
-        max_length=16,
-        choices={"user": _("user"), "assistant": _("assistant"), "tool": _("tool")},
-    )
-    parts = models.JSONField(default=list)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-
-    class Meta:
-        ordering: ClassVar = ["id"]
-        indexes: ClassVar = [
-            models.Index(fields=["conversation", "id"], name="message_in_order")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.role} {self.pk}"
 
 
 class EventSegment(models.Model):

@@ -21,7 +21,7 @@ SHORT_LINES = 4
 EXPLAINING_HELPERS: dict[str, str] = {
     # Passed to another function, which calls it.
     "streaming/api/agent.py _load_ended": "runs in a database thread",
-    "streaming/api/schemas.py _printable": "a validator",
+    "streaming/api/schemas.py _only_place": "a validator",
     "streaming/api/schemas.py _without_nul": "a validator",
     "streaming/management/commands/runserver.py _forward_signal": "a signal handler",
     "streaming/auth/keys/directory.py _retrieve": "a future's callback",
@@ -31,7 +31,6 @@ EXPLAINING_HELPERS: dict[str, str] = {
     "streaming/runs/maintenance.py _compaction_due": "runs in a database thread",
     "streaming/runs/service.py _is_full": "names the condition",
     "streaming/runs/service.py _lose_ownership": "called by the log, made before",
-    "streaming/runs/start.py _history": "its function keeps one question",
     "streaming/storage/batches.py _resolve_all": "called in the event loop's thread",
     "streaming/storage/database.py _call_each": "groups writes by its identity",
     "streaming/testing/provider.py _next_reply": "the default of a parameter",

@@ -17,6 +17,8 @@ from streaming.storage.search import matching
 NAMES = ("Organization", "Conversation", "Run", "Message", "EventSegment")
 #: The migration before that of the keys of accounts.
 KEYS_BEFORE = "0014_workers"
+#: The migration before that of branches.
+BRANCHES_BEFORE = "0016_pending_runs"
 Rows = dict[str, list[dict[str, object]]]
 
 
@@ -158,3 +160,16 @@ def test_the_keys_of_accounts_become_unambiguous_in_both_directions() -> None:
     assert dict(accounts.values_list("tokens", "key")) == dict(enumerate(keys.values()))
     back = migrate(KEYS_BEFORE).get_model("streaming", "Account").objects
     assert set(back.values_list("key", flat=True)) == keys.keys()
+
+
+@pytest.mark.usefixtures("_at_the_newest_afterwards")
+def test_branches_keep_every_row_in_both_directions() -> None:
+    before = migrate(BRANCHES_BEFORE)
+    fill(before)
+    there = rows(before)
+    with CaptureQueriesContext(connection) as queries:
+        after = migrate("0017_branches")
+        messages = after.get_model("streaming", "Message").objects
+        assert not messages.exclude(parent=None, copied_from="").exists()
+        assert rows(migrate(BRANCHES_BEFORE)) == there
+    assert not any('"new__streaming' in q["sql"] for q in queries)

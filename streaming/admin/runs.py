@@ -118,7 +118,7 @@ class RunAdmin(HistoryAdmin):
                     ("organization_link", "conversation_link"),
                     ("agent_name", "user_key", "owner_key"),
                     ("engine", "max_iterations", "in_background", "idempotency_key"),
-                    "question",
+                    "prompt",
                     "context_given",
                     "structured",
                 )
@@ -166,7 +166,7 @@ class RunAdmin(HistoryAdmin):
     in_background = display.column("background", yes_or_no, "background")
     allows_restarts = display.column("restarts", yes_or_no, "readers accept restarts")
     tools = display.column("used_tools", names, "used tools")
-    question = display.column("input", preformatted, "input")
+    prompt = display.column("input", preformatted, "input")
     context_given = display.column("context", pretty, "context")
     structured = display.column("structured_output", pretty_json, "structured output")
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
@@ -16,14 +16,13 @@ from streaming.api.endpoint import endpoint
 from streaming.api.message_pages import message_page
 from streaming.api.responses import json_response
 from streaming.api.schemas import ConversationQuery, PageQuery, query
-from streaming.exceptions import NotFound, RateLimited
-from streaming.models import IS_ACTIVE, Conversation, Run
+from streaming.exceptions import RateLimited
+from streaming.models import IS_ACTIVE, Conversation, Message, Run
 from streaming.principals import Principal
+from streaming.runs.conversations import belongs_to, get_conversation
 from streaming.runs.deletion import delete_conversations
 from streaming.storage import database
 from streaming.storage.search import matching
-
-NO_CONVERSATION = "There is no such conversation in this organization."
 
 #: Reads of one caller that wait; with `streaming.auth.open` an organization is one.
 MAX_WAITING = 32
@@ -51,9 +50,7 @@ async def detail(
 ) -> HttpResponseBase:
     """Return a conversation with its messages, or delete it and its runs."""
     if request.method != "DELETE":
-        read = partial(read_conversation, principal, conversation_id, asked)
-        lane = database.CONVERSATIONS
-        return json_response(await _read_in_turn(lane, principal, read))
+        return await shown_conversation(principal, conversation_id, asked)
     service = runs.get_service()
     pk, active = await database.execute_read(_deletable, principal, conversation_id)
     await service.cancel_pending(pk)  # else one of them starts when the active run ends
@@ -64,6 +61,15 @@ async def detail(
     for run_id in await delete_conversations(database.default, deleted):
         service.executor.stop(run_id)
     return HttpResponse(status=204)
+
+
+async def shown_conversation(
+    principal: Principal, conversation_id: str, asked: ConversationQuery
+) -> HttpResponse:
+    """Return the response with a conversation and its messages."""
+    read = partial(read_conversation, principal, conversation_id, asked)
+    lane = database.CONVERSATIONS
+    return json_response(await _read_in_turn(lane, principal, read))
 
 
 async def _read_in_turn(
@@ -92,7 +98,7 @@ async def _read_in_turn(
 
 def list_conversations(principal: Principal, asked: PageQuery) -> dict[str, Any]:
     """Return one page of a caller's conversations."""
-    rows = Conversation.objects.filter(_belongs_to(principal))
+    rows = Conversation.objects.filter(belongs_to(principal))
     if text := asked.search.strip():
         rows = rows.filter(matching(text))
     if asked.cursor:
@@ -103,7 +109,7 @@ def list_conversations(principal: Principal, asked: PageQuery) -> dict[str, Any]
     found = list(rows.order_by("-updated_at", "-id")[: asked.limit + 1])
     page = found[: asked.limit]
     return {
-        "conversations": _summaries(page),
+        "conversations": summaries(page),
         "next_cursor": cursors.encode(page[-1].updated_at.isoformat(), page[-1].pk)
         if len(found) > len(page)
         else None,
@@ -115,15 +121,15 @@ def read_conversation(
 ) -> dict[str, Any]:
     """Return a conversation with its messages, or with a part of many."""
     conversation = get_conversation(principal, conversation_id)
-    [summary] = _summaries([conversation])
+    [summary] = summaries([conversation])
     page = message_page(conversation, asked)
     # The input is among the messages already.
     runs_shown = conversation.runs.defer("input", "context", "structured_output")
     if not page.is_whole:
-        runs_shown = runs_shown.filter(pk__in=page.messages.order_by().values("run"))
+        runs_shown = runs_shown.filter(_belongs_to_messages(page.messages))
     read = {
         "org_id": principal.org_id,
-        "messages": [payloads.message(row) for row in page.messages],
+        "messages": list(page.payloads(conversation)),
         "runs": [
             payloads.run_outcome(run) for run in runs_shown.order_by("created_at", "id")
         ],
@@ -131,7 +137,19 @@ def read_conversation(
     return summary | read | ({"next_cursor": page.cursor} if page.cursor else {})
 
 
-def _summaries(rows: Sequence[Conversation]) -> list[dict[str, Any]]:
+def _belongs_to_messages(messages: Sequence[Message]) -> Q:
+    """Return the condition for the runs that have stored messages.
+
+    A run that has stored none yet belongs to the question that it answers again.
+    """
+    runs = {message.run_id for message in messages}
+    questions = [message.pk for message in messages if message.role == "user"]
+    stored = Exists(Message.objects.filter(run=OuterRef("pk")))
+    return Q(pk__in=runs) | Q(~stored, question__in=questions)
+
+
+def summaries(rows: Sequence[Conversation]) -> list[dict[str, Any]]:
+    """Return conversations as in a list."""
     active = Run.objects.filter(IS_ACTIVE, conversation__in=rows)
     run_of = dict(active.values_list("conversation_id", "id"))
     return [payloads.conversation_summary(row, run_of.get(row.pk)) for row in rows]
@@ -142,22 +160,6 @@ def _deletable(principal: Principal, conversation_id: str) -> tuple[int, list[st
     conversation = get_conversation(principal, conversation_id)
     active = conversation.runs.filter(IS_ACTIVE)
     return conversation.pk, list(active.values_list("id", flat=True))
-
-
-def _belongs_to(principal: Principal) -> Q:
-    return Q(organization__org_id=principal.org_id, owner=principal.owner)
-
-
-def get_conversation(principal: Principal, conversation_id: str) -> Conversation:
-    """Return a conversation to which a caller has access. Raises `NotFound`."""
-    if "\0" in conversation_id:  # PostgreSQL refuses it, even in a query
-        raise NotFound(NO_CONVERSATION)
-    found = Conversation.objects.filter(
-        _belongs_to(principal), conversation_id=conversation_id
-    ).first()
-    if found is None:
-        raise NotFound(NO_CONVERSATION)
-    return found
 
 
 def _read_cursor(cursor: str) -> tuple[datetime, int]:

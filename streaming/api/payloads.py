@@ -123,6 +123,7 @@ def conversation_summary(
         "conversation_id": conversation.conversation_id,
         "title": conversation.title,
         "active_run_id": active_run_id,
+        "head": conversation.head,
         "created_at": time(conversation.created_at),
         "updated_at": time(conversation.updated_at),
     }

@@ -7,13 +7,13 @@ from django.http.response import HttpResponseBase
 
 from streaming import runs
 from streaming.api import payloads
-from streaming.api.conversations import get_conversation
 from streaming.api.endpoint import endpoint
 from streaming.api.responses import json_response
 from streaming.api.schemas import OrderBody, QueueQuery, json_body, query
 from streaming.models import Conversation
 from streaming.principals import Principal
 from streaming.runs import pending
+from streaming.runs.conversations import get_conversation
 from streaming.storage import database
 
 

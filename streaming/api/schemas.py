@@ -12,6 +12,9 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -38,15 +41,20 @@ MAX_SEARCH = 200
 MAX_EVENT_TYPES = 100
 MAX_CONTEXT_ENTRIES = 100
 MAX_ORDER = 10_000
+MAX_MESSAGE_ID = 2**63 - 1
 #: Default of a conversation's `limit`, which the settings bound.
 MAX_LIMIT = 2**31 - 1
 
 Q = TypeVar("Q", bound=BaseModel)
 
+#: The default of a field that must be given under a condition.
+_OMITTED: Any = object()
 
-def _printable(value: str) -> str:
+
+def printable(value: str) -> str:
+    """Return a text all of whose characters are printable."""
     if not value.isprintable():
-        raise PydanticCustomError("not_printable", "must be printable characters only")
+        raise PydanticCustomError("notprintable", "must be printable characters only")
     return value
 
 
@@ -63,6 +71,26 @@ def _prompt(value: str) -> str:
     if len(value) > limit:
         message = "must have at most {limit} characters"
         raise PydanticCustomError("too_long", message, {"limit": limit})
+    return value
+
+
+def _only_question(
+    value: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo
+) -> object:
+    """Require an input, unless the question of an earlier run is answered again."""
+    is_given = value is not _OMITTED
+    if not info.data.get("regenerate"):
+        if is_given:
+            return validate(value)
+        raise PydanticCustomError("missing", "Field required")
+    if is_given:
+        raise PydanticCustomError("given", "must be omitted with regenerate")
+    return ""
+
+
+def _only_place(value: int | None, info: ValidationInfo) -> int | None:
+    if info.data.get("regenerate"):
+        raise PydanticCustomError("given", "must be omitted with regenerate")
     return value
 
 
@@ -86,10 +114,11 @@ def _bounded_context(value: object) -> object:
 
 
 Identifier = Annotated[
-    str, Field(min_length=1, max_length=128), AfterValidator(_printable)
+    str, Field(min_length=1, max_length=128), AfterValidator(printable)
 ]
 Text = Annotated[str, AfterValidator(_without_nul)]
 EventTypes = Annotated[list[EventType], Field(max_length=MAX_EVENT_TYPES)]
+MessageId = Annotated[int, Field(ge=1, le=MAX_MESSAGE_ID)]
 
 
 class RunBody(BaseModel):
@@ -97,7 +126,13 @@ class RunBody(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    input: Annotated[Text, AfterValidator(_prompt)]
+    regenerate: Identifier | None = None
+    input: Annotated[
+        Text,
+        AfterValidator(_prompt),
+        WrapValidator(_only_question),
+        Field(validate_default=True),
+    ] = _OMITTED
     org_id: Identifier = "default"
     conversation_id: Identifier | None = None
     context: Annotated[dict[Text, Text], BeforeValidator(_bounded_context)] = {}
@@ -107,6 +142,7 @@ class RunBody(BaseModel):
     restarts: bool | None = None
     agent: Identifier | None = None
     on_busy: Literal["reject", "queue", "interrupt"] | None = None
+    parent_message_id: Annotated[MessageId | None, AfterValidator(_only_place)] = None
 
     def to_request(
         self,
@@ -127,6 +163,8 @@ class RunBody(BaseModel):
             principal=principal,
             agent=registry.get().key(agent),
             conversation_id=self.conversation_id or "",
+            parent_message=self.parent_message,
+            regenerate=self.regenerate or "",
             context=self.context,
             max_iterations=self.max_iterations if chosen else agent.max_iterations,
             background=self.background,
@@ -138,19 +176,29 @@ class RunBody(BaseModel):
         )
 
     @property
+    def parent_message(self) -> int | None:
+        """The message that the run shall follow, 0 for none; None: the head."""
+        if "parent_message_id" in self.model_fields_set:
+            return self.parent_message_id or 0
+        return None
+
+    @property
     def request_hash(self) -> str:
         """The hash of the run that the body requests.
 
         The properties of a connection are no part of it, nor is the order of the keys.
         An agent is a part only if the body names one, and so is `on_busy`: the default
-        may change.
+        may change. So are the fields of branches, which earlier versions did not have.
         """
         ordered = self
         if len(self.context) > 1:
             context = dict(sorted(self.context.items()))
             ordered = self.model_copy(update={"context": context})
         excluded = {"events", "restarts"}
-        excluded |= {name for name in ("agent", "on_busy") if not getattr(self, name)}
+        optional = ("agent", "on_busy", "regenerate")
+        excluded |= {name for name in optional if not getattr(self, name)}
+        if self.parent_message is None:
+            excluded.add("parent_message_id")
         hashed = ordered.model_dump_json(exclude=excluded).encode()
         return hashlib.sha256(hashed).hexdigest()
 

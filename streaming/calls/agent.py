@@ -25,6 +25,10 @@ class Options(TypedDict, total=False):
     - `user`: the caller, of the project's user model; its tools act for it.
     - `organization`: the tenant, as an object or its key; by default that of the user.
     - `conversation`: the id of the conversation to continue; by default a new one.
+    - `parent_message`: the id of the message to continue after, 0 for the beginning; by
+      default the head of the conversation.
+    - `regenerate`: a run of the conversation, or its id, whose question is answered
+      again; the call has no input then.
     - `deps`: values for the tools that JSON can hold; they are stored with the run.
     - `context`: texts that count as claims of a client.
     - `max_iterations`: the most model calls; by default the agent's.
@@ -36,6 +40,8 @@ class Options(TypedDict, total=False):
     user: Any
     organization: Any
     conversation: Any
+    parent_message: int
+    regenerate: Any
     deps: Any
     context: dict[str, str]
     max_iterations: int
@@ -54,7 +60,7 @@ class Agent(declaration.Agent):
 
     @markcoroutinefunction
     def run(
-        self, input: str, **options: Unpack[Options]
+        self, input: str = "", **options: Unpack[Options]
     ) -> "Coroutine[Any, Any, AgentRun]":
         """Run to the end, and return the run. Raises `RunFailed` if it fails.
 
@@ -65,7 +71,7 @@ class Agent(declaration.Agent):
 
         return starting.run(self._call("run", input, options))
 
-    def run_sync(self, input: str, **options: Unpack[Options]) -> "AgentRun":
+    def run_sync(self, input: str = "", **options: Unpack[Options]) -> "AgentRun":
         """Run to the end in synchronous code. Raises the errors of `run`."""
         from streaming.calls import starting
 
@@ -74,14 +80,16 @@ class Agent(declaration.Agent):
 
     @markcoroutinefunction
     def start(
-        self, input: str, **options: Unpack[Options]
+        self, input: str = "", **options: Unpack[Options]
     ) -> "Coroutine[Any, Any, AgentRun]":
         """Start a run, and return it before its end. Raises the errors of `run`."""
         from streaming.calls import starting
 
         return starting.start(self._call("start", input, options))
 
-    def stream(self, input: str, **options: Unpack[Options]) -> AsyncGenerator[Event]:
+    def stream(
+        self, input: str = "", **options: Unpack[Options]
+    ) -> AsyncGenerator[Event]:
         """Run to the end, and yield the events. Raises the errors of a start.
 
         A failure of the run is its event `ErrorEvent`. A caller that closes the
@@ -91,7 +99,7 @@ class Agent(declaration.Agent):
 
         return starting.stream(self._call("stream", input, options))
 
-    def enqueue(self, input: str, **options: Unpack[Options]) -> "AgentRun":
+    def enqueue(self, input: str = "", **options: Unpack[Options]) -> "AgentRun":
         """Have a serving process run it after the commit of the calling transaction.
 
         Raises the errors of a start.

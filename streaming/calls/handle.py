@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any, cast
 
 import msgspec
+from django.db.models import Q
 from django.http import HttpRequest
 
 from streaming.agent.output import OutputType
@@ -189,7 +190,8 @@ def _output_type(run: Run) -> OutputType[Any] | None:
 
 def _load(run_id: str) -> _State:
     run = Run.objects.select_related("organization", "conversation").get(pk=run_id)
-    rows = MessageRow.objects.filter(run=run).order_by("id")
+    own = Q(run=run) | Q(pk=run.question)
+    rows = MessageRow.objects.filter(own).order_by("id")
     messages = [
         Message(cast(Role, role), parts_from_json(parts))
         for role, parts in rows.values_list("role", "parts")

@@ -57,6 +57,8 @@ def make_call(
     user: Any = None,  # noqa: ANN401  (of the project's own class)
     organization: Any = None,  # noqa: ANN401  (of the project's own class)
     conversation: object = "",
+    parent_message: int | None = None,
+    regenerate: object = "",
     context: dict[str, str] | None = None,
     deps: object = None,
     max_iterations: int | None = None,
@@ -69,7 +71,7 @@ def make_call(
     """
     name = _registered(agent)
     body = make_body(
-        input=input,
+        **_place(input, parent_message, regenerate),
         conversation_id=str(conversation) if conversation else None,
         context=context or {},
         max_iterations=(
@@ -86,6 +88,8 @@ def make_call(
         principal=Principal(DEFAULT),
         agent=name,
         conversation_id=body.conversation_id or "",
+        parent_message=body.parent_message,
+        regenerate=body.regenerate or "",
         context=body.context,
         max_iterations=body.max_iterations,
         background=True,
@@ -95,6 +99,18 @@ def make_call(
         on_busy=body.on_busy or agent.on_busy,
     )
     return Call(request, user, organization)
+
+
+def _place(input: str, parent: int | None, regenerate: object) -> dict[str, object]:
+    """Return the fields of a body for a question, or for that of an earlier run."""
+    fields: dict[str, object] = {}
+    if regenerate:
+        fields["regenerate"] = str(getattr(regenerate, "id", regenerate))
+    if input or not regenerate:
+        fields["input"] = input
+    if parent is not None:
+        fields["parent_message_id"] = parent or None
+    return fields
 
 
 def principal_of(user: Any, organization: Any) -> Principal:  # noqa: ANN401

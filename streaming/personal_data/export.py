@@ -54,6 +54,7 @@ def _rows(chosen: Selection) -> Iterator[Line]:
     for run in in_pages(chosen.shared_runs):
         yield from _run(run)
         yield from _lines(Message.objects.filter(run=run), MESSAGES)
+    yield from _lines(chosen.copied_messages, MESSAGES)
     for model in own_models():
         yield from _lines(chosen.rows(model))
     yield from _lines(chosen.audit_records)

@@ -17,6 +17,7 @@ from streaming.models import (
     Conversation,
     Limit,
     LimitSubject,
+    Message,
     Organization,
     Run,
 )
@@ -56,6 +57,16 @@ class Selection(msgspec.Struct, frozen=True):
         if not self.user:
             return Run.objects.none()
         return self.runs.exclude(owner=self.user)
+
+    @property
+    def copied_messages(self) -> QuerySet[Message]:
+        """The copies of the user's messages in conversations of others."""
+        if not self.user:
+            return Message.objects.none()
+        found = Message.objects.filter(copied_from=self.user)
+        return found.filter(conversation__organization=self.organization).exclude(
+            conversation__owner=self.user
+        )
 
     @property
     def audit_records(self) -> QuerySet[AuditRecord]:

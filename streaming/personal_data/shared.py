@@ -7,13 +7,16 @@ messages, so they are made anew or removed.
 import asyncio
 import time
 
+from django.db.models import Q, QuerySet
+
 from streaming.messages import Message as UserMessage
 from streaming.messages import SummaryPart, parts_from_json
-from streaming.models import Conversation, ConversationText, Message
+from streaming.models import Conversation, ConversationText, Message, Run
 from streaming.personal_data.selection import Selection, in_pages
 from streaming.runs import pending
 from streaming.runs.deletion import BATCH, delete_runs, write_repeatedly
 from streaming.runs.start import title_of
+from streaming.storage.branches import leave_out
 from streaming.storage.database import Database
 from streaming.storage.pauses import pause_after
 from streaming.storage.search import text_of
@@ -33,14 +36,32 @@ async def erase_shared(database: Database, chosen: Selection) -> None:
 
 def _erase_some(chosen: Selection) -> bool:
     """Erase some rows of one conversation; return false if there is none."""
-    first = chosen.shared_runs.order_by("pk").select_related("conversation").first()
+    rows = chosen.shared_runs.order_by("pk").select_related("conversation")
+    copied = chosen.copied_messages.order_by("pk").select_related("conversation")
+    first = rows.first() or copied.first()
     if first is None:
         return False
     conversation = first.conversation
     runs = chosen.shared_runs.filter(conversation=conversation)
-    if delete_runs(runs, BATCH) < BATCH:
+    copies = copied.filter(conversation=conversation)
+    _disconnect(conversation, runs, copies)
+    count = delete_runs(runs, BATCH)
+    keys = list(copies.values_list("pk", flat=True)[: max(BATCH - count, 0)])
+    Message.objects.filter(pk__in=keys).delete()
+    if count + len(keys) < BATCH:
         _derive_anew(conversation)
     return True
+
+
+def _disconnect(
+    conversation: Conversation, runs: QuerySet[Run], copies: QuerySet[Message]
+) -> None:
+    """Make the other messages and runs independent of those that are deleted."""
+    doomed = Message.objects.filter(Q(run__in=runs) | Q(pk__in=copies))
+    leave_out(conversation, doomed)
+    # The runs of others that have answered a question of the user again.
+    repeated = Run.objects.filter(conversation=conversation, question__in=doomed)
+    repeated.update(input="")
 
 
 def _derive_anew(conversation: Conversation) -> None:
@@ -66,7 +87,12 @@ def _derive_anew(conversation: Conversation) -> None:
 def _remove_summaries(conversation: Conversation) -> None:
     """Delete the messages that are summaries; requests omit old exchanges instead."""
     messages = Message.objects.filter(conversation=conversation)
-    for message in in_pages(messages, MESSAGES):
-        parts = parts_from_json(message.parts)
-        if any(isinstance(part, SummaryPart) for part in parts):
-            message.delete()
+    keys = [
+        message.pk
+        for message in in_pages(messages, MESSAGES)
+        for part in parts_from_json(message.parts)
+        if isinstance(part, SummaryPart)
+    ]
+    summaries = messages.filter(pk__in=keys)
+    leave_out(conversation, summaries)
+    summaries.delete()

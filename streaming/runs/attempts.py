@@ -20,14 +20,14 @@ from streaming.events import (
     decode,
 )
 from streaming.messages import Message, ToolResultPart, json_size
-from streaming.models import Message as MessageRow
 from streaming.models import Run
 from streaming.prices import PARTS
 from streaming.providers.base import TokenUsage
+from streaming.runs.branches import history_sql
 from streaming.runs.history import History, read_history
 from streaming.runs.lifecycle import Claim
-from streaming.runs.store import OwnedRun
-from streaming.storage.sql import count, database_time
+from streaming.runs.store import OwnedRun, count_saved
+from streaming.storage.sql import database_time
 
 
 class Earlier(msgspec.Struct, frozen=True):
@@ -92,8 +92,10 @@ def load(claim: Claim, history_chars: int) -> Attempt:
     run = runs.filter(**claim.condition).first()
     if run is None:
         raise OwnershipLost(claim.id)
-    history = read_history(run.conversation, history_chars)
-    return Attempt(OwnedRun.of(run), history, _earlier(run))
+    earlier = _earlier(run)
+    sql = history_sql(run, has_messages=bool(earlier and earlier.messages))
+    history = read_history(run.conversation, history_chars, sql)
+    return Attempt(OwnedRun.of(run), history, earlier)
 
 
 def _earlier(run: Run) -> Earlier | None:
@@ -103,7 +105,7 @@ def _earlier(run: Run) -> Earlier | None:
     results, lost = _read_entries(entries if run.log_number else ())
     age = (database_time() - run.created_at).total_seconds()
     return Earlier(
-        messages=count(MessageRow, run=run.id) - 1,
+        messages=count_saved(run),
         usage=usage_of(run),
         cost=None
         if run.cost is None and run.llm_calls

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from operator import lt
 
 import msgspec
@@ -18,7 +18,8 @@ from streaming.messages import (
 from streaming.models import Conversation, Run
 from streaming.models import Message as MessageRow
 from streaming.storage.alias import app_connection
-from streaming.storage.walk import walk_sql
+from streaming.storage.branches import LAST, Branch
+from streaming.storage.walk import walk_sql, within
 
 #: The messages of a conversation, decoded only by the call: the transaction that reads
 #: them keeps other writes waiting, and does not need them decoded.
@@ -33,14 +34,19 @@ BLOCK = 32
 #: about the newer messages. With fewer, another query would be needed too often.
 SLACK = 1.06
 
-_LAST = 2**63 - 1
-
 # An exchange that a model refused would be refused again, with all that follows. It
 # remains visible to people. A run has a stop reason or an error only after its end.
+_IS_REFUSED = f"(stop_reason = 'refusal' OR error_code = '{ContextTooLong.code}')"
 _REFUSED = f"""
     SELECT id FROM {Run._meta.db_table}
-    WHERE conversation_id = %(conversation)s
-    AND (stop_reason = 'refusal' OR error_code = '{ContextTooLong.code}')
+    WHERE conversation_id = %(conversation)s AND {_IS_REFUSED}
+"""
+# The questions that the runs of branch points have answered again.
+_ANSWERED_AGAIN = f"""
+    SELECT question, {_IS_REFUSED} FROM {Run._meta.db_table}
+    WHERE question IS NOT NULL AND id IN (
+        SELECT run_id FROM {MessageRow._meta.db_table} WHERE id IN ({{points}})
+    )
 """
 _ACCEPTED = f"(run_id IS NULL OR run_id NOT IN ({_REFUSED}))"
 # A chunk is one row: with SQLite, each row releases the interpreter to other threads
@@ -85,8 +91,41 @@ class Chunk:
         return [message for _, message in sorted(zip(self.ids, rows, strict=True))]
 
 
-def read_history(conversation: Conversation, max_chars: int) -> History:
-    """Return the newest whole exchanges of a conversation that fit.
+class BranchSql(msgspec.Struct, frozen=True):
+    """The conditions for messages of one branch; empty: for all of a conversation."""
+
+    #: The condition of the branch.
+    branch: str = ""
+    #: The condition for messages of accepted exchanges.
+    accepted: str = _ACCEPTED
+
+
+WHOLE = BranchSql()
+
+
+def branch_sql(branch: Branch, answered: int | None = None) -> BranchSql:
+    """Return the conditions for a branch.
+
+    A question that a later run has answered again is accepted if that run in this
+    branch was. `answered` is a question at its end that a run is about to answer.
+    """
+    refused: dict[int, bool] = {answered: False} if answered else {}
+    if points := ", ".join(map(str, branch.points)):
+        with app_connection().cursor() as cursor:
+            cursor.execute(_ANSWERED_AGAIN.format(points=points))
+            refused |= dict(cursor.fetchall())
+    cases = " ".join(
+        f"WHEN id = {question} THEN {not is_refused}"
+        for question, is_refused in refused.items()
+    )
+    accepted = f"(CASE {cases} ELSE {_ACCEPTED} END)" if cases else _ACCEPTED
+    return BranchSql(branch.condition, accepted)
+
+
+def read_history(
+    conversation: Conversation, max_chars: int, sql: BranchSql = WHOLE
+) -> History:
+    """Return the newest whole exchanges of a conversation, or of a branch, that fit.
 
     The first query reads a few messages, the second one the others that fit. A third
     one follows if older messages have other characters than the first ones, which takes
@@ -94,7 +133,7 @@ def read_history(conversation: Conversation, max_chars: int) -> History:
     """
     chunks: list[Chunk] = []
     stored = size = limit = 0
-    while chunk := read_chunk(conversation, chunks, limit):
+    while chunk := read_chunk(conversation, chunks, limit, sql):
         chunks.insert(0, chunk)
         stored += len(chunk.parts) + 1  # each message is sent as a line
         size = stored
@@ -117,7 +156,10 @@ def _joined(chunks: Iterable[Chunk]) -> list[Message]:
 
 
 def read_chunk(
-    conversation: Conversation, newer: Sequence[Chunk], limit: int
+    conversation: Conversation,
+    newer: Sequence[Chunk],
+    limit: int,
+    sql: BranchSql = WHOLE,
 ) -> Chunk | None:
     """Return messages before the newer ones, up to the first beyond `limit` characters.
 
@@ -125,41 +167,43 @@ def read_chunk(
     """
     where = {
         "conversation": conversation.pk,
-        "start": min(newer[0].ids) if newer else _LAST,
+        "start": min(newer[0].ids) if newer else LAST,
         "chars": limit,
     }
     by_size, refused = limit > 0, newer[0].refused if newer else True
     connection = app_connection()
     with connection.cursor() as cursor:
-        cursor.execute(_statement(connection.vendor, by_size, refused), where)
+        cursor.execute(_statement(connection.vendor, by_size, refused, sql), where)
         ids, roles, parts, refused = cursor.fetchone()
     return Chunk(_ids(ids), roles, parts, bool(refused)) if ids else None
 
 
-@cache
-def _statement(vendor: str, by_size: bool, refused: bool) -> str:
+@lru_cache(64)  # a branch has statements of its own
+def _statement(vendor: str, by_size: bool, refused: bool, sql: BranchSql) -> str:
     """Return the query for a chunk: the newest messages, or those up to a size.
 
     Leaving out refused exchanges takes as long as reading some messages. The first
     query reports if there are none.
     """
-    accepted = _ACCEPTED if refused else "TRUE"
+    accepted = sql.accepted if refused else "TRUE"
     has_refused = f"EXISTS ({_REFUSED})" if refused else "FALSE"
     if by_size and vendor == "postgresql":
-        return f"{_joining_walk(accepted)}, {has_refused} FROM walk"
+        walk = _joining_walk(accepted, sql.branch)
+        return f"{walk}, {has_refused} FROM walk"
     older = f"""
         FROM {MessageRow._meta.db_table}
-        WHERE conversation_id = %(conversation)s AND id < %(start)s AND {accepted}
+        WHERE conversation_id = %(conversation)s AND id < %(start)s
+        {within(sql.branch)} AND {accepted}
     """
     columns = f"SELECT {_AGGREGATES[vendor]}, {has_refused}"
     if by_size:
-        walk = walk_sql(BLOCK, counted=accepted)
+        walk = walk_sql(BLOCK, counted=accepted, branch=sql.branch)
         return f"{walk} {columns} {older} AND id >= (SELECT MIN(id) FROM walk)"
     oldest = f"SELECT id {older} ORDER BY id DESC LIMIT 1 OFFSET {FIRST - 1}"
     return f"{columns} {older} AND id >= COALESCE(({oldest}), 0)"
 
 
-def _joining_walk(accepted: str) -> str:
+def _joining_walk(accepted: str, branch: str) -> str:
     """Return a walk whose rows have the messages of their block, and their columns.
 
     PostgreSQL takes as long to make text of a message's JSON as for the rest, so that
@@ -181,6 +225,7 @@ def _joining_walk(accepted: str) -> str:
                     SELECT id, role, run_id, parts::text AS parts
                     FROM {MessageRow._meta.db_table}
                     WHERE conversation_id = %(conversation)s AND id < walk.id
+                    {within(branch)}
                     ORDER BY id DESC LIMIT {BLOCK}
                 ) message
             ) block

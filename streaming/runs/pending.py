@@ -30,7 +30,7 @@ from streaming.exceptions import (
 from streaming.messages import user_message
 from streaming.models import IS_ACTIVE, Conversation, Run, RunStatus
 from streaming.principals import Principal
-from streaming.runs import lifecycle, store
+from streaming.runs import branches, lifecycle, store
 from streaming.runs.ending import last_events
 from streaming.runs.wakes import wake_executors
 from streaming.storage.alias import app_alias, app_connection
@@ -77,8 +77,13 @@ def get_run(run_id: str, principal: Principal) -> Run:
 
 
 def change_input(run_id: str, principal: Principal, text: str) -> None:
-    """Change the input of a pending run. Raises `NotFound` or `NotPending`."""
+    """Change the input of a pending run. Raises `NotFound` or `NotPending`.
+
+    Raises `InvalidRequest` if it answers the question of an earlier run again.
+    """
     run = store.get_run(run_id, principal)
+    if run.question:
+        raise InvalidRequest([FieldError("input", "is that of an earlier run")])
     pending = Run.objects.filter(pk=run.pk, status=RunStatus.PENDING)
     if not pending.update(input=text):
         raise NotPending
@@ -240,7 +245,13 @@ def _promote(key: int) -> list[Run]:
     if run is None or not lifecycle.enter_queue(run.id):
         return []
     run.status, run.place = RunStatus.QUEUED, None
+    if run.parent is None and (head := run.conversation.head):
+        run.parent = head
+        Run.objects.filter(pk=run.pk).update(parent=head)
     now = database_time()
-    store.insert_messages([(run, user_message(run.input))], now)
-    store.touch([key], now)
+    store.touch([key], now, head=None)
+    if run.question:
+        branches.show_questions([run])
+    else:
+        store.insert_messages([(run, user_message(run.input))], now)
     return [run]

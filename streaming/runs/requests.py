@@ -23,6 +23,10 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     agent: str = ""
     #: Empty: a new conversation.
     conversation_id: str = ""
+    #: The message that it follows, 0 for none; None: the head of the conversation.
+    parent_message: int | None = None
+    #: The run whose question it answers again; empty: the input is the question.
+    regenerate: str = ""
     context: dict[str, str] = {}
     max_iterations: int = 5
     background: bool = False
@@ -41,6 +45,11 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     on_busy: str = "reject"
     #: True if this process executes as many runs as it may: it may only become pending.
     must_wait: bool = False
+
+    @property
+    def names_place(self) -> bool:
+        """Whether it does not just follow the head of its conversation."""
+        return self.parent_message is not None or bool(self.regenerate)
 
     @property
     def org_id(self) -> str:

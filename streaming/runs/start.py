@@ -27,6 +27,7 @@ from streaming.models import (
     RunStatus,
     new_conversation_id,
 )
+from streaming.runs.branches import history_sql, place, show_questions
 from streaming.runs.history import History, read_history
 from streaming.runs.idempotency import take_key
 from streaming.runs.pending import Enqueue, Turn, take_turns, with_position
@@ -49,6 +50,8 @@ class _ExistingRows(msgspec.Struct, frozen=True):
 
     organization: int | None
     conversation: int | None
+    head: int | None
+    is_branched: bool | None
     active_run: str | None
 
 
@@ -106,7 +109,10 @@ def _find_statement(requests: int) -> str:
     active = " OR ".join(f"run.status = '{status.value}'" for status in ACTIVE)
     return f"""
         WITH requested (place, org_id, owner, conversation_id) AS (VALUES {requested})
-        SELECT requested.place, organization.id, conversation.id, run.id, {clock_sql()}
+        SELECT
+            requested.place, organization.id,
+            conversation.id, conversation.head, conversation.is_branched,
+            run.id, {clock_sql()}
         FROM requested
         LEFT JOIN {Organization._meta.db_table} organization
         ON organization.org_id = requested.org_id
@@ -196,12 +202,18 @@ def _create(
         _run(pending.request, conversation, defaults, now, pending.turn)
         for pending, conversation in zip(new, conversations, strict=True)
     ]
+    for run, pending in zip(runs, new, strict=True):
+        # A pending run follows the head of the time when it starts.
+        if pending.turn is None or pending.request.names_place:
+            place(run, pending.request.parent_message, pending.request.regenerate)
     insert_all(runs)
     begun = [at for at, pending in enumerate(new) if pending.turn is None]
-    questions = {at: user_message(new[at].request.input) for at in begun}
-    insert_messages(((runs[at], question) for at, question in questions.items()), now)
     known = {at: key for at in begun if (key := new[at].rows.conversation)}
-    touch(known.values(), now)
+    touch(known.values(), now, head=None)
+    questions = {at: user_message(runs[at].input) for at in begun}
+    asked = [(runs[at], question) for at, question in questions.items()]
+    insert_messages((each for each in asked if not each[0].question), now)
+    show_questions(runs[at] for at in begun)
     histories = {
         at: _history(runs[at], question, defaults if at in known else None)
         for at, question in questions.items()
@@ -228,6 +240,8 @@ def _conversation(pending: _PendingRun, now: datetime) -> Conversation:
         title=title_of(pending.request.input),
         created_at=now,
         updated_at=now,
+        head=pending.rows.head,
+        is_branched=bool(pending.rows.is_branched),
     )
 
 
@@ -247,7 +261,7 @@ def _run(
     claimed = bool(defaults.worker) and turn is None
     unclaimed = RunStatus.PENDING if turn else RunStatus.QUEUED
     chosen = defaults.agents.model_of(request.agent)
-    place = defaults.agents.queue_of(request.agent)
+    queued = defaults.agents.queue_of(request.agent)
     run = Run(
         organization=conversation.organization,
         conversation=conversation,
@@ -266,8 +280,8 @@ def _run(
         restarts=request.restarts,
         provider=chosen.provider,
         model=chosen.model,
-        queue=place.queue,
-        priority=place.priority,
+        queue=queued.queue,
+        priority=queued.priority,
         idempotency_key=request.idempotency_key or None,
         request_hash=request.request_hash,
         worker=defaults.worker if claimed else "",
@@ -283,5 +297,6 @@ def _run(
 
 def _history(run: Run, question: Message, earlier: RunDefaults | None) -> History:
     if earlier:
-        return read_history(run.conversation, earlier.history_chars)
+        sql = history_sql(run, has_messages=not run.question)
+        return read_history(run.conversation, earlier.history_chars, sql)
     return lambda: [question]

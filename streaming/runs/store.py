@@ -20,6 +20,7 @@ from streaming.prices import dollars
 from streaming.principals import Principal
 from streaming.providers.base import ModelSelected
 from streaming.runs import lifecycle
+from streaming.runs.branches import first_parents
 from streaming.runs.lifecycle import Claim, Finish
 from streaming.storage.sql import Change, count, insert_all, update_all
 from streaming.tools.base import Context
@@ -43,6 +44,8 @@ class OwnedRun(Claim):
     #: The W3C trace context of the request; empty: none.
     traceparent: str = ""
     restarts: bool = False
+    #: The message that it answers, if that is the question of an earlier run.
+    question: int | None = None
     #: The number after which the entries of this attempt begin.
     log_number: int = 0
     first_token_at: datetime | None = None
@@ -76,9 +79,15 @@ class OwnedRun(Claim):
             created_at=run.created_at,
             traceparent=run.traceparent,
             restarts=run.restarts,
+            question=run.question,
             log_number=run.log_number,
             first_token_at=run.first_token_at,
         )
+
+    @property
+    def parent(self) -> int | None:
+        """The parent of its next message, if that is its first one."""
+        return self.question
 
 
 #: Either names a run and its conversation.
@@ -170,20 +179,25 @@ def save_new(run: OwnedRun, messages: Sequence[Message]) -> None:
         save_messages(run, messages[count_saved(run) :])
 
 
-def count_saved(run: OwnedRun) -> int:
+def count_saved(run: AnyRun) -> int:
     """Return the number of a run's messages in the database, without the question."""
-    return count(MessageRow, run=run.id) - 1
+    return count(MessageRow, run=run.id) - (run.question is None)
 
 
 def save_messages(run: AnyRun, messages: Iterable[Message]) -> None:
     """Append messages to the run's conversation, and update its time."""
     now = timezone.now()
-    insert_messages(((run, message) for message in messages), now)
     touch([run.conversation_id], now)
+    insert_messages(((run, message) for message in messages), now)
 
 
 def insert_messages(pairs: Iterable[tuple[AnyRun, Message]], now: datetime) -> None:
-    """Append messages to the conversations of runs."""
+    """Append messages to the conversations of runs, which are locked or new.
+
+    `touch` locks them, in an order in which two processes cannot deadlock.
+    """
+    pairs = list(pairs)
+    parents = first_parents(run for run, _ in pairs)
     insert_all(
         MessageRow(
             conversation_id=run.conversation_id,
@@ -191,16 +205,17 @@ def insert_messages(pairs: Iterable[tuple[AnyRun, Message]], now: datetime) -> N
             role=message.role,
             parts=parts_to_json(message.parts),
             created_at=now,
+            parent=parents.pop(run.id, None),  # of the first one only
         )
         for run, message in pairs
     )
 
 
-def touch(conversations: Iterable[int], now: datetime) -> None:
-    """Set the time of the newest message of conversations."""
+def touch(conversations: Iterable[int], now: datetime, **values: object) -> None:
+    """Set the time of the newest message of conversations, and other values."""
     # Sort the keys: two processes that lock in one order cannot deadlock.
     keys = sorted(set(conversations))
-    changes = [({"id": key}, {"updated_at": now}) for key in keys]
+    changes = [({"id": key}, {**values, "updated_at": now}) for key in keys]
     update_all(Conversation, changes, clock=("updated_at",))
 
 
@@ -251,8 +266,8 @@ def finish_runs(closed: ClosedLogs[RunResult]) -> None:
     chosen = [(r.run, r.progress.selected) for r in results]
     update_all(Run, [_answering_model(run, model) for run, model in chosen if model])
     update_all(Run, [_output(r) for r in results if r.progress.structured_output])
-    insert_messages(((r.run, m) for r in results for m in r.unsaved), now)
     touch((result.run.conversation_id for result in results), now)
+    insert_messages(((r.run, m) for r in results for m in r.unsaved), now)
     for result in results:
         if result.progress.meter:
             result.progress.meter.settle()

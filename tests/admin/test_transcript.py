@@ -252,3 +252,25 @@ def test_a_long_conversation_takes_few_queries_and_few_calls(
         assert admin_client.get(url).status_code == 200
     per_message = calls_of(lambda: admin_client.get(url)) / 500
     assert per_message < 2_000  # 960, and no more for a longer conversation
+
+
+def test_the_branches_of_a_conversation_are_all_shown(read: Page) -> None:
+    conversation = make_conversation()
+    run = make_run(conversation)
+    first = say(run, "user", TextPart("first"))
+    say(run, "assistant", TextPart("answer"))
+    for parent, question in ((0, "again"), (first.pk, "another answer")):
+        branch = say(run, "user", TextPart(question))
+        Message.objects.filter(pk=branch.pk).update(parent=parent)
+    assert "message" not in text(read(page_url(conversation)))[:20]
+    Conversation.objects.filter(pk=conversation.pk).update(
+        is_branched=True, head=first.pk
+    )
+    html = read(page_url(conversation))
+    shown = text(html)
+    assert f"Clients see the branch that ends at message {first.pk}" in shown
+    assert "Another branch, from the beginning user" in shown
+    assert f"Another branch, after message {first.pk} user" in shown
+    for number in range(first.pk, first.pk + 4):
+        assert re.search(rf"\d\d message {number} ", shown)
+    assert html.count(f'href="#message-{first.pk}"') == 2

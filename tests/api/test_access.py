@@ -151,7 +151,7 @@ async def test_every_endpoint_is_authenticated_or_public(
     api: Api, pattern: URLPattern
 ) -> None:
     view: Any = pattern.callback
-    for method in ("GET", "POST", "DELETE"):
+    for method in ("GET", "POST", "PATCH", "DELETE"):
         request = AsyncRequestFactory().generic(method, "/", HTTP_HOST="localhost")
         await view(request, **dict.fromkeys(pattern.pattern.converters, "x"))
     assert bool(calls) is (pattern.name not in PUBLIC)

@@ -10,7 +10,7 @@ import pytest
 from django.http import HttpRequest
 
 from streaming.agents import registry
-from streaming.models import Conversation
+from streaming.models import Conversation, Message
 from streaming.principals import SCOPES, Principal
 from streaming.storage import database
 from streaming.testing.provider import StandInProvider
@@ -27,9 +27,15 @@ FUNCTIONS = {"organization": f"{HERE}.organization_of"}
 CLOSED = ["streaming.auth.session", "streaming.auth.api_key"]
 ANONYMOUS = [*CLOSED, "streaming.auth.anonymous"]
 OPEN = ["streaming.auth.open"]
-QUESTION = {"input": "Hi"}
-BODIES: dict[matrix.Route, object] = {
+QUESTION: dict[str, object] = {"input": "Hi"}
+#: The bodies of endpoints that need one.
+BODIES: dict[matrix.Route, dict[str, object]] = {
+    (f"{API}/run", "POST"): QUESTION,
+    (f"{API}/stream", "POST"): QUESTION,
     (f"{API}/runs/{{run_id}}", "PATCH"): QUESTION,
+    (f"{API}/conversation", "PATCH"): {"title": "T"},
+    (f"{API}/conversation/head", "POST"): {"message_id": "of a message"},
+    (f"{API}/conversation/fork", "POST"): {},
     (f"{API}/conversation/queue", "PATCH"): {"order": []},
 }
 #: The ids of resources that do not exist; each parameter of a path is among them.
@@ -126,10 +132,12 @@ async def send(
 ) -> Response:
     """Send a request of the table, with the ids of resources."""
     url = filled(path, values)
-    if path.startswith(f"{API}/conversation/"):
+    if re.match(rf"{API}/conversation(/|$)", path):
         url += f"?conversation_id={values['conversation_id']}"
-    starts = path in (f"{API}/run", f"{API}/stream")
-    body = QUESTION if starts else BODIES.get((path, method))
+    body = BODIES.get((path, method))
+    if body and "message_id" in body:
+        message = await Message.objects.afirst()
+        body = {"message_id": message.pk if message else 1}
     return await caller(method, url, body)
 
 

@@ -19,7 +19,7 @@ from streaming.exceptions import (
     IdempotencyConflict,
     InvalidRequest,
 )
-from streaming.models import Conversation, Run
+from streaming.models import Conversation, Message, Run
 from streaming.testing.provider import Reply, StandInProvider
 from streaming.testing.sse import parse
 from tests import chat
@@ -52,6 +52,33 @@ async def test_run_returns_the_ended_run(
     await support.run("And?", user=USER, conversation="faq")
     sent = upstream.requests[-1].json["messages"]
     assert [m["content"] for m in sent[1:]] == ["Hi", "Hallo", "And?"]
+
+
+async def test_a_call_continues_after_a_message_or_repeats_an_answer(
+    api: Api, support: Agent, upstream: StandInProvider
+) -> None:
+    upstream.reply(*[chat.answer(text) for text in ("a1", "a2", "a3", "a4")])
+    first = await support.run("q1", user=USER, conversation="faq")
+    end = await Message.objects.alast()
+    assert end
+    await support.run("q2", user=USER, conversation="faq")
+
+    async def sent(**options: Any) -> list[str]:  # noqa: ANN401
+        await support.run(user=USER, conversation="faq", **options)
+        return [m["content"] for m in upstream.requests[-1].json["messages"][1:]]
+
+    assert await sent(input="q3", parent_message=end.pk) == ["q1", "a1", "q3"]
+    assert await sent(regenerate=first) == ["q1"]
+    again = await Run.objects.order_by("created_at", "id").alast()
+    assert again
+    upstream.reply(chat.answer("a5"))
+    run = await support.run(user=USER, conversation="faq", regenerate=again.pk)
+    assert [message.text for message in run.messages] == ["q1", "a5"]
+    upstream.reply(chat.answer("a6"))
+    assert await sent(input="q4", parent_message=0) == ["q4"]
+    for options in ({}, {"regenerate": "x"}, {"input": "q", "regenerate": first}):
+        with pytest.raises(InvalidRequest):
+            await sent(**options)
 
 
 async def test_a_run_that_fails_raises_its_error_with_the_partial_output(

@@ -25,6 +25,7 @@ from streaming.models import (
     Run,
 )
 from streaming.personal_data.erasure import erase
+from streaming.personal_data.export import export_lines
 from streaming.personal_data.selection import Selection
 from streaming.personal_data.shared import erase_shared
 from streaming.storage import database
@@ -160,6 +161,47 @@ def test_the_runs_of_a_user_leave_a_shared_conversation() -> None:
     assert (shared.title, shared.search.text) == (question, question.casefold())
     stored = [*Message.objects.values(), *Conversation.objects.values()]
     assert "secret of 7" not in repr(stored)
+
+
+def test_the_branches_of_others_stay_connected_without_a_user() -> None:
+    shared = make_conversation("acme")
+    runs = {user: make_run(shared, user=user, input=f"of {user}") for user in "78"}
+
+    def add(user: str, parent: int | None = None) -> Message:
+        message = say(runs[user], "user", TextPart(f"of {user}"))
+        Message.objects.filter(pk=message.pk).update(parent=parent)
+        return message
+
+    first, gone, after = add("8"), add("7"), add("8")
+    other = add("7", parent=first.pk)
+    kept = add("8")
+    repeated = add("8", parent=other.pk)
+    elsewhere = add("8", parent=after.pk)
+    again = make_run(shared, user="8", input="of 7", question=other.pk)
+    Conversation.objects.filter(pk=shared.pk).update(is_branched=True, head=other.pk)
+    copy = make_conversation("acme")
+    for user in "78":
+        Message.objects.create(
+            conversation=copy,
+            role="user",
+            copied_from=user,
+            parts=parts_to_json([TextPart(f"of {user}")]),
+        )
+    exported = b"".join(export_lines(Selection(shared.organization, "7")))
+    assert exported.count(b'"type":"message"') == 3
+    erase_data("--organization", "acme", "--user", "7")
+    assert not Message.objects.filter(pk__in=[gone.pk, other.pk]).exists()
+    assert list(shared.messages.values_list("pk", "parent")) == [
+        (first.pk, None),
+        (after.pk, first.pk),
+        (kept.pk, first.pk),
+        (repeated.pk, first.pk),
+        (elsewhere.pk, after.pk),
+    ]
+    shared.refresh_from_db()
+    again.refresh_from_db()
+    assert (shared.head, again.input) == (first.pk, "")
+    assert list(copy.messages.values_list("copied_from", flat=True)) == ["8"]
 
 
 def test_the_title_of_a_shared_conversation_is_that_of_the_next_question() -> None:
