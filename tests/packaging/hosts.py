@@ -14,7 +14,8 @@ from typing import NamedTuple
 import psycopg
 
 from streaming.testing.server import Server, clean_environment
-from tests.available import need
+from tests import postgres
+from tests.available import need, postgres_url
 from tests.packaging.conftest import run
 
 
@@ -289,7 +290,9 @@ class HostProject:
             return {"default": {}, "people": users, "agents": agents}
         if self.host.database == "sqlite":
             return {"default": self._sqlite("default")}
-        return {"default": stack.enter_context(empty_database(need("postgres")))}
+        need("postgres")
+        url = postgres_url() or stack.enter_context(postgres.available(durable=False))
+        return {"default": stack.enter_context(empty_database(url))}
 
     def _sqlite(self, name: str) -> dict[str, object]:
         path = self.directory / f"{name}-{self._name}.sqlite3"
