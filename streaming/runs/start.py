@@ -55,7 +55,7 @@ class _ExistingRows(msgspec.Struct, frozen=True):
     active_run: str | None
 
 
-class _PendingRun(msgspec.Struct, frozen=True):
+class _RequestedRun(msgspec.Struct, frozen=True):
     """A requested run with the rows that exist for it."""
 
     request: RunRequest
@@ -78,7 +78,7 @@ def start_runs(
     existing, now = _find(requests)
     organizations = _organizations(requests, existing)
     pending = [
-        _PendingRun(request, organizations[request.org_id], rows)
+        _RequestedRun(request, organizations[request.org_id], rows)
         for request, rows in zip(requests, existing, strict=True)
     ]
     keys = [each.request.run_key for each in pending]
@@ -151,7 +151,7 @@ def _organizations(
     return found
 
 
-def _with_turns(new: list[_PendingRun], most: int) -> list[_PendingRun]:
+def _with_turns(new: list[_RequestedRun], most: int) -> list[_RequestedRun]:
     """Give turns to the runs that wait for the active run of their conversation.
 
     Raises `RateLimited` for a run that would have to wait and does not.
@@ -171,7 +171,7 @@ def _with_turns(new: list[_PendingRun], most: int) -> list[_PendingRun]:
     return found
 
 
-def _check_limit(new: Sequence[_PendingRun], limit: int) -> None:
+def _check_limit(new: Sequence[_RequestedRun], limit: int) -> None:
     requested = Counter(each.organization.pk for each in new if each.turn is None)
     organizations = Organization.objects.filter(pk__in=requested)
     # Lock the organizations: two processes must not both take the last place.
@@ -182,7 +182,7 @@ def _check_limit(new: Sequence[_PendingRun], limit: int) -> None:
 
 
 def _create(
-    new: Sequence[_PendingRun],
+    new: Sequence[_RequestedRun],
     rates: Sequence[Rate | None],
     defaults: RunDefaults,
     now: datetime,
@@ -229,7 +229,7 @@ def _create(
     ]
 
 
-def _conversation(pending: _PendingRun, now: datetime) -> Conversation:
+def _conversation(pending: _RequestedRun, now: datetime) -> Conversation:
     if pending.rows.active_run and pending.request.on_busy == "reject":
         raise ConversationBusy(pending.rows.active_run)
     return Conversation(
