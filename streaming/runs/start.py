@@ -6,9 +6,10 @@ inserted `running` and already claimed by this process; otherwise they are `queu
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 from django.utils import timezone
@@ -77,14 +78,14 @@ def start_runs(
     """
     existing, now = _find(requests)
     organizations = _organizations(requests, existing)
-    pending = [
+    requested = [
         _RequestedRun(request, organizations[request.org_id], rows)
         for request, rows in zip(requests, existing, strict=True)
     ]
-    keys = [each.request.run_key for each in pending]
+    keys = [each.request.run_key for each in requested]
     earlier = [take_key(key) if key else None for key in keys]
-    requested = zip(pending, earlier, strict=True)
-    new = [each for each, run in requested if run is None]
+    pairs = zip(requested, earlier, strict=True)
+    new = [each for each, run in pairs if run is None]
     new = _with_turns(new, defaults.max_pending)
     if defaults.max_runs_per_org:
         _check_limit(new, defaults.max_runs_per_org)
@@ -164,11 +165,28 @@ def _with_turns(new: list[_RequestedRun], most: int) -> list[_RequestedRun]:
         and each.request.on_busy != "reject"
     }
     found = list(new)
-    for at, turn in take_turns(waiting, most).items():
-        found[at] = structs.replace(new[at], turn=turn)
+    turns = take_turns(waiting, most)
+    idle = _read_again(key for at, (key, _) in waiting.items() if at not in turns)
+    for at, (key, _) in waiting.items():
+        if turn := turns.get(at):
+            found[at] = structs.replace(new[at], turn=turn)
+        elif fresh := idle.get(key):
+            rows = structs.replace(new[at].rows, **fresh)
+            found[at] = structs.replace(new[at], rows=rows)
     if any(each.request.must_wait and each.turn is None for each in found):
         raise RateLimited(FULL)
     return found
+
+
+def _read_again(keys: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Return the places for the next runs of conversations that have become idle.
+
+    The run that ended, or a client, may have moved their heads.
+    """
+    if not (chosen := set(keys)):
+        return {}
+    rows = Conversation.objects.filter(pk__in=chosen)
+    return {row.pop("pk"): row for row in rows.values("pk", "head", "is_branched")}
 
 
 def _check_limit(new: Sequence[_RequestedRun], limit: int) -> None:
@@ -187,10 +205,10 @@ def _create(
     defaults: RunDefaults,
     now: datetime,
 ) -> list[StartResult]:
-    conversations = [_conversation(pending, now) for pending in new]
+    conversations = [_conversation(requested, now) for requested in new]
     first = [
-        (conversation, pending.request.input)
-        for pending, conversation in zip(new, conversations, strict=True)
+        (conversation, requested.request.input)
+        for requested, conversation in zip(new, conversations, strict=True)
         if not conversation.pk
     ]
     insert_with_keys([conversation for conversation, _ in first])
@@ -199,15 +217,15 @@ def _create(
         for each, question in first
     )
     runs = [
-        _run(pending.request, conversation, defaults, now, pending.turn)
-        for pending, conversation in zip(new, conversations, strict=True)
+        _run(requested.request, conversation, defaults, now, requested.turn)
+        for requested, conversation in zip(new, conversations, strict=True)
     ]
-    for run, pending in zip(runs, new, strict=True):
+    for run, requested in zip(runs, new, strict=True):
         # A pending run follows the head of the time when it starts.
-        if pending.turn is None or pending.request.names_place:
-            place(run, pending.request.parent_message, pending.request.regenerate)
+        if requested.turn is None or requested.request.names_place:
+            place(run, requested.request.parent_message, requested.request.regenerate)
     insert_all(runs)
-    begun = [at for at, pending in enumerate(new) if pending.turn is None]
+    begun = [at for at, requested in enumerate(new) if requested.turn is None]
     known = {at: key for at in begun if (key := new[at].rows.conversation)}
     touch(known.values(), now, head=None)
     questions = {at: user_message(runs[at].input) for at in begun}
@@ -229,19 +247,19 @@ def _create(
     ]
 
 
-def _conversation(pending: _RequestedRun, now: datetime) -> Conversation:
-    if pending.rows.active_run and pending.request.on_busy == "reject":
-        raise ConversationBusy(pending.rows.active_run)
+def _conversation(requested: _RequestedRun, now: datetime) -> Conversation:
+    if requested.rows.active_run and requested.request.on_busy == "reject":
+        raise ConversationBusy(requested.rows.active_run)
     return Conversation(
-        pk=pending.rows.conversation,
-        organization=pending.organization,
-        owner=pending.request.principal.owner,
-        conversation_id=pending.request.conversation_id or new_conversation_id(),
-        title=title_of(pending.request.input),
+        pk=requested.rows.conversation,
+        organization=requested.organization,
+        owner=requested.request.principal.owner,
+        conversation_id=requested.request.conversation_id or new_conversation_id(),
+        title=title_of(requested.request.input),
         created_at=now,
         updated_at=now,
-        head=pending.rows.head,
-        is_branched=bool(pending.rows.is_branched),
+        head=requested.rows.head,
+        is_branched=bool(requested.rows.is_branched),
     )
 
 
