@@ -3,7 +3,7 @@
 Each public function is called in one transaction.
 """
 
-from django.db.models import Max, Q
+from django.db.models import Q
 
 from streaming.exceptions import (
     ConversationBusy,
@@ -22,7 +22,7 @@ from streaming.models import (
     new_conversation_id,
 )
 from streaming.principals import Principal
-from streaming.runs.branches import ends_exchange
+from streaming.runs.branches import ends_exchange, newest_continuation
 from streaming.runs.history import branch_sql
 from streaming.storage.alias import app_connection
 from streaming.storage.branches import LAST, read_tree
@@ -84,12 +84,7 @@ def show_branch(principal: Principal, conversation_id: str, message: int) -> Non
     messages = Message.objects.filter(conversation=conversation)
     if not messages.filter(pk=message).exists():
         raise NotFound(NO_MESSAGE)
-    first, last = read_tree(conversation.pk).newest_range(message)
-    newest, head = (
-        found.aggregate(newest=Max("pk"))["newest"]
-        for found in (messages, messages.filter(pk__gte=first, pk__lte=last))
-    )
-    conversation.head = None if head == newest else head
+    conversation.head = newest_continuation(conversation, message)
     conversation.save(update_fields=["head"])
 
 

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 from django.utils import timezone
@@ -171,22 +170,25 @@ def _with_turns(new: list[_RequestedRun], most: int) -> list[_RequestedRun]:
         if turn := turns.get(at):
             found[at] = structs.replace(new[at], turn=turn)
         elif fresh := idle.get(key):
-            rows = structs.replace(new[at].rows, **fresh)
-            found[at] = structs.replace(new[at], rows=rows)
+            found[at] = structs.replace(
+                new[at],
+                rows=structs.replace(
+                    new[at].rows, head=fresh.head, is_branched=fresh.is_branched
+                ),
+            )
     if any(each.request.must_wait and each.turn is None for each in found):
         raise RateLimited(FULL)
     return found
 
 
-def _read_again(keys: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """Return the places for the next runs of conversations that have become idle.
+def _read_again(keys: Iterable[int]) -> dict[int, Conversation]:
+    """Return conversations that have become idle, by key, with their heads.
 
-    The run that ended, or a client, may have moved their heads.
+    The run that ended, or a client, may have moved them.
     """
-    if not (chosen := set(keys)):
-        return {}
-    rows = Conversation.objects.filter(pk__in=chosen)
-    return {row.pop("pk"): row for row in rows.values("pk", "head", "is_branched")}
+    chosen = set(keys)
+    rows = Conversation.objects.only("head", "is_branched")
+    return rows.in_bulk(chosen) if chosen else {}
 
 
 def _check_limit(new: Sequence[_RequestedRun], limit: int) -> None:

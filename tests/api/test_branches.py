@@ -256,6 +256,29 @@ async def test_a_failed_answer_can_be_repeated(
     assert await talk.shown() == ["q1", "a1"]
 
 
+async def test_a_repeated_answer_that_fails_brings_back_the_earlier_one(
+    talk: Talk, upstream: StandInProvider
+) -> None:
+    first = await talk.ask("q1", "a1")
+    q1, a1 = await talk.ids()
+    upstream.reply(Reply(status=400))
+    failed = {"conversation_id": "c", "regenerate": first}
+    assert (await talk.post("run", failed)).status == 502
+    read = await talk.read()
+    assert (texts_of(read), read["head"]) == (["q1", "a1"], None)
+    await talk.ask("q2", "a2")
+    assert talk.sent() == ["q1", "a1", "q2"]
+    await talk.ask("q1, better", "a3", parent_message_id=None)
+    await talk.go_to(a1)
+    upstream.reply(Reply(status=400))
+    assert (await talk.post("run", failed)).status == 502
+    assert await talk.shown() == ["q1", "a1", "q2", "a2"]
+    # As a process of an earlier version would leave it.
+    await Conversation.objects.aupdate(head=q1)
+    await talk.ask("q3", "a4")
+    assert talk.sent() == ["q1", "a1", "q2", "a2", "q3"]
+
+
 async def test_a_question_is_in_the_history_if_its_answer_in_the_branch_is(
     talk: Talk, upstream: StandInProvider
 ) -> None:
