@@ -204,6 +204,27 @@ def test_the_branches_of_others_stay_connected_without_a_user() -> None:
     assert list(copy.messages.values_list("copied_from", flat=True)) == ["8"]
 
 
+@pytest.mark.parametrize("status", ["completed", "running"])
+def test_the_repeated_answers_of_others_stay_without_their_question(
+    status: str,
+) -> None:
+    shared = make_conversation("acme", "secret", "secret")
+    asked = add_run(shared, "7")
+    question = Message.objects.filter(run=asked).earliest("pk")
+    repeated = {"user": "8", "input": "secret", "question": question.pk}
+    again = make_run(shared, status=status, **repeated)
+    if status == "completed":
+        answer = say(again, "assistant", TextPart("Fine."))
+        Message.objects.filter(pk=answer.pk).update(parent=question.pk)
+        Conversation.objects.filter(pk=shared.pk).update(is_branched=True)
+    erase_data("--organization", "acme", "--user", "7")
+    shared.refresh_from_db()
+    assert (shared.title, shared.search.text.strip()) == ("", "")
+    assert [(run, run.input) for run in shared.runs.all()] == [(again, "")]
+    if status == "completed":
+        assert list(shared.messages.values_list("pk", "parent")) == [(answer.pk, 0)]
+
+
 def test_the_title_of_a_shared_conversation_is_that_of_the_next_question() -> None:
     shared = make_conversation("acme", "secret", "secret")
     add_run(shared, "7")

@@ -136,14 +136,11 @@ def test_a_repeated_answer_without_a_message_leaves_the_earlier_one(
     [first] = start("first")
     finish(first, Jobs())
     again = _start(structs.replace(request(""), regenerate=first.id)).run
-    [second] = start("second")
+    assert Conversation.objects.get().head == again.question
     with transaction.atomic():
         end(again, Jobs())
     conversation = Conversation.objects.get()
     assert (conversation.head, conversation.is_branched) == (None, False)
-    second.refresh_from_db()
-    assert second.parent is None
-    assert second.messages.get().parent is None
 
 
 def test_a_run_without_pending_ones_costs_one_more_statement_at_its_end() -> None:
