@@ -24,6 +24,7 @@ from streaming.models import (
 from streaming.principals import Principal
 from streaming.runs.branches import ends_exchange, newest_continuation
 from streaming.runs.history import branch_sql
+from streaming.runs.start import title_of
 from streaming.storage.alias import app_connection
 from streaming.storage.branches import LAST, read_tree
 from streaming.storage.search import text_of
@@ -107,11 +108,14 @@ def fork(
         organization_id=conversation.organization_id,
         owner=conversation.owner,
         conversation_id=copy_id or new_conversation_id(),
-        defaults={"title": conversation.title, "created_at": now, "updated_at": now},
+        defaults={"created_at": now, "updated_at": now},
     )
     if not is_new:
         raise InvalidRequest([FieldError("conversation_id", IN_USE)])
     _copy_messages(conversation, message or conversation.head or LAST, copy)
+    # The title of the other branch may be the text of another user.
+    copy.title = title_of(_first_question(copy))
+    copy.save(update_fields=["title"])
     ConversationText.objects.create(conversation=copy, text=_search_text(copy))
     return copy
 
@@ -148,7 +152,11 @@ def _copy_messages(conversation: Conversation, last: int, copy: Conversation) ->
 
 def _search_text(conversation: Conversation) -> str:
     """Return the text of the title and the first question."""
+    return text_of(conversation.title, _first_question(conversation))
+
+
+def _first_question(conversation: Conversation) -> str:
     questions = Message.objects.filter(conversation=conversation, role="user")
     first = questions.order_by("pk").first()
     parts = parts_from_json(first.parts) if first else []
-    return text_of(conversation.title, ConversationMessage("user", parts).text)
+    return ConversationMessage("user", parts).text

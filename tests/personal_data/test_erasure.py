@@ -28,6 +28,8 @@ from streaming.personal_data.erasure import erase
 from streaming.personal_data.export import export_lines
 from streaming.personal_data.selection import Selection
 from streaming.personal_data.shared import erase_shared
+from streaming.principals import Principal
+from streaming.runs.conversations import fork
 from streaming.storage import database
 from tests.admin.history import START, make_conversation, make_run, say
 from tests.auth.keys.rows import make_key
@@ -202,6 +204,20 @@ def test_the_branches_of_others_stay_connected_without_a_user() -> None:
     again.refresh_from_db()
     assert (shared.head, again.input) == (first.pk, "")
     assert list(copy.messages.values_list("copied_from", flat=True)) == ["8"]
+
+
+def test_a_copy_has_no_text_of_users_who_wrote_none_of_its_messages() -> None:
+    shared = make_conversation("acme", "secret of 7", "secret of 7")
+    add_run(shared, "7")
+    edited = make_run(shared, user="8", input="Fine?", parent=0)
+    question = say(edited, "user", TextPart("Fine?"))
+    Message.objects.filter(pk=question.pk).update(parent=0)
+    Conversation.objects.filter(pk=shared.pk).update(is_branched=True)
+    copy = fork(Principal("acme"), shared.conversation_id, question.pk)
+    assert copy.title == "Fine?"
+    erase_data("--organization", "acme", "--user", "7")
+    for each in Conversation.objects.select_related("search"):
+        assert (each.title, each.search.text) == ("Fine?", "fine?")
 
 
 @pytest.mark.parametrize("status", ["completed", "running"])
