@@ -4,7 +4,10 @@ Each public function is called in one transaction.
 """
 
 from django.db.models import Q
+from msgspec import structs
 
+from streaming.budgets import accounts
+from streaming.budgets.limits import Amounts, limits_of
 from streaming.exceptions import (
     ConversationBusy,
     FieldError,
@@ -29,12 +32,21 @@ from streaming.storage.alias import app_connection
 from streaming.storage.branches import LAST, read_tree
 from streaming.storage.search import text_of
 from streaming.storage.sql import database_time
-from streaming.storage.walk import within
+from streaming.storage.walk import walk_sql, within
 
 NO_CONVERSATION = "There is no such conversation in this organization."
 NO_MESSAGE = "There is no such message in this conversation."
 IN_USE = "must be an id that no conversation has"
 NO_END = "must be a message that ends an exchange"
+#: The messages of a copy, and the characters of their parts as they are stored: one
+#: transaction writes them, and keeps other writes waiting.
+MAX_COPY_MESSAGES, MAX_COPY_CHARS = 2000, 8_000_000
+#: Messages of one step of the walk that measures them.
+BLOCK = 100
+TOO_LONG = (
+    f"ends a branch of more than {MAX_COPY_MESSAGES} messages or "
+    f"{MAX_COPY_CHARS} characters, which is too long for a copy"
+)
 
 _COPY = """
     INSERT INTO {message} (
@@ -94,7 +106,8 @@ def fork(
 ) -> Conversation:
     """Copy the branch that ends at a message, by default at the head.
 
-    Raises `NotFound`, `InvalidRequest` or `ConversationBusy`.
+    It counts as a run for the limits of runs in a minute. Raises `NotFound`,
+    `InvalidRequest`, `ConversationBusy` or `RateLimited`.
     """
     conversation = get_conversation(principal, conversation_id, lock=True)
     if message is None:
@@ -112,6 +125,7 @@ def fork(
     )
     if not is_new:
         raise InvalidRequest([FieldError("conversation_id", IN_USE)])
+    _admit(principal)
     _copy_messages(conversation, message or conversation.head or LAST, copy)
     # The title of the other branch may be the text of another user.
     copy.title = title_of(_first_question(copy))
@@ -136,9 +150,28 @@ def _refuse_active(conversation: Conversation) -> None:
         raise ConversationBusy(run_id)
 
 
+def _admit(principal: Principal) -> None:
+    """Count a copy against the caller's limits of runs in a minute.
+
+    Raises `RateLimited`.
+    """
+    limits = [
+        structs.replace(each, amounts=Amounts(runs_per_minute=most))
+        for each in limits_of(principal)
+        if (most := each.amounts.runs_per_minute) is not None
+    ]
+    if limits:
+        accounts.admit([limits], [False])
+
+
 def _copy_messages(conversation: Conversation, last: int, copy: Conversation) -> None:
-    """Copy the accepted exchanges of a branch, as the history of a model has them."""
+    """Copy the accepted exchanges of a branch, as the history of a model has them.
+
+    Raises `InvalidRequest` if they are too long.
+    """
     sql = branch_sql(read_tree(conversation.pk).branch(last))
+    if not _is_short(conversation, last, sql.branch):
+        raise InvalidRequest([FieldError("message_id", TOO_LONG)])
     statement = _COPY.format(
         message=Message._meta.db_table,
         run=Run._meta.db_table,
@@ -148,6 +181,24 @@ def _copy_messages(conversation: Conversation, last: int, copy: Conversation) ->
     values = {"conversation": conversation.pk, "copy": copy.pk}
     with app_connection().cursor() as cursor:
         cursor.execute(statement, values)
+
+
+def _is_short(conversation: Conversation, last: int, branch: str) -> bool:
+    """Return whether a branch can be copied, from a walk that ends early if not."""
+    statement = (
+        f"{walk_sql(BLOCK, branch=branch)} SELECT id, chars FROM walk LIMIT {{}}"
+    )
+    values = {
+        "conversation": conversation.pk,
+        "start": min(last + 1, LAST),
+        "chars": MAX_COPY_CHARS,
+    }
+    # Its first row is the start, and its last one tells that no messages remain.
+    rows = MAX_COPY_MESSAGES // BLOCK + 2
+    with app_connection().cursor() as cursor:
+        cursor.execute(statement.format(rows), values)
+        end, chars = cursor.fetchall()[-1]
+    return end is None and chars <= MAX_COPY_CHARS
 
 
 def _search_text(conversation: Conversation) -> str:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from streaming.models import Conversation, Message, Run
+from streaming.messages import TextPart, parts_to_json
+from streaming.models import Conversation, Limit, Message, Run
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.client import API, Api, Response
@@ -384,6 +385,39 @@ async def test_a_copy_has_the_branch_up_to_a_message(talk: Talk) -> None:
     assert len(await talk.shown()) == 6
     found = await talk.api.get(f"{API}/conversations?search=q1")
     assert len(found.json["conversations"]) == 2
+
+
+@pytest.mark.parametrize(("count", "size"), [(1998, 1), (10, 900_000)])
+async def test_a_branch_that_is_too_long_is_not_copied(
+    talk: Talk, count: int, size: int
+) -> None:
+    await talk.ask("q1", "a1")
+    ids = await talk.ids()
+    conversation = await Conversation.objects.aget()
+    parts = parts_to_json([TextPart("x" * size)])
+    await Message.objects.abulk_create(
+        Message(conversation=conversation, role="user", parts=parts)
+        for _ in range(count)
+    )
+    path, copied = f"conversation/fork?{C}", 201 if size == 1 else 400
+    assert (await talk.post(path, {})).status == copied
+    await talk.ask("q2", "a2")
+    too_long = await talk.post(path, {})
+    assert (too_long.status, too_long.json["details"][0]["field"]) == (
+        400,
+        "message_id",
+    )
+    assert (await talk.post(path, {"message_id": ids[-1]})).status == 201
+
+
+async def test_a_copy_counts_for_the_limit_of_runs_in_a_minute(talk: Talk) -> None:
+    await talk.ask("q1", "a1")
+    values = {"kind": "organization", "tokens_per_day": 0, "runs_per_minute": 1}
+    await Limit.objects.acreate(**values)
+    copies = [await talk.post(f"conversation/fork?{C}", {}) for _ in range(2)]
+    assert [each.status for each in copies] == [201, 429]
+    assert "runs_per_minute" in copies[1].json["error"]
+    assert await Conversation.objects.acount() == 2
 
 
 async def test_a_copy_by_default_ends_at_the_head(talk: Talk) -> None:
