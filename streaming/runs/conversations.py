@@ -185,18 +185,16 @@ def _copy_messages(conversation: Conversation, last: int, copy: Conversation) ->
 
 def _is_short(conversation: Conversation, last: int, branch: str) -> bool:
     """Return whether a branch can be copied, from a walk that ends early if not."""
-    statement = (
-        f"{walk_sql(BLOCK, branch=branch)} SELECT id, chars FROM walk LIMIT {{}}"
-    )
+    walk = walk_sql(BLOCK, branch=branch)
     values = {
         "conversation": conversation.pk,
         "start": min(last + 1, LAST),
         "chars": MAX_COPY_CHARS,
+        # The first row is the start, and the last one tells that no messages remain.
+        "rows": MAX_COPY_MESSAGES // BLOCK + 2,
     }
-    # Its first row is the start, and its last one tells that no messages remain.
-    rows = MAX_COPY_MESSAGES // BLOCK + 2
     with app_connection().cursor() as cursor:
-        cursor.execute(statement.format(rows), values)
+        cursor.execute(f"{walk} SELECT id, chars FROM walk LIMIT %(rows)s", values)
         end, chars = cursor.fetchall()[-1]
     return end is None and chars <= MAX_COPY_CHARS
 
