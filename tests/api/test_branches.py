@@ -355,6 +355,23 @@ async def test_a_branch_is_read_in_parts_from_both_ends(talk: Talk) -> None:
         assert found == (whole if start == "start" else whole[::-1])
 
 
+async def test_the_parent_of_a_part_is_in_the_branch_that_is_shown(talk: Talk) -> None:
+    await talk.ask("q1", "a1")
+    await talk.ask("q2", "a2")
+    _, a1, _, a2 = await talk.ids()
+    cursor = (await talk.read("?limit=3"))["next_cursor"]
+    await talk.ask("q3", "a3", parent_message_id=a1)
+    part = await talk.read(f"?cursor={cursor}")
+    assert texts_of(part) == ["q3", "a3"]
+    assert part["messages"][0]["parent_id"] == a1
+    await talk.go_to(a2)
+    part = await talk.read(f"?cursor={cursor}")
+    assert [m["parent_id"] for m in part["messages"]] == [a2 - 1]
+    await Message.objects.filter(pk=a2 - 1).adelete()
+    part = await talk.read(f"?cursor={cursor}")
+    assert [m["parent_id"] for m in part["messages"]] == [a1]
+
+
 async def test_a_copy_has_the_branch_up_to_a_message(talk: Talk) -> None:
     await talk.ask("q1", "a1")
     ids = await talk.ids()
