@@ -14,7 +14,7 @@ from streaming.principals import Principal
 from streaming.runs.conversations import show_branch
 from streaming.runs.history import branch_sql, read_history
 from streaming.runs.start import RunDefaults, RunRequest, start_runs
-from streaming.storage.branches import read_tree
+from streaming.storage.branches import LAST, Tree, read_tree
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.client import API, SECONDS, Api, Stream
@@ -151,6 +151,15 @@ def test_the_statements_of_a_branch_are_short_and_not_kept() -> None:
     references = sys.getrefcount(sql)
     assert len(read_history(talk, 10**6, sql)()) == 2 * 20
     assert sys.getrefcount(sql) == references
+
+
+@pytest.mark.django_db
+def test_a_walk_through_a_branch_is_bounded_by_its_first_and_last_message() -> None:
+    branch = Tree({5: 0, 9: 6}).branch()
+    assert branch.ranges == [(5, 6), (9, LAST)]
+    rows = branch.of(Message.objects.filter(conversation=1)).order_by("-pk")
+    if connection.vendor == "sqlite":
+        assert "(conversation_id=? AND id>? AND id<?)" in rows.explain()
 
 
 @pytest.mark.django_db
