@@ -176,17 +176,10 @@ def read_chunk(
     by_size, refused = limit > 0, newer[0].refused if newer else True
     connection = app_connection()
     with connection.cursor() as cursor:
-        make = _statement_of_whole if sql == WHOLE else _statement
+        make = _kept_statement if sql == WHOLE else _statement
         cursor.execute(make(connection.vendor, by_size, refused, sql), where)
         ids, roles, parts, refused = cursor.fetchone()
     return Chunk(_ids(ids), roles, parts, bool(refused)) if ids else None
-
-
-@lru_cache  # not those of branches: each has statements of its own
-def _statement_of_whole(
-    vendor: str, by_size: bool, refused: bool, sql: BranchSql
-) -> str:
-    return _statement(vendor, by_size, refused, sql)
 
 
 def _statement(vendor: str, by_size: bool, refused: bool, sql: BranchSql) -> str:
@@ -211,6 +204,10 @@ def _statement(vendor: str, by_size: bool, refused: bool, sql: BranchSql) -> str
         return f"{walk} {columns} {older} AND id >= (SELECT MIN(id) FROM walk)"
     oldest = f"SELECT id {older} ORDER BY id DESC LIMIT 1 OFFSET {FIRST - 1}"
     return f"{columns} {older} AND id >= COALESCE(({oldest}), 0)"
+
+
+#: The statements for whole conversations; each branch has statements of its own.
+_kept_statement = lru_cache(_statement)
 
 
 def _joining_walk(accepted: str, branch: str) -> str:
