@@ -7,6 +7,7 @@ import pytest
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import transaction
 
 from streaming import audit
 from streaming.account_models import account_key
@@ -213,7 +214,8 @@ def test_a_copy_has_no_text_of_users_who_wrote_none_of_its_messages() -> None:
     question = say(edited, "user", TextPart("Fine?"))
     Message.objects.filter(pk=question.pk).update(parent=0)
     Conversation.objects.filter(pk=shared.pk).update(is_branched=True)
-    copy = fork(Principal("acme"), shared.conversation_id, question.pk)
+    with transaction.atomic():
+        copy = fork(Principal("acme"), shared.conversation_id, question.pk)
     assert copy.title == "Fine?"
     erase_data("--organization", "acme", "--user", "7")
     for each in Conversation.objects.select_related("search"):
