@@ -165,6 +165,8 @@ class Run(models.Model):
     parent = models.BigIntegerField(null=True, blank=True, editable=False)
     #: The message that it answers, if that is the question of an earlier run.
     question = models.BigIntegerField(null=True, blank=True, editable=False)
+    #: The head of the conversation before it became that question.
+    previous_head = models.BigIntegerField(null=True, blank=True, editable=False)
     context = models.JSONField(default=dict, blank=True)
     max_iterations = models.PositiveSmallIntegerField(default=5)
     background = models.BooleanField(default=False)

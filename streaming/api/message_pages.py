@@ -66,10 +66,13 @@ def message_page(conversation: Conversation, asked: ConversationQuery) -> Messag
     rest = rows.filter(pk__gt=keys[-1]) if forward else rows.filter(pk__lt=keys[-1])
     following = rest.order_by("pk" if forward else "-pk").values_list("pk", flat=True)
     further = following.first()
+    # The cursor may be that of a deleted message, or of another branch.
+    previous = rows.filter(pk__lt=keys[0]).order_by("-pk").values_list("pk", flat=True)
+    before = (previous.first() if start else None) if forward else further
     is_whole = further is None and not asked.cursor
     return MessagePage(
         list(rows.filter(pk__gte=min(keys), pk__lte=max(keys))),
-        (start or None) if forward else further,
+        before,
         cursors.encode(direction, keys[-1]) if further is not None else "",
         is_whole=is_whole and not condition,
         tree=tree,

@@ -49,6 +49,11 @@ class Migration(migrations.Migration):
             name="question",
             field=models.BigIntegerField(blank=True, editable=False, null=True),
         ),
+        AddColumn(
+            model_name="run",
+            name="previous_head",
+            field=models.BigIntegerField(blank=True, editable=False, null=True),
+        ),
         migrations.AddIndex(
             model_name="message",
             index=models.Index(

@@ -11,9 +11,14 @@ from django.db.models import Q, QuerySet
 
 from streaming.messages import Message as UserMessage
 from streaming.messages import SummaryPart, parts_from_json
-from streaming.models import Conversation, ConversationText, Message, Run
+from streaming.models import (
+    HAS_NOT_ENDED,
+    Conversation,
+    ConversationText,
+    Message,
+    Run,
+)
 from streaming.personal_data.selection import Selection, in_pages
-from streaming.runs import pending
 from streaming.runs.deletion import BATCH, delete_runs, write_repeatedly
 from streaming.runs.start import title_of
 from streaming.storage.branches import leave_out
@@ -69,11 +74,14 @@ def _derive_anew(conversation: Conversation) -> None:
     messages = Message.objects.filter(conversation=conversation)
     _remove_summaries(conversation)
     question = messages.filter(role="user").order_by("pk").first()
-    waiting = pending.of_conversation(conversation.pk).first()
+    runs = Run.objects.filter(HAS_NOT_ENDED, conversation=conversation)
+    waiting = runs.order_by("place", "pk").first()
     if question:
         text = UserMessage("user", parts_from_json(question.parts)).text
     elif waiting:
         text = waiting.input
+    elif messages.exists():
+        text = ""  # answers to questions that were the user's
     else:
         conversation.delete()
         return

@@ -8,7 +8,7 @@ not the message before it in the conversation.
 from collections.abc import Iterable
 from typing import Protocol
 
-from django.db.models import Max
+from django.db.models import Exists, Max, OuterRef
 
 from streaming.exceptions import FieldError, InvalidRequest
 from streaming.models import Conversation, Message, Run
@@ -54,9 +54,32 @@ def place(run: Run, parent: int | None, regenerate: str) -> None:
         run.input, run.question = _find_question(run.conversation, regenerate)
         run.parent = run.question
         return
-    run.parent = run.conversation.head if parent is None else parent
+    run.parent = continued(run.conversation) if parent is None else parent
     if parent is not None and not ends_exchange(run.conversation, parent):
         raise InvalidRequest([FieldError("parent_message_id", NO_PARENT)])
+
+
+def continued(conversation: Conversation) -> int | None:
+    """Return the message that the next run follows; None: the newest one.
+
+    It is the head, if that ends an exchange. The head may be within one after a
+    deletion, or if a process of an earlier version has ended a run.
+    """
+    head = conversation.head
+    if head is None or ends_exchange(conversation, head):
+        return head
+    return newest_continuation(conversation, head)
+
+
+def newest_continuation(conversation: Conversation, message: int) -> int | None:
+    """Return the newest message that continues a message; None: the newest of all."""
+    messages = Message.objects.filter(conversation=conversation.pk)
+    first, last = read_tree(conversation.pk).newest_range(message)
+    newest, found = (
+        rows.aggregate(newest=Max("pk"))["newest"]
+        for rows in (messages, messages.filter(pk__gte=first, pk__lte=last))
+    )
+    return None if found == newest else found
 
 
 def _find_question(conversation: Conversation, run_id: str) -> tuple[str, int]:
@@ -118,12 +141,30 @@ def show_questions(runs: Iterable[Run]) -> None:
 
     They stay there until the first message of the answer is inserted.
     """
-    changes = [
-        ({"id": run.conversation_id}, {"head": run.question})
-        for run in runs
-        if run.question
+    repeated = [run for run in runs if run.question]
+    previous = [
+        ({"id": run.id}, {"previous_head": run.conversation.head}) for run in repeated
     ]
-    update_all(Conversation, changes)
+    update_all(Run, previous)
+    heads = [({"id": r.conversation_id}, {"head": r.question}) for r in repeated]
+    update_all(Conversation, heads)
+
+
+def restore_heads(runs: Iterable[PlacedRun]) -> None:
+    """Move heads back from the questions of ended runs that have stored no message.
+
+    The transaction must have locked the conversations.
+    """
+    repeated = {run.id: run for run in runs if run.question}
+    if not repeated:
+        return
+    own = Message.objects.filter(run=OuterRef("pk"))
+    silent = Run.objects.filter(~Exists(own), pk__in=repeated)
+    for run_id, head in silent.values_list("pk", "previous_head"):
+        run = repeated[run_id]
+        rows = Conversation.objects.filter(pk=run.conversation_id, head=run.question)
+        messages = Message.objects.filter(conversation=run.conversation_id)
+        rows.update(head=messages.filter(pk=head or 0).values("pk"))
 
 
 def history_sql(run: Run, *, has_messages: bool) -> BranchSql:

@@ -3,8 +3,11 @@
 Each public function is called in one transaction.
 """
 
-from django.db.models import Max, Q
+from django.db.models import Q
+from msgspec import structs
 
+from streaming.budgets import accounts
+from streaming.budgets.limits import Amounts, limits_of
 from streaming.exceptions import (
     ConversationBusy,
     FieldError,
@@ -22,18 +25,28 @@ from streaming.models import (
     new_conversation_id,
 )
 from streaming.principals import Principal
-from streaming.runs.branches import ends_exchange
+from streaming.runs.branches import ends_exchange, newest_continuation
 from streaming.runs.history import branch_sql
+from streaming.runs.start import title_of
 from streaming.storage.alias import app_connection
 from streaming.storage.branches import LAST, read_tree
 from streaming.storage.search import text_of
 from streaming.storage.sql import database_time
-from streaming.storage.walk import within
+from streaming.storage.walk import walk_sql, within
 
 NO_CONVERSATION = "There is no such conversation in this organization."
 NO_MESSAGE = "There is no such message in this conversation."
 IN_USE = "must be an id that no conversation has"
 NO_END = "must be a message that ends an exchange"
+#: The messages of a copy, and the characters of their parts as they are stored: one
+#: transaction writes them, and keeps other writes waiting.
+MAX_COPY_MESSAGES, MAX_COPY_CHARS = 2000, 8_000_000
+#: Messages of one step of the walk that measures them.
+BLOCK = 100
+TOO_LONG = (
+    f"ends a branch of more than {MAX_COPY_MESSAGES} messages or "
+    f"{MAX_COPY_CHARS} characters, which is too long for a copy"
+)
 
 _COPY = """
     INSERT INTO {message} (
@@ -84,12 +97,7 @@ def show_branch(principal: Principal, conversation_id: str, message: int) -> Non
     messages = Message.objects.filter(conversation=conversation)
     if not messages.filter(pk=message).exists():
         raise NotFound(NO_MESSAGE)
-    first, last = read_tree(conversation.pk).newest_range(message)
-    newest, head = (
-        found.aggregate(newest=Max("pk"))["newest"]
-        for found in (messages, messages.filter(pk__gte=first, pk__lte=last))
-    )
-    conversation.head = None if head == newest else head
+    conversation.head = newest_continuation(conversation, message)
     conversation.save(update_fields=["head"])
 
 
@@ -98,7 +106,8 @@ def fork(
 ) -> Conversation:
     """Copy the branch that ends at a message, by default at the head.
 
-    Raises `NotFound`, `InvalidRequest` or `ConversationBusy`.
+    It counts as a run for the limits of runs in a minute. Raises `NotFound`,
+    `InvalidRequest`, `ConversationBusy` or `RateLimited`.
     """
     conversation = get_conversation(principal, conversation_id, lock=True)
     if message is None:
@@ -112,11 +121,15 @@ def fork(
         organization_id=conversation.organization_id,
         owner=conversation.owner,
         conversation_id=copy_id or new_conversation_id(),
-        defaults={"title": conversation.title, "created_at": now, "updated_at": now},
+        defaults={"created_at": now, "updated_at": now},
     )
     if not is_new:
         raise InvalidRequest([FieldError("conversation_id", IN_USE)])
+    _admit(principal)
     _copy_messages(conversation, message or conversation.head or LAST, copy)
+    # The title of the other branch may be the text of another user.
+    copy.title = title_of(_first_question(copy))
+    copy.save(update_fields=["title"])
     ConversationText.objects.create(conversation=copy, text=_search_text(copy))
     return copy
 
@@ -137,9 +150,28 @@ def _refuse_active(conversation: Conversation) -> None:
         raise ConversationBusy(run_id)
 
 
+def _admit(principal: Principal) -> None:
+    """Count a copy against the caller's limits of runs in a minute.
+
+    Raises `RateLimited`.
+    """
+    limits = [
+        structs.replace(each, amounts=Amounts(runs_per_minute=most))
+        for each in limits_of(principal)
+        if (most := each.amounts.runs_per_minute) is not None
+    ]
+    if limits:
+        accounts.admit([limits], [False])
+
+
 def _copy_messages(conversation: Conversation, last: int, copy: Conversation) -> None:
-    """Copy the accepted exchanges of a branch, as the history of a model has them."""
+    """Copy the accepted exchanges of a branch, as the history of a model has them.
+
+    Raises `InvalidRequest` if they are too long.
+    """
     sql = branch_sql(read_tree(conversation.pk).branch(last))
+    if not _is_short(conversation, last, sql.branch):
+        raise InvalidRequest([FieldError("message_id", TOO_LONG)])
     statement = _COPY.format(
         message=Message._meta.db_table,
         run=Run._meta.db_table,
@@ -151,9 +183,29 @@ def _copy_messages(conversation: Conversation, last: int, copy: Conversation) ->
         cursor.execute(statement, values)
 
 
+def _is_short(conversation: Conversation, last: int, branch: str) -> bool:
+    """Return whether a branch can be copied, from a walk that ends early if not."""
+    walk = walk_sql(BLOCK, branch=branch)
+    values = {
+        "conversation": conversation.pk,
+        "start": min(last + 1, LAST),
+        "chars": MAX_COPY_CHARS,
+        # The first row is the start, and the last one tells that no messages remain.
+        "rows": MAX_COPY_MESSAGES // BLOCK + 2,
+    }
+    with app_connection().cursor() as cursor:
+        cursor.execute(f"{walk} SELECT id, chars FROM walk LIMIT %(rows)s", values)
+        end, chars = cursor.fetchall()[-1]
+    return end is None and chars <= MAX_COPY_CHARS
+
+
 def _search_text(conversation: Conversation) -> str:
     """Return the text of the title and the first question."""
+    return text_of(conversation.title, _first_question(conversation))
+
+
+def _first_question(conversation: Conversation) -> str:
     questions = Message.objects.filter(conversation=conversation, role="user")
     first = questions.order_by("pk").first()
     parts = parts_from_json(first.parts) if first else []
-    return text_of(conversation.title, ConversationMessage("user", parts).text)
+    return ConversationMessage("user", parts).text

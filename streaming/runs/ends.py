@@ -7,7 +7,7 @@ time share one transaction.
 import msgspec
 
 from streaming.event_log import ClosedLogs
-from streaming.runs import pending, store
+from streaming.runs import branches, pending, store
 from streaming.runs.pending import Enqueue
 from streaming.runs.store import OwnedRun, RunResult
 
@@ -20,6 +20,7 @@ class FinishRuns(msgspec.Struct, frozen=True):
     def __call__(self, closed: ClosedLogs[RunResult]) -> None:
         """End the runs, and promote the pending runs of their conversations."""
         store.finish_runs(closed)  # it locks the conversations
+        branches.restore_heads(result.run for result, _ in closed)
         keys = [result.run.conversation_id for result, _ in closed]
         pending.promote(keys, self.enqueue)
 
@@ -32,4 +33,6 @@ class FailRuns(msgspec.Struct, frozen=True):
     def __call__(self, closed: ClosedLogs[OwnedRun]) -> None:
         """End the runs, and promote the pending runs of their conversations."""
         store.fail_runs(closed)
-        pending.advance([run.conversation_id for run, _ in closed], self.enqueue)
+        keys = pending.lock(run.conversation_id for run, _ in closed)
+        branches.restore_heads(run for run, _ in closed)
+        pending.promote(keys, self.enqueue)

@@ -114,11 +114,14 @@ def branch_sql(branch: Branch, answered: int | None = None) -> BranchSql:
         with app_connection().cursor() as cursor:
             cursor.execute(_ANSWERED_AGAIN.format(points=points))
             refused |= dict(cursor.fetchall())
-    cases = " ".join(
-        f"WHEN id = {question} THEN {not is_refused}"
-        for question, is_refused in refused.items()
-    )
-    accepted = f"(CASE {cases} ELSE {_ACCEPTED} END)" if cases else _ACCEPTED
+    cases = ""
+    # Two lists, in which databases search; a case for each question would be compared
+    # with each message.
+    for value in (False, True):
+        questions = [str(q) for q, is_refused in refused.items() if is_refused == value]
+        if questions:
+            cases += f" WHEN id IN ({', '.join(questions)}) THEN {not value}"
+    accepted = f"(CASE{cases} ELSE {_ACCEPTED} END)" if cases else _ACCEPTED
     return BranchSql(branch.condition, accepted)
 
 
@@ -173,12 +176,12 @@ def read_chunk(
     by_size, refused = limit > 0, newer[0].refused if newer else True
     connection = app_connection()
     with connection.cursor() as cursor:
-        cursor.execute(_statement(connection.vendor, by_size, refused, sql), where)
+        make = _kept_statement if sql == WHOLE else _statement
+        cursor.execute(make(connection.vendor, by_size, refused, sql), where)
         ids, roles, parts, refused = cursor.fetchone()
     return Chunk(_ids(ids), roles, parts, bool(refused)) if ids else None
 
 
-@lru_cache(64)  # a branch has statements of its own
 def _statement(vendor: str, by_size: bool, refused: bool, sql: BranchSql) -> str:
     """Return the query for a chunk: the newest messages, or those up to a size.
 
@@ -201,6 +204,10 @@ def _statement(vendor: str, by_size: bool, refused: bool, sql: BranchSql) -> str
         return f"{walk} {columns} {older} AND id >= (SELECT MIN(id) FROM walk)"
     oldest = f"SELECT id {older} ORDER BY id DESC LIMIT 1 OFFSET {FIRST - 1}"
     return f"{columns} {older} AND id >= COALESCE(({oldest}), 0)"
+
+
+#: The statements for whole conversations; each branch has statements of its own.
+_kept_statement = lru_cache(_statement)
 
 
 def _joining_walk(accepted: str, branch: str) -> str:

@@ -20,7 +20,7 @@ from django.db.models.functions import Coalesce, Now
 from streaming.agent.progress import Progress
 from streaming.event_log import stored_log
 from streaming.models import HAS_NOT_ENDED, IS_ACTIVE, Run, RunStatus
-from streaming.runs import lifecycle, pending
+from streaming.runs import branches, lifecycle, pending
 from streaming.runs.attempts import usage_of
 from streaming.runs.ending import last_events
 from streaming.runs.pending import Enqueue
@@ -130,6 +130,7 @@ def cancel_in_queue(run_id: str) -> None:
         )
         first = stored_log().free_number(run_id, run.log_number, leap=False)
         stored_log().append(run_id, first, last_events(progress, None))
+        branches.restore_heads([run])
 
 
 def find_stale(seconds: float) -> dict[str, datetime]:

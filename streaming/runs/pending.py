@@ -245,7 +245,7 @@ def _promote(key: int) -> list[Run]:
     if run is None or not lifecycle.enter_queue(run.id):
         return []
     run.status, run.place = RunStatus.QUEUED, None
-    if run.parent is None and (head := run.conversation.head):
+    if run.parent is None and (head := branches.continued(run.conversation)):
         run.parent = head
         Run.objects.filter(pk=run.pk).update(parent=head)
     now = database_time()

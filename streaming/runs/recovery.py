@@ -26,7 +26,7 @@ from streaming.messages import (
 )
 from streaming.models import Message as MessageRow
 from streaming.models import Run, RunStatus
-from streaming.runs import leases, lifecycle, pending, store
+from streaming.runs import branches, leases, lifecycle, pending, store
 from streaming.runs.ending import last_events
 from streaming.runs.lifecycle import Claim
 from streaming.runs.pending import Enqueue
@@ -83,6 +83,7 @@ def recover_orphan(
     accounts.settle(run_id, None)
     first = stored_log().free_number(run_id, run.log_number, leap=True)
     stored_log().append(run_id, first, last_events(Progress(), error))
+    branches.restore_heads([run])
     pending.advance([run.conversation_id], policy.enqueue)
     return RunStatus.FAILED
 

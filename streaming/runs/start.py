@@ -6,7 +6,7 @@ inserted `running` and already claimed by this process; otherwise they are `queu
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 
@@ -55,7 +55,7 @@ class _ExistingRows(msgspec.Struct, frozen=True):
     active_run: str | None
 
 
-class _PendingRun(msgspec.Struct, frozen=True):
+class _RequestedRun(msgspec.Struct, frozen=True):
     """A requested run with the rows that exist for it."""
 
     request: RunRequest
@@ -77,14 +77,14 @@ def start_runs(
     """
     existing, now = _find(requests)
     organizations = _organizations(requests, existing)
-    pending = [
-        _PendingRun(request, organizations[request.org_id], rows)
+    requested = [
+        _RequestedRun(request, organizations[request.org_id], rows)
         for request, rows in zip(requests, existing, strict=True)
     ]
-    keys = [each.request.run_key for each in pending]
+    keys = [each.request.run_key for each in requested]
     earlier = [take_key(key) if key else None for key in keys]
-    requested = zip(pending, earlier, strict=True)
-    new = [each for each, run in requested if run is None]
+    pairs = zip(requested, earlier, strict=True)
+    new = [each for each, run in pairs if run is None]
     new = _with_turns(new, defaults.max_pending)
     if defaults.max_runs_per_org:
         _check_limit(new, defaults.max_runs_per_org)
@@ -151,7 +151,7 @@ def _organizations(
     return found
 
 
-def _with_turns(new: list[_PendingRun], most: int) -> list[_PendingRun]:
+def _with_turns(new: list[_RequestedRun], most: int) -> list[_RequestedRun]:
     """Give turns to the runs that wait for the active run of their conversation.
 
     Raises `RateLimited` for a run that would have to wait and does not.
@@ -164,14 +164,34 @@ def _with_turns(new: list[_PendingRun], most: int) -> list[_PendingRun]:
         and each.request.on_busy != "reject"
     }
     found = list(new)
-    for at, turn in take_turns(waiting, most).items():
-        found[at] = structs.replace(new[at], turn=turn)
+    turns = take_turns(waiting, most)
+    idle = _read_again(key for at, (key, _) in waiting.items() if at not in turns)
+    for at, (key, _) in waiting.items():
+        if turn := turns.get(at):
+            found[at] = structs.replace(new[at], turn=turn)
+        elif fresh := idle.get(key):
+            found[at] = structs.replace(
+                new[at],
+                rows=structs.replace(
+                    new[at].rows, head=fresh.head, is_branched=fresh.is_branched
+                ),
+            )
     if any(each.request.must_wait and each.turn is None for each in found):
         raise RateLimited(FULL)
     return found
 
 
-def _check_limit(new: Sequence[_PendingRun], limit: int) -> None:
+def _read_again(keys: Iterable[int]) -> dict[int, Conversation]:
+    """Return conversations that have become idle, by key, with their heads.
+
+    The run that ended, or a client, may have moved them.
+    """
+    chosen = set(keys)
+    rows = Conversation.objects.only("head", "is_branched")
+    return rows.in_bulk(chosen) if chosen else {}
+
+
+def _check_limit(new: Sequence[_RequestedRun], limit: int) -> None:
     requested = Counter(each.organization.pk for each in new if each.turn is None)
     organizations = Organization.objects.filter(pk__in=requested)
     # Lock the organizations: two processes must not both take the last place.
@@ -182,15 +202,15 @@ def _check_limit(new: Sequence[_PendingRun], limit: int) -> None:
 
 
 def _create(
-    new: Sequence[_PendingRun],
+    new: Sequence[_RequestedRun],
     rates: Sequence[Rate | None],
     defaults: RunDefaults,
     now: datetime,
 ) -> list[StartResult]:
-    conversations = [_conversation(pending, now) for pending in new]
+    conversations = [_conversation(requested, now) for requested in new]
     first = [
-        (conversation, pending.request.input)
-        for pending, conversation in zip(new, conversations, strict=True)
+        (conversation, requested.request.input)
+        for requested, conversation in zip(new, conversations, strict=True)
         if not conversation.pk
     ]
     insert_with_keys([conversation for conversation, _ in first])
@@ -199,15 +219,15 @@ def _create(
         for each, question in first
     )
     runs = [
-        _run(pending.request, conversation, defaults, now, pending.turn)
-        for pending, conversation in zip(new, conversations, strict=True)
+        _run(requested.request, conversation, defaults, now, requested.turn)
+        for requested, conversation in zip(new, conversations, strict=True)
     ]
-    for run, pending in zip(runs, new, strict=True):
+    for run, requested in zip(runs, new, strict=True):
         # A pending run follows the head of the time when it starts.
-        if pending.turn is None or pending.request.names_place:
-            place(run, pending.request.parent_message, pending.request.regenerate)
+        if requested.turn is None or requested.request.names_place:
+            place(run, requested.request.parent_message, requested.request.regenerate)
     insert_all(runs)
-    begun = [at for at, pending in enumerate(new) if pending.turn is None]
+    begun = [at for at, requested in enumerate(new) if requested.turn is None]
     known = {at: key for at in begun if (key := new[at].rows.conversation)}
     touch(known.values(), now, head=None)
     questions = {at: user_message(runs[at].input) for at in begun}
@@ -229,19 +249,19 @@ def _create(
     ]
 
 
-def _conversation(pending: _PendingRun, now: datetime) -> Conversation:
-    if pending.rows.active_run and pending.request.on_busy == "reject":
-        raise ConversationBusy(pending.rows.active_run)
+def _conversation(requested: _RequestedRun, now: datetime) -> Conversation:
+    if requested.rows.active_run and requested.request.on_busy == "reject":
+        raise ConversationBusy(requested.rows.active_run)
     return Conversation(
-        pk=pending.rows.conversation,
-        organization=pending.organization,
-        owner=pending.request.principal.owner,
-        conversation_id=pending.request.conversation_id or new_conversation_id(),
-        title=title_of(pending.request.input),
+        pk=requested.rows.conversation,
+        organization=requested.organization,
+        owner=requested.request.principal.owner,
+        conversation_id=requested.request.conversation_id or new_conversation_id(),
+        title=title_of(requested.request.input),
         created_at=now,
         updated_at=now,
-        head=pending.rows.head,
-        is_branched=bool(pending.rows.is_branched),
+        head=requested.rows.head,
+        is_branched=bool(requested.rows.is_branched),
     )
 
 

@@ -45,9 +45,14 @@ class Branch(msgspec.Struct, frozen=True):
     def condition(self) -> str:
         """The condition for messages of the conversation, as SQL.
 
-        It halves the ranges, so that its depth stays small however many they are.
+        Its bounds are those of a walk through the index. Between them it halves the
+        ranges, so that its depth stays small however many they are.
         """
-        return _condition(self.ranges) if self.ranges else "FALSE"
+        if not self.ranges:
+            return "FALSE"
+        bounds = _condition([(self.ranges[0][0], self.ranges[-1][1])])
+        more = len(self.ranges) > 1
+        return f"({bounds} AND {_condition(self.ranges)})" if more else bounds
 
     def of(self, messages: QuerySet[Message]) -> QuerySet[Message]:
         """Return those of a conversation's messages that the branch has."""

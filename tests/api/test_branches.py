@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from streaming.models import Conversation, Message, Run
+from streaming.messages import TextPart, parts_to_json
+from streaming.models import Conversation, Limit, Message, Run
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.client import API, Api, Response
@@ -256,6 +257,29 @@ async def test_a_failed_answer_can_be_repeated(
     assert await talk.shown() == ["q1", "a1"]
 
 
+async def test_a_repeated_answer_that_fails_brings_back_the_earlier_one(
+    talk: Talk, upstream: StandInProvider
+) -> None:
+    first = await talk.ask("q1", "a1")
+    q1, a1 = await talk.ids()
+    upstream.reply(Reply(status=400))
+    failed = {"conversation_id": "c", "regenerate": first}
+    assert (await talk.post("run", failed)).status == 502
+    read = await talk.read()
+    assert (texts_of(read), read["head"]) == (["q1", "a1"], None)
+    await talk.ask("q2", "a2")
+    assert talk.sent() == ["q1", "a1", "q2"]
+    await talk.ask("q1, better", "a3", parent_message_id=None)
+    await talk.go_to(a1)
+    upstream.reply(Reply(status=400))
+    assert (await talk.post("run", failed)).status == 502
+    assert await talk.shown() == ["q1", "a1", "q2", "a2"]
+    # As a process of an earlier version would leave it.
+    await Conversation.objects.aupdate(head=q1)
+    await talk.ask("q3", "a4")
+    assert talk.sent() == ["q1", "a1", "q2", "a2", "q3"]
+
+
 async def test_a_question_is_in_the_history_if_its_answer_in_the_branch_is(
     talk: Talk, upstream: StandInProvider
 ) -> None:
@@ -331,6 +355,23 @@ async def test_a_branch_is_read_in_parts_from_both_ends(talk: Talk) -> None:
         assert found == (whole if start == "start" else whole[::-1])
 
 
+async def test_the_parent_of_a_part_is_in_the_branch_that_is_shown(talk: Talk) -> None:
+    await talk.ask("q1", "a1")
+    await talk.ask("q2", "a2")
+    _, a1, _, a2 = await talk.ids()
+    cursor = (await talk.read("?limit=3"))["next_cursor"]
+    await talk.ask("q3", "a3", parent_message_id=a1)
+    part = await talk.read(f"?cursor={cursor}")
+    assert texts_of(part) == ["q3", "a3"]
+    assert part["messages"][0]["parent_id"] == a1
+    await talk.go_to(a2)
+    part = await talk.read(f"?cursor={cursor}")
+    assert [m["parent_id"] for m in part["messages"]] == [a2 - 1]
+    await Message.objects.filter(pk=a2 - 1).adelete()
+    part = await talk.read(f"?cursor={cursor}")
+    assert [m["parent_id"] for m in part["messages"]] == [a1]
+
+
 async def test_a_copy_has_the_branch_up_to_a_message(talk: Talk) -> None:
     await talk.ask("q1", "a1")
     ids = await talk.ids()
@@ -361,6 +402,39 @@ async def test_a_copy_has_the_branch_up_to_a_message(talk: Talk) -> None:
     assert len(await talk.shown()) == 6
     found = await talk.api.get(f"{API}/conversations?search=q1")
     assert len(found.json["conversations"]) == 2
+
+
+@pytest.mark.parametrize(("count", "size"), [(1998, 1), (10, 900_000)])
+async def test_a_branch_that_is_too_long_is_not_copied(
+    talk: Talk, count: int, size: int
+) -> None:
+    await talk.ask("q1", "a1")
+    ids = await talk.ids()
+    conversation = await Conversation.objects.aget()
+    parts = parts_to_json([TextPart("x" * size)])
+    await Message.objects.abulk_create(
+        Message(conversation=conversation, role="user", parts=parts)
+        for _ in range(count)
+    )
+    path, copied = f"conversation/fork?{C}", 201 if size == 1 else 400
+    assert (await talk.post(path, {})).status == copied
+    await talk.ask("q2", "a2")
+    too_long = await talk.post(path, {})
+    assert (too_long.status, too_long.json["details"][0]["field"]) == (
+        400,
+        "message_id",
+    )
+    assert (await talk.post(path, {"message_id": ids[-1]})).status == 201
+
+
+async def test_a_copy_counts_for_the_limit_of_runs_in_a_minute(talk: Talk) -> None:
+    await talk.ask("q1", "a1")
+    values = {"kind": "organization", "tokens_per_day": 0, "runs_per_minute": 1}
+    await Limit.objects.acreate(**values)
+    copies = [await talk.post(f"conversation/fork?{C}", {}) for _ in range(2)]
+    assert [each.status for each in copies] == [201, 429]
+    assert "runs_per_minute" in copies[1].json["error"]
+    assert await Conversation.objects.acount() == 2
 
 
 async def test_a_copy_by_default_ends_at_the_head(talk: Talk) -> None:

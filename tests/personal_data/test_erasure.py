@@ -7,6 +7,7 @@ import pytest
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import transaction
 
 from streaming import audit
 from streaming.account_models import account_key
@@ -28,6 +29,8 @@ from streaming.personal_data.erasure import erase
 from streaming.personal_data.export import export_lines
 from streaming.personal_data.selection import Selection
 from streaming.personal_data.shared import erase_shared
+from streaming.principals import Principal
+from streaming.runs.conversations import fork
 from streaming.storage import database
 from tests.admin.history import START, make_conversation, make_run, say
 from tests.auth.keys.rows import make_key
@@ -202,6 +205,42 @@ def test_the_branches_of_others_stay_connected_without_a_user() -> None:
     again.refresh_from_db()
     assert (shared.head, again.input) == (first.pk, "")
     assert list(copy.messages.values_list("copied_from", flat=True)) == ["8"]
+
+
+def test_a_copy_has_no_text_of_users_who_wrote_none_of_its_messages() -> None:
+    shared = make_conversation("acme", "secret of 7", "secret of 7")
+    add_run(shared, "7")
+    edited = make_run(shared, user="8", input="Fine?", parent=0)
+    question = say(edited, "user", TextPart("Fine?"))
+    Message.objects.filter(pk=question.pk).update(parent=0)
+    Conversation.objects.filter(pk=shared.pk).update(is_branched=True)
+    with transaction.atomic():
+        copy = fork(Principal("acme"), shared.conversation_id, question.pk)
+    assert copy.title == "Fine?"
+    erase_data("--organization", "acme", "--user", "7")
+    for each in Conversation.objects.select_related("search"):
+        assert (each.title, each.search.text) == ("Fine?", "fine?")
+
+
+@pytest.mark.parametrize("status", ["completed", "running"])
+def test_the_repeated_answers_of_others_stay_without_their_question(
+    status: str,
+) -> None:
+    shared = make_conversation("acme", "secret", "secret")
+    asked = add_run(shared, "7")
+    question = Message.objects.filter(run=asked).earliest("pk")
+    repeated = {"user": "8", "input": "secret", "question": question.pk}
+    again = make_run(shared, status=status, **repeated)
+    if status == "completed":
+        answer = say(again, "assistant", TextPart("Fine."))
+        Message.objects.filter(pk=answer.pk).update(parent=question.pk)
+        Conversation.objects.filter(pk=shared.pk).update(is_branched=True)
+    erase_data("--organization", "acme", "--user", "7")
+    shared.refresh_from_db()
+    assert (shared.title, shared.search.text.strip()) == ("", "")
+    assert [(run, run.input) for run in shared.runs.all()] == [(again, "")]
+    if status == "completed":
+        assert list(shared.messages.values_list("pk", "parent")) == [(answer.pk, 0)]
 
 
 def test_the_title_of_a_shared_conversation_is_that_of_the_next_question() -> None:

@@ -18,6 +18,7 @@ from streaming.models import LogState, Run
 from streaming.principals import Principal
 from streaming.runs import conversations, store
 from streaming.runs.attempts import load
+from streaming.runs.ends import FinishRuns
 from streaming.runs.start import RunDefaults, RunRequest, start_runs
 from tests import campaign
 
@@ -167,14 +168,15 @@ class Model:
         )
         owned = store.OwnedRun.of(run)
         result = store.RunResult(owned, progress, None, None)
-        store.finish_runs([(result, LogState.COMPACTED)])
+        FinishRuns(lambda runs: None)([(result, LogState.COMPACTED)])
         stored = list(run.messages.order_by("pk").values_list("pk", flat=True))
         for pk, text in zip(stored, [*texts, *said], strict=True):
             parent = Node(pk, text, parent, asked)
             asked.own.append(parent)
             self.nodes.append(parent)
         self.runs.append(asked)
-        self.head = parent
+        if asked.own:  # else a repeated answer leaves the head where it was
+            self.head = parent
 
 
 def _id(node: Node) -> int:

@@ -1,6 +1,7 @@
 """Runs in branches: their further attempts, and their cost."""
 
 import asyncio
+import sys
 import threading
 
 import pytest
@@ -8,10 +9,12 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from streaming.agents.loops import make_loops
-from streaming.models import Conversation, Message, Run, RunStatus
+from streaming.models import Conversation, Message, Organization, Run, RunStatus
 from streaming.principals import Principal
 from streaming.runs.conversations import show_branch
+from streaming.runs.history import branch_sql, read_history
 from streaming.runs.start import RunDefaults, RunRequest, start_runs
+from streaming.storage.branches import LAST, Tree, read_tree
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
 from tests.client import API, SECONDS, Api, Stream
@@ -126,6 +129,37 @@ async def tool_ended(stream: Stream) -> None:
     async with asyncio.timeout(SECONDS):
         while await Message.objects.filter(role="tool").acount() < 1:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.django_db
+def test_the_statements_of_a_branch_are_short_and_not_kept() -> None:
+    organization = Organization.objects.create(org_id="acme")
+    talk = Conversation.objects.create(organization=organization, is_branched=True)
+    terms = {"organization": organization, "conversation": talk}
+    for number in range(30):
+        asked = Run.objects.create(status="completed", **terms)
+        question = Message.objects.create(conversation=talk, run=asked, role="user")
+        reason = "refusal" if number % 3 == 0 else ""
+        again = Run.objects.create(
+            status="completed", question=question.pk, stop_reason=reason, **terms
+        )
+        Message.objects.create(
+            conversation=talk, run=again, role="assistant", parent=question.pk
+        )
+    sql = branch_sql(read_tree(talk.pk).branch())
+    assert sql.accepted.count("WHEN") == 2
+    references = sys.getrefcount(sql)
+    assert len(read_history(talk, 10**6, sql)()) == 2 * 20
+    assert sys.getrefcount(sql) == references
+
+
+@pytest.mark.django_db
+def test_a_walk_through_a_branch_is_bounded_by_its_first_and_last_message() -> None:
+    branch = Tree({5: 0, 9: 6}).branch()
+    assert branch.ranges == [(5, 6), (9, LAST)]
+    rows = branch.of(Message.objects.filter(conversation=1)).order_by("-pk")
+    if connection.vendor == "sqlite":
+        assert "(conversation_id=? AND id>? AND id<?)" in rows.explain()
 
 
 @pytest.mark.django_db

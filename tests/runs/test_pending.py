@@ -7,6 +7,7 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from msgspec import structs
 
 from streaming.agent.progress import Progress
 from streaming.agents.loops import make_loops
@@ -126,6 +127,20 @@ def test_the_first_pending_run_follows_in_the_transaction_of_an_end(
     assert (second.status, second.place, second.worker) == ("queued", None, "")
     assert list(second.messages.values_list("role", flat=True)) == ["user"]
     assert Run.objects.filter(IS_ACTIVE).get() == second
+
+
+@pytest.mark.parametrize("end", [fail, lose, cancel_lost, cancel_queued])
+def test_a_repeated_answer_without_a_message_leaves_the_earlier_one(
+    end: Callable[[Run, Jobs], None],
+) -> None:
+    [first] = start("first")
+    finish(first, Jobs())
+    again = _start(structs.replace(request(""), regenerate=first.id)).run
+    assert Conversation.objects.get().head == again.question
+    with transaction.atomic():
+        end(again, Jobs())
+    conversation = Conversation.objects.get()
+    assert (conversation.head, conversation.is_branched) == (None, False)
 
 
 def test_a_run_without_pending_ones_costs_one_more_statement_at_its_end() -> None:

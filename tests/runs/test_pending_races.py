@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
+from msgspec import structs
 
 from streaming.event_log import OwnershipLost
 from streaming.exceptions import NotPending, QueueChanged
@@ -17,6 +18,7 @@ from streaming.models import IS_ACTIVE, Run, RunStatus
 from streaming.models import Message as MessageRow
 from streaming.principals import Principal
 from streaming.runs import leases, pending
+from streaming.runs.start import StartResult
 from tests.client import SECONDS
 from tests.runs.test_pending import Jobs, _start, finish, request, start, waiting
 
@@ -75,6 +77,24 @@ def test_a_start_that_waits_for_the_end_of_the_active_run_starts_at_once() -> No
     late.commit()
     assert waiting() == []
     assert Run.objects.get(IS_ACTIVE).input == "second"
+
+
+def test_a_start_that_waits_for_the_end_of_a_repeated_answer_follows_it() -> None:
+    [first] = start("first")
+    finish(first, Jobs())
+    asked = structs.replace(request(""), regenerate=first.id)
+    end = Overlap(partial(finish, _start(asked).run, Jobs()))
+    end.until_done()
+    late = Overlap(partial(_start, request("second")))
+    late.until_blocked()
+    end.commit()
+    started = late.commit()
+    assert isinstance(started, StartResult)
+    assert started.history
+    texts = [message.text for message in started.history()]
+    assert texts == ["first", "yes", "second"]
+    question = MessageRow.objects.get(run=started.run)
+    assert question.parent is None  # not the first question, as the answer
 
 
 def test_the_end_of_a_run_that_waits_for_a_start_sees_its_run() -> None:
