@@ -266,18 +266,6 @@ export const layout = sheet(`
   display: none;
 }
 
-/* The answer to Enter during a response. */
-.still-writing {
-  margin: 0 0.75rem 0.375rem;
-  color: var(--amber);
-  font-size: var(--small);
-  line-height: 1.4;
-}
-
-.composer[data-still-writing] {
-  border-color: var(--amber);
-}
-
 .composer-bar .icon {
   width: 1.125rem;
   height: 1.125rem;
