@@ -37,11 +37,12 @@ export class Branches {
     const bubble = exchange.element.querySelector(".prompt");
     if (!bubble || bubble.querySelector(".editor")) return;
     const shown = [...bubble.children];
-    const editor = new InlineEditor(root, exchange.question, language, (text) => {
-      if (text !== undefined) return this.#send(exchange, text);
+    const close = (/** @type {string | undefined} */ text) => {
+      if (text !== undefined) return void this.#send(exchange, text);
       bubble.replaceChildren(...shown);
       /** @type {HTMLElement | null} */ (bubble.querySelector(".edit-question"))?.focus();
-    });
+    };
+    const editor = new InlineEditor(root, exchange.question, language, close, "send");
     bubble.replaceChildren(editor.element);
     editor.focus();
   }

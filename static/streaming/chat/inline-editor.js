@@ -17,8 +17,9 @@ export class InlineEditor {
    * @param {string} text
    * @param {Language} language
    * @param {(text?: string) => void} close called with the new text, or without one
+   * @param {import("./texts/english.js").TextKey} [confirm] what its button says
    */
-  constructor(root, text, language, close) {
+  constructor(root, text, language, close, confirm = "save") {
     adopt(root, editorStyles);
     this.#before = text;
     this.#close = close;
@@ -28,7 +29,7 @@ export class InlineEditor {
     this.#field.required = true;
     this.#field.value = text;
     const cancel = part("button", { type: "button", class: "quiet" }, language.text("cancel"));
-    const save = part("button", { type: "submit", class: "primary" }, language.text("save"));
+    const save = part("button", { type: "submit", class: "primary" }, language.text(confirm));
     cancel.addEventListener("click", () => close());
     const commands = element("div", "editor-commands", cancel, save);
     this.element = element("form", "editor", this.#field, commands);

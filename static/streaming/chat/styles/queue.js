@@ -41,7 +41,7 @@ export const queueStyles = sheet(`
 .queue-text {
   display: -webkit-box;
   flex: 1;
-  padding-block: 0.25rem;
+  margin-block: 0.25rem;
   overflow: hidden;
   font-size: 0.875rem;
   line-height: 1.4;

@@ -343,8 +343,16 @@ export const layout = sheet(`
 }
 
 @container (max-width: 24rem) {
-  #pause span {
+  #pause span,
+  .commands:has(#stop:not([hidden]) ~ #start:not([hidden])) #clear {
     display: none;
+  }
+
+  /* Only the icon is visible beside Stop. */
+  #stop:not([hidden]) ~ #start span {
+    position: absolute;
+    overflow: hidden;
+    clip-path: inset(50%);
   }
 }
 
