@@ -133,6 +133,7 @@ async def test_axe_finds_no_fault_in_the_queue(
     await scripted.button("Edit “B?”").click()
     await scripted.prompt.fill("And")
     await check(scripted)
+    await scripted.prompt.clear()
     await scripted.clear_button.click()
     await expect(scripted.page.locator("#queue")).to_be_hidden()
 

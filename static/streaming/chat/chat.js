@@ -72,8 +72,8 @@ export class Chat {
     const known = this.#current?.known;
     try {
       const queue = await this.#loadQueue();
-      await queue.add(prompt, known);
-      if (this.isFree && this.idle) await this.#advance(); // the run began at once
+      const isAccepted = await queue.add(prompt, known);
+      if (isAccepted && this.idle) await this.#advance(); // the run may have begun at once
     } catch (error) {
       this.#components.composer.add(prompt);
       this.showFailure(error);
@@ -112,7 +112,9 @@ export class Chat {
     const { signal } = (this.#opening = new AbortController());
     try {
       await client.conversations.goTo(conversationId, messageId, { orgId, signal });
-      await this.#restore(await this.#read(conversationId, signal));
+      const conversation = await this.#read(conversationId, signal);
+      this.#emptyTranscript();
+      await this.#restore(conversation);
     } catch (error) {
       if (!signal.aborted) this.showFailure(error);
     }
@@ -190,7 +192,7 @@ export class Chat {
       if (last < 0) return this.open(conversationId);
       const [next, ...later] = messages.slice(last + 1).filter(({ role }) => role === "user");
       if (next?.run_id) {
-        this.#isBehind = later.length > 0;
+        this.#isBehind = later.some(({ run_id }) => run_id !== next.run_id);
         const exchange = transcript.begin(options.request(textOf(next)));
         const { run_id } = next;
         const open = (/** @type {StreamOptions} */ more) =>
@@ -269,7 +271,6 @@ export class Chat {
   async #restore(conversation) {
     const { messages, runs, active_run_id } = conversation;
     const { client, options, status, transcript } = this.#components;
-    this.#emptyTranscript();
     this.#older?.offer(conversation);
     const last = messages.at(-1);
     // A repeated answer that has no message yet ends at its question.

@@ -34,6 +34,8 @@ export class Queue {
   #section;
   /** The end of the requests so far, which are sent one after another. */
   #sent = Promise.resolve();
+  /** Changes that the server does not have. */
+  #changes = 0;
 
   /**
    * @param {Components} components
@@ -73,8 +75,9 @@ export class Queue {
     return this.#sent;
   }
 
-  /** Show the pending runs. @param {PendingRun[]} runs */
+  /** Show the pending runs, unless a change of them is on its way. @param {PendingRun[]} runs */
   show(runs) {
+    if (this.#changes) return;
     const known = new Map(this.#items.map((item) => [item.runId, item]));
     const items = runs.map(({ run_id: runId, input }) => {
       const item = known.get(runId) ?? { runId, input };
@@ -106,7 +109,7 @@ export class Queue {
   }
 
   /**
-   * Send a question that waits for the active run.
+   * Send a question that waits for the active run; resolve to true if the server has accepted it.
    *
    * @param {string} input
    * @param {Promise<void>} [known] resolves when the active run is known to the server
@@ -117,7 +120,7 @@ export class Queue {
     this.#draw();
     return this.#inOrder(async () => {
       await known;
-      await this.#send(item);
+      return this.#send(item);
     });
   }
 
@@ -146,32 +149,34 @@ export class Queue {
       this.#changed();
     }
     this.#draw();
+    return item.runId !== "";
   }
 
   /**
    * Do something after all that was begun before.
    *
-   * @param {() => Promise<void>} act
+   * @template Result
+   * @param {() => Promise<Result>} act
    */
   #inOrder(act) {
-    return (this.#sent = this.#sent.then(act));
+    const result = this.#sent.then(act);
+    this.#sent = result.then(() => {});
+    return result;
   }
 
   /**
-   * Change the queue, and read it again if that failed: runs may have started meanwhile.
+   * Change the queue, and read it after the last change: runs may have started meanwhile.
    *
    * @param {(id: string, options: {orgId?: string}) => Promise<unknown>} act
    */
   #change(act) {
     const { conversationId, orgId } = this.#components.options;
+    this.#changes += 1;
+    this.#failure.hidden = true;
     return this.#inOrder(async () => {
-      this.#failure.hidden = true;
-      try {
-        await act(conversationId, { orgId });
-      } catch (error) {
-        this.#fail(error);
-        await this.refresh().catch(() => {});
-      }
+      await act(conversationId, { orgId }).catch(this.#fail);
+      this.#changes -= 1;
+      if (!this.#changes && this.size) await this.refresh().catch(() => {});
       this.#changed();
     });
   }

@@ -124,8 +124,9 @@ export class Transcript {
     return exchanges.map((exchange) => exchange.element);
   }
 
-  /** Remove an exchange and those after it. @param {Exchange} exchange */
+  /** Remove an exchange and those after it; the focus may be there. @param {Exchange} exchange */
   cut({ element: first }) {
+    this.focus();
     while (first.nextElementSibling) first.nextElementSibling.remove();
     first.remove();
   }

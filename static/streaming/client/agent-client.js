@@ -229,8 +229,8 @@ class Conversations {
    * @param {CallOptions} [options]
    * @returns {Promise<Queue>}
    */
-  async queue(id, options) {
-    return (await this.#send("GET", "/queue", id, options)).json();
+  async queue(id, { orgId, signal } = {}) {
+    return (await this.#send("GET", "/queue", id, { orgId, signal })).json();
   }
 
   /**
@@ -241,8 +241,8 @@ class Conversations {
    * @param {CallOptions} [options]
    * @returns {Promise<Queue>}
    */
-  async reorder(id, order, options) {
-    return (await this.#send("PATCH", "/queue", id, options, { order })).json();
+  async reorder(id, order, { orgId, signal } = {}) {
+    return (await this.#send("PATCH", "/queue", id, { orgId, signal }, { order })).json();
   }
 
   /**
@@ -251,8 +251,8 @@ class Conversations {
    * @param {string} id
    * @param {CallOptions} [options]
    */
-  async clearQueue(id, options) {
-    await this.#send("DELETE", "/queue", id, options);
+  async clearQueue(id, { orgId, signal } = {}) {
+    await this.#send("DELETE", "/queue", id, { orgId, signal });
   }
 
   /**
@@ -263,8 +263,9 @@ class Conversations {
    * @param {CallOptions} [options]
    * @returns {Promise<Conversation>}
    */
-  async goTo(id, messageId, options) {
-    return (await this.#send("POST", "/head", id, options, { message_id: messageId })).json();
+  async goTo(id, messageId, { orgId, signal } = {}) {
+    const body = { message_id: messageId };
+    return (await this.#send("POST", "/head", id, { orgId, signal }, body)).json();
   }
 
   /**
@@ -274,9 +275,9 @@ class Conversations {
    * @param {CallOptions & {messageId?: number, newId?: string}} [options]
    * @returns {Promise<ConversationSummary>}
    */
-  async fork(id, { messageId: message_id, newId: conversation_id, ...options } = {}) {
-    const body = { message_id, conversation_id };
-    return (await this.#send("POST", "/fork", id, options, body)).json();
+  async fork(id, { messageId, newId, orgId, signal } = {}) {
+    const body = { message_id: messageId, conversation_id: newId };
+    return (await this.#send("POST", "/fork", id, { orgId, signal }, body)).json();
   }
 
   /**
@@ -285,8 +286,8 @@ class Conversations {
    * @param {CallOptions} [options]
    * @returns {Promise<ConversationSummary>}
    */
-  async rename(id, title, options) {
-    return (await this.#send("PATCH", "", id, options, { title })).json();
+  async rename(id, title, { orgId, signal } = {}) {
+    return (await this.#send("PATCH", "", id, { orgId, signal }, { title })).json();
   }
 
   /**
