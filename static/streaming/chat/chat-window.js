@@ -210,6 +210,7 @@ export class ChatWindow {
       this.#list = new module.ConversationList(this.#root, client, this.#options, this.#language, {
         open: (id) => this.open(id),
         deleted: (id) => id === this.conversationId && this.open(""),
+        renamed: (id, title) => id === this.conversationId && this.#nameConversation(title),
         listed: () => this.#listed(),
         refused: (error) => this.#failed(error),
         announce: (text) => this.#status.announce(text),
@@ -281,10 +282,15 @@ export class ChatWindow {
     else if (conversationInUrl() && !conversationId) navigate("");
     else replaceUrl(conversationId);
     if (this.#list) this.#list.current = conversationId;
+    this.#nameConversation(title);
+    this.#emit("conversation", { conversationId, title, agent });
+  }
+
+  /** @param {string} title */
+  #nameConversation(title) {
     const shown = title.slice(0, TITLE_CHARS) || this.#language.text("newConversation");
     byId(this.#root, "conversation-title").textContent = shown;
     this.showTitle();
-    this.#emit("conversation", { conversationId, title, agent });
   }
 
   /** Name the conversation and the agent in the title of a page that is the chat's own. */

@@ -84,6 +84,7 @@
  * @typedef {object} ListCommands
  * @property {(conversationId: string) => void} open
  * @property {(conversationId: string) => void} deleted
+ * @property {(conversationId: string, title: string) => void} renamed
  * @property {() => void} listed the list was loaded
  * @property {(error: any) => void} refused the server rejected a request
  * @property {(text: string) => void} announce

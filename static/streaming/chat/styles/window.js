@@ -519,6 +519,11 @@ export const layout = sheet(`
   content: "";
 }
 
+.conversation-row .editor {
+  flex: 1;
+  padding: 0.375rem;
+}
+
 .conversation-row button.icon-button {
   width: 2rem;
   min-width: 2rem;
@@ -533,9 +538,13 @@ export const layout = sheet(`
 
 /* Visible while the row is hovered or has the keyboard focus. */
 @media (hover: hover) {
-  .conversation-row button {
+  .conversation-row > button {
     position: absolute;
     inset-inline-end: 0;
+  }
+
+  .conversation-row > .rename {
+    inset-inline-end: 2rem;
   }
 
   .conversation-row:not(:hover, :focus-within) button {
@@ -543,7 +552,7 @@ export const layout = sheet(`
   }
 
   .conversation-row:is(:hover, :focus-within) a {
-    padding-inline-end: 2.5rem;
+    padding-inline-end: 4.5rem;
   }
 }
 

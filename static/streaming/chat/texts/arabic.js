@@ -62,6 +62,7 @@ export const texts = {
   justNow: "الآن",
   delete: "حذف",
   deleteNamed: "حذف «{title}»",
+  renameNamed: "إعادة تسمية «{title}»",
   deleteQuestion: "هل تريد حذف هذه المحادثة؟",
   deleteText: "ستُحذف «{title}» مع جميع رسائلها.",
   deleted: "تم الحذف.",

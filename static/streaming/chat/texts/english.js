@@ -64,6 +64,7 @@ export const english = {
   justNow: "just now",
   delete: "Delete",
   deleteNamed: "Delete “{title}”",
+  renameNamed: "Rename “{title}”",
   deleteQuestion: "Delete this conversation?",
   deleteText: "“{title}” is deleted with its messages, runs and events.",
   deleted: "Deleted.",

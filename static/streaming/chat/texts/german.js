@@ -62,6 +62,7 @@ export const texts = {
   justNow: "gerade eben",
   delete: "Löschen",
   deleteNamed: "„{title}“ löschen",
+  renameNamed: "„{title}“ umbenennen",
   deleteQuestion: "Dieses Gespräch löschen?",
   deleteText: "„{title}“ wird mit allen Nachrichten gelöscht.",
   deleted: "Gelöscht.",
