@@ -42,7 +42,8 @@ export class Branches {
       bubble.replaceChildren(...shown);
       /** @type {HTMLElement | null} */ (bubble.querySelector(".edit-question"))?.focus();
     };
-    const editor = new InlineEditor(root, exchange.question, language, close, "send");
+    const confirm = language.text("send");
+    const editor = new InlineEditor(root, exchange.question, language, close, { confirm });
     bubble.replaceChildren(editor.element);
     editor.focus();
   }

@@ -169,9 +169,9 @@ export class ConversationList {
       const found = rows.find(({ dataset }) => dataset.id === id);
       (found?.querySelector("a") ?? byId(this.#root, "new")).focus();
     };
-    const name = this.#language.text("renameNamed", { title: row.dataset.title ?? "" });
-    const editor = new InlineEditor(this.#root, row.dataset.title ?? "", this.#language, close);
-    editor.element.ariaLabel = name;
+    const { title = "" } = row.dataset;
+    const label = this.#language.text("renameNamed", { title });
+    const editor = new InlineEditor(this.#root, title, this.#language, close, { label });
     this.#isEditing = true;
     row.replaceChildren(editor.element);
     editor.focus();

@@ -17,19 +17,20 @@ export class InlineEditor {
    * @param {string} text
    * @param {Language} language
    * @param {(text?: string) => void} close called with the new text, or without one
-   * @param {import("./texts/english.js").TextKey} [confirm] what its button says
+   * @param {{confirm?: string, label?: string}} [texts] of its button and its field
    */
-  constructor(root, text, language, close, confirm = "save") {
+  constructor(root, text, language, close, texts = {}) {
+    const { confirm = language.text("save"), label = language.text("question") } = texts;
     adopt(root, editorStyles);
     this.#before = text;
     this.#close = close;
-    this.#field.ariaLabel = language.text("question");
+    this.#field.ariaLabel = label;
     this.#field.dir = "auto";
     this.#field.rows = 1;
     this.#field.required = true;
     this.#field.value = text;
     const cancel = part("button", { type: "button", class: "quiet" }, language.text("cancel"));
-    const save = part("button", { type: "submit", class: "primary" }, language.text(confirm));
+    const save = part("button", { type: "submit", class: "primary" }, confirm);
     cancel.addEventListener("click", () => close());
     const commands = element("div", "editor-commands", cancel, save);
     this.element = element("form", "editor", this.#field, commands);

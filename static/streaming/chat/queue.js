@@ -29,6 +29,7 @@ export class Queue {
   /** @type {Item[]} */
   #items = [];
   #title = element("h3");
+  #head = element("div", "queue-head", this.#title);
   #list = element("ol", "queue-list");
   #failure = part("p", { class: "failure", hidden: true });
   #section;
@@ -54,8 +55,8 @@ export class Queue {
     });
     this.#title.id = "queue-title";
     const named = { id: "queue", class: "queue", hidden: true, "aria-labelledby": "queue-title" };
-    const head = element("div", "queue-head", this.#title, clear);
-    this.#section = part("section", named, head, this.#list, this.#failure);
+    this.#head.append(clear);
+    this.#section = part("section", named, this.#head, this.#list, this.#failure);
     root.getElementById("composer")?.before(this.#section);
     this.#list.addEventListener("keydown", this.#onKeyDown);
   }
@@ -93,10 +94,16 @@ export class Queue {
     this.#draw();
   }
 
-  /** Show none, as before a conversation is shown. */
+  /** Show none, as before a conversation is shown. What was not sent returns to the field. */
   empty() {
+    for (const { sending, input } of this.#items) if (sending) this.#components.composer.add(input);
+    this.#discard();
+  }
+
+  #discard() {
     for (const { sending } of this.#items) sending?.abort();
     this.#items = [];
+    this.#failure.hidden = true;
     this.#draw();
   }
 
@@ -117,20 +124,25 @@ export class Queue {
   add(input, known) {
     const item = { runId: "", input, sending: new AbortController() };
     this.#items.push(item);
+    this.#failure.hidden = true;
     this.#draw();
     return this.#inOrder(async () => {
       await known;
-      return this.#send(item);
+      const { composer, options } = this.#components;
+      if (options.conversationId || item.sending.signal.aborted) return this.#send(item);
+      composer.add(input); // the conversation was not begun
+      this.#items = this.#items.filter((each) => each !== item);
+      this.#draw();
+      return false;
     });
   }
 
   /** @param {Item & {sending: AbortController}} item */
   async #send(item) {
-    const { client, options, status } = this.#components;
+    const { client, composer, options, status } = this.#components;
     const { signal } = item.sending;
     try {
       signal.throwIfAborted();
-      if (!options.conversationId) throw new DOMException("", "AbortError"); // no run was started
       const request = { ...options.request(item.input), on_busy: /** @type {const} */ ("queue") };
       for await (const event of client.stream(request, { signal })) {
         if (event.type !== "connected") continue;
@@ -138,8 +150,10 @@ export class Queue {
         break; // an open stream for each question would use up the browser's connections
       }
     } catch (error) {
-      this.#components.composer.add(item.input);
-      if (!signal.aborted) this.#fail(error);
+      if (!signal.aborted) {
+        composer.add(item.input);
+        this.#fail(error);
+      }
     }
     this.#items = this.#items.filter((each) => each !== item);
     if (!signal.aborted && item.runId) {
@@ -160,7 +174,8 @@ export class Queue {
    */
   #inOrder(act) {
     const result = this.#sent.then(act);
-    this.#sent = result.then(() => {});
+    const end = () => {};
+    this.#sent = result.then(end, end);
     return result;
   }
 
@@ -185,21 +200,22 @@ export class Queue {
   #remove(item) {
     const { client, status } = this.#components;
     const at = this.#items.indexOf(item);
-    if (item.sending) return item.sending.abort();
+    item.sending?.abort();
     this.#items.splice(at, 1);
     this.#draw();
     const next = this.#items[Math.min(at, this.#items.length - 1)];
     if (next) this.#focus(next, "remove");
     else this.#components.composer.focus();
     status.announce(this.#text("removed"));
-    this.#change((_, options) => client.cancel(item.runId, options));
+    if (item.sending) this.#components.composer.add(item.input);
+    else this.#change((_, options) => client.cancel(item.runId, options));
   }
 
   /** Cancel all. */
   clear() {
     const { client, status } = this.#components;
     if (!this.size) return;
-    this.empty();
+    this.#discard();
     status.announce(this.#text("removed"));
     this.#change((id, options) => client.conversations.clearQueue(id, options));
   }
@@ -255,7 +271,7 @@ export class Queue {
     const sentence = sentenceOf(error, language, options.details);
     this.#failure.textContent = sentence;
     this.#failure.hidden = false;
-    this.#section.hidden = false;
+    this.#draw();
     status.announce(sentence);
   };
 
@@ -263,8 +279,8 @@ export class Queue {
     const focused = this.#root.activeElement;
     const count = this.#items.length;
     this.#title.textContent = this.#text("queued", { count });
-    if (!count) this.#failure.hidden = true;
-    this.#section.hidden = !count;
+    this.#head.hidden = !count;
+    this.#section.hidden = !count && this.#failure.hidden;
     this.#list.replaceChildren(...this.#items.map((item) => (item.row ??= this.#row(item))));
     const movable = this.#items.filter(({ sending }) => !sending);
     for (const [at, { row }] of movable.entries()) {
