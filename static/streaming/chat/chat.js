@@ -191,8 +191,8 @@ export class Chat {
       const last = messages.findLastIndex(({ run_id }) => run_id === this.lastRunId);
       if (last < 0) return this.open(conversationId);
       const [next, ...later] = messages.slice(last + 1).filter(({ role }) => role === "user");
+      this.#isBehind = later.some(({ run_id }) => run_id !== next.run_id);
       if (next?.run_id) {
-        this.#isBehind = later.some(({ run_id }) => run_id !== next.run_id);
         const exchange = transcript.begin(options.request(textOf(next)));
         const { run_id } = next;
         const open = (/** @type {StreamOptions} */ more) =>
@@ -327,10 +327,11 @@ export class Chat {
     exchange.close();
     onKnown();
     if (run === this.#current) {
-      this.#end();
+      const goesOn = isWhole && (this.#isBehind || this.#queue?.size);
+      this.#end(goesOn ? "running" : "idle");
       const { parent_message_id, regenerate } = /** @type {any} */ (exchange.request);
       if (regenerate || parent_message_id !== undefined) this.#callbacks.branched(exchange);
-      if (isWhole && (this.#queue?.size || this.#isBehind)) this.#advance();
+      if (goesOn) this.#advance();
     }
     return { received, outcome: run.outcome };
   }
@@ -342,10 +343,11 @@ export class Chat {
     this.#current = undefined;
   }
 
-  #end() {
+  /** @param {import("./composer.js").Phase} [phase] "running" if another run is to be followed */
+  #end(phase = "idle") {
     if (this.#current) this.#callbacks.ended();
     this.#current = undefined;
-    this.#components.composer.phase = "idle";
+    this.#components.composer.phase = phase;
     if (this.#components.status.isActive) this.#components.status.show("ready");
   }
 
@@ -494,6 +496,7 @@ export class Chat {
       clearTimeout(timer);
       connection.abort();
       this.#callbacks.changed(stream.runId);
+      if (this.idle && this.#queue?.size) this.open(this.#components.options.conversationId);
     };
     const timer = setTimeout(leave, CANCEL_TIMEOUT_MS);
     if (!stream.runId && stream.state !== "connecting") leave(); // no run was started

@@ -52,17 +52,18 @@ export class Composer {
   set phase(/** @type {Phase} */ phase) {
     this.#phase = phase;
     const idle = phase === "idle";
+    const focused = this.#root.activeElement;
     this.#form.parentElement?.setAttribute("data-phase", phase);
     this.#pause.hidden = this.#stop.hidden = idle;
     this.#onInput();
     const label = this.#language.text(idle ? "send" : "enqueue");
     this.#start.querySelector("span")?.replaceChildren(label);
     this.#namePause(phase === "paused" ? "resume" : "pause");
-    this.#keepFocus();
+    this.#keepFocus(focused);
   }
 
-  #keepFocus() {
-    const focused = this.#root.activeElement;
+  /** Focus the prompt if the focused button was hidden. @param {Element | null} focused */
+  #keepFocus(focused) {
     if (focused instanceof HTMLElement && focused.hidden) this.focus();
   }
 
@@ -92,10 +93,11 @@ export class Composer {
   #onSubmit = (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
     const prompt = this.#prompt.value;
+    const focused = this.#root.activeElement;
     this.#write("");
     if (this.#phase === "idle") this.#commands.start(prompt);
     else this.#commands.enqueue(prompt);
-    this.#keepFocus();
+    this.#keepFocus(focused);
   };
 
   #onKeyDown = (/** @type {KeyboardEvent} */ event) => {
