@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from playwright.async_api import Locator, expect
+from playwright.async_api import Locator, ViewportSize, expect
 
 from streaming.testing.provider import Reply, StandInProvider
 from tests.browser.answers import held, words
@@ -113,7 +113,7 @@ async def test_escape_leaves_a_question_as_it_was(
 
 @pytest.mark.parametrize("size", [PHONE, WIDE], ids=["phone", "wide"])
 async def test_axe_finds_no_fault_in_branches(
-    scripted: DemoPage, model: StandInProvider, size: dict[str, int]
+    scripted: DemoPage, model: StandInProvider, size: ViewportSize
 ) -> None:
     model.reply(*[Reply(words(f"Answer {number}.")) for number in range(3)])
     await scripted.page.set_viewport_size(size)

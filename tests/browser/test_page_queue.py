@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from playwright.async_api import BrowserContext, Locator, expect
+from playwright.async_api import BrowserContext, Locator, ViewportSize, expect
 
 from streaming.testing.provider import Reply, StandInProvider
 from streaming.testing.server import Server
@@ -123,7 +123,7 @@ async def test_all_waiting_questions_are_removed_in_all_tabs(
 
 @pytest.mark.parametrize("size", [PHONE, WIDE], ids=["phone", "wide"])
 async def test_axe_finds_no_fault_in_the_queue(
-    scripted: DemoPage, model: StandInProvider, size: dict[str, int]
+    scripted: DemoPage, model: StandInProvider, size: ViewportSize
 ) -> None:
     model.reply(UNENDED)
     await scripted.page.set_viewport_size(size)
