@@ -49,3 +49,28 @@ test("a cancel names the run and its organization", async () => {
   assert.equal(method, "POST");
   assert.equal(url, "/api/v1/agent/runs/r%201/cancel?org_id=a%26b");
 });
+
+test("queues, branches and titles are changed by their own requests", async () => {
+  const { client, requests } = await scripted([echo], { orgId: "a" });
+  const { conversations } = client;
+  await client.edit("r", "New?");
+  await conversations.queue("c/1");
+  await conversations.reorder("c/1", ["r", "s"], { orgId: "b" });
+  await conversations.clearQueue("c/1");
+  await conversations.goTo("c/1", 7);
+  await conversations.fork("c/1", { messageId: 7 });
+  await conversations.rename("c/1", "Plans");
+  const query = "?org_id=a&conversation_id=c%2F1";
+  assert.deepEqual(
+    requests.map(({ method, url, body }) => [method, url.replace("/api/v1/agent/", ""), body]),
+    [
+      ["PATCH", "runs/r?org_id=a", { input: "New?" }],
+      ["GET", `conversation/queue${query}`, ""],
+      ["PATCH", `conversation/queue${query.replace("=a", "=b")}`, { order: ["r", "s"] }],
+      ["DELETE", `conversation/queue${query}`, ""],
+      ["POST", `conversation/head${query}`, { message_id: 7 }],
+      ["POST", `conversation/fork${query}`, { message_id: 7 }],
+      ["PATCH", `conversation${query}`, { title: "Plans" }],
+    ],
+  );
+});

@@ -49,6 +49,10 @@ export async function call(event: AgentEvent): Promise<void> {
   client.run({ conversation_id: "c" });
   // @ts-expect-error: milliseconds are a number
   client.follow("r", { after: event.id, silenceMs: "1" });
+  client.stream({ regenerate: "r", conversation_id: "c" });
+  client.stream({ input: "x", on_busy: "queue", parent_message_id: null });
+  const [waiting] = (await client.conversations.queue("c")).runs;
+  waiting?.position.toFixed();
   const run = await stream.cancel();
   if (run?.status === "cancelled") throw new AgentError("x", { code: "x", status: 1 });
 }

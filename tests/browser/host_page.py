@@ -60,7 +60,6 @@ class Chat:
         self.exchanges = element.locator(".exchange")
         self.text = element.locator(".answer").last.locator(".text")
         self.failure = element.locator(".failure")
-        self.still_writing = element.locator("#still-writing")
         self.launcher = element.locator("#launcher")
         self.panel = element.locator("#panel")
 

@@ -1,5 +1,6 @@
 """Accessibility: axe finds no fault, and the keyboard suffices."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,10 @@ async def test_axe_finds_no_fault_in_panes_and_dialogs(
     await expect(demo.conversations.first).to_be_visible()
     await demo.conversations.first.hover()
     await check(demo)
-    await demo.conversations.first.get_by_role("button").click()
+    await demo.conversations.first.locator(".rename").click()
+    await check(demo)
+    await demo.page.keyboard.press("Escape")
+    await demo.conversations.first.locator(".delete").click()
     await check(demo)
     await demo.page.keyboard.press("Escape")
     await demo.settings_button.click()
@@ -126,7 +130,7 @@ async def test_a_drawer_takes_the_focus_and_returns_it(demo: DemoPage) -> None:
         await expect(toggle).to_be_focused()
 
 
-async def test_a_conversation_is_found_opened_and_deleted_by_keyboard(
+async def test_a_conversation_is_found_opened_renamed_and_deleted_by_keyboard(
     scripted: DemoPage, model: StandInProvider
 ) -> None:
     model.reply(Reply(words("A.")), Reply(words("B.")))
@@ -143,6 +147,15 @@ async def test_a_conversation_is_found_opened_and_deleted_by_keyboard(
     await expect(scripted.conversations.get_by_role("link")).to_be_focused()
     await keyboard.press("Enter")
     await expect(scripted.text).to_have_text("A.")
+    await keyboard.press("Tab")
+    await keyboard.press("Enter")
+    await keyboard.press("ControlOrMeta+A")
+    await keyboard.type("Finder")
+    await keyboard.press("Enter")
+    await expect(scripted.conversations.get_by_role("link")).to_be_focused()
+    await expect(scripted.conversations).to_contain_text("Finder")
+    await expect(scripted.page).to_have_title(re.compile("Finder"))
+    await keyboard.press("Tab")
     await keyboard.press("Tab")
     await keyboard.press("Enter")
     question = scripted.page.get_by_role("alertdialog")

@@ -345,39 +345,6 @@ async def test_the_keyboard_suffices(
     await expect(scripted.prompt).to_be_focused()
 
 
-async def test_one_run_at_a_time_is_started(
-    scripted: DemoPage, model: StandInProvider
-) -> None:
-    model.reply(UNENDED)
-    await scripted.start("First.")
-    await expect(scripted.text).to_have_text("So far")
-    await scripted.start("Second.")
-    await expect(scripted.start_button).to_be_hidden()
-    await expect(scripted.exchanges).to_have_count(1)
-    await expect(scripted.prompt).to_have_value("Second.")
-    await scripted.stop_button.click()
-    await scripted.shows("stopped")
-
-
-async def test_regenerate_repeats_the_last_prompt(
-    scripted: DemoPage, model: StandInProvider
-) -> None:
-    model.reply(*[Reply(words(f"Answer {number}.")) for number in range(3)])
-    await scripted.run("Once.")
-    await scripted.start("And again.")
-    await expect(scripted.text).to_have_text("Answer 1.")
-    await scripted.shows("completed")
-    regenerate = scripted.button("Regenerate")
-    await expect(regenerate).to_have_count(1)
-    await regenerate.click()
-    await expect(scripted.text).to_have_text("Answer 2.")
-    await expect(scripted.exchanges.locator(".prompt p")).to_have_text(
-        ["Once.", "And again.", "And again."]
-    )
-    said = [message["content"] for message in model.requests[-1].json["messages"]]
-    assert said[-1] == "And again."
-
-
 async def test_a_request_can_be_copied_as_curl(
     context: BrowserContext, demo: DemoPage
 ) -> None:

@@ -230,27 +230,6 @@ async def test_the_list_of_conversations_is_a_drawer_in_the_chat(
         assert urlsplit(host.page.url).query == ""
 
 
-async def test_enter_during_a_response_has_a_visible_effect(
-    context: BrowserContext, scripted_server: Server, model: StandInProvider
-) -> None:
-    rest = asyncio.Event()
-    model.reply(held(rest, "One, ", "two."), Reply(words("Three.")))
-    async with host_page(context, scripted_server, html("{% agent_chat %}")) as host:
-        chat = host.chat()
-        await chat.ask("Count.")
-        await expect(chat.text).to_have_text("One,")
-        await expect(chat.still_writing).to_be_hidden()
-        await chat.ask("And then?")
-        await expect(chat.still_writing).to_be_visible()
-        await expect(chat.prompt).to_have_value("And then?")
-        await expect(chat.stop).to_be_visible()
-        rest.set()
-        await expect(chat.text).to_have_text("One, two.")
-        await expect(chat.still_writing).to_be_hidden()
-        await chat.prompt.press("Enter")
-        await expect(chat.text).to_have_text("Three.")
-
-
 @pytest.mark.parametrize(
     ("lang", "direction", "send", "placeholder"),
     [

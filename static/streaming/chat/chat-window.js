@@ -4,9 +4,7 @@ import { AgentClient } from "../client/agent-client.js";
 import { loadFromTab, saveInTab } from "./browser-storage.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
-import { ConversationList } from "./conversation-list.js";
 import { byId } from "./dom.js";
-import { OlderMessages } from "./older-messages.js";
 import { conversationInUrl, navigate, replaceUrl } from "./page-url.js";
 import { Pane } from "./pane.js";
 import { Status } from "./status.js";
@@ -31,8 +29,9 @@ export class ChatWindow {
   #status;
   #composer;
   #chat;
-  /** @type {ConversationList | undefined} */
+  /** Loaded when it is shown. @type {import("./conversation-list.js").ConversationList | undefined} */
   #list;
+  #isListShown = false;
   /** @type {Pane | undefined} */
   #sidebar;
   /** @type {import("./floating-panel.js").FloatingPanel | undefined} */
@@ -41,6 +40,9 @@ export class ChatWindow {
   #details;
   /** Messages from and to other tabs of this browser. */
   #tabs;
+  #components;
+  /** @type {Promise<import("./branches.js").Branches | undefined> | undefined} */
+  #loadedBranches;
   #isPage;
   #begun = false;
   /** The opening of the first conversation. @type {Promise<void> | undefined} */
@@ -67,6 +69,7 @@ export class ChatWindow {
     this.#status = new Status(root, language, () => this.#retryNow());
     const commands = {
       start: (/** @type {string} */ prompt) => this.#chat.start(prompt),
+      enqueue: (/** @type {string} */ prompt) => this.#chat.enqueue(prompt),
       pause: () => this.#chat.pause(),
       stop: () => this.stop(),
       clear: () => this.#chat.clear(),
@@ -79,15 +82,17 @@ export class ChatWindow {
       byId(root, "conversation"),
       {
         ...{ language, details },
-        regenerate: ({ request }) => this.#chat.idle && this.#chat.start(request.input),
+        edit: async (exchange) => (await this.#branches())?.edit(exchange),
+        versions: async (exchange) => (await this.#branches())?.show(exchange),
+        regenerate: (exchange) => this.#chat.repeat(exchange),
         ...(details && { curl: ({ request }) => this.#curl(request) }),
       },
       signal,
     );
-    const older = new OlderMessages(client, options, language, transcript);
-    const components = { client, transcript, older, language, options };
+    const { status, composer } = { status: this.#status, composer: this.#composer };
+    this.#components = { root, client, transcript, language, options, status, composer };
     this.#chat = new Chat(
-      { ...components, status: this.#status, composer: this.#composer },
+      this.#components,
       {
         opened: (title, agent) => this.#opened(title, agent),
         changed: (runId) => this.#changed(runId),
@@ -95,6 +100,7 @@ export class ChatWindow {
         followed: (replay) => emit("start", { replay }),
         received: (event, replay) => emit("event", { event, replay }),
         completed: (outcome) => emit("complete", outcome),
+        branched: async (exchange) => (await this.#branches())?.locate(exchange),
         ended: () => emit("end", {}),
         failed: (error) => this.#failed(error),
       },
@@ -176,6 +182,14 @@ export class ChatWindow {
     if (this.#list) this.#list.active = false;
   }
 
+  #branches() {
+    this.#loadedBranches ??= import("./branches.js").then(
+      ({ Branches }) => new Branches(this.#components, this.#chat),
+      () => (this.#loadedBranches = undefined), // unreachable: the next click tries again
+    );
+    return this.#loadedBranches;
+  }
+
   /** Add what developers want to know; its modules are loaded only for them. */
   async #addDetails() {
     const module = await import("./developer-details.js").catch(() => undefined);
@@ -186,15 +200,27 @@ export class ChatWindow {
     this.#details = new module.DeveloperDetails(this.#root, ...parts, signal, back);
   }
 
+  /** @param {boolean} shown */
+  async #showList(shown) {
+    this.#isListShown = shown;
+    const module = shown && (await import("./conversation-list.js").catch(() => undefined));
+    const { signal } = this.#ended;
+    if (module && !this.#list && !signal.aborted) {
+      const { client } = this.#components;
+      this.#list = new module.ConversationList(this.#root, client, this.#options, this.#language, {
+        open: (id) => this.open(id),
+        deleted: (id) => id === this.conversationId && this.open(""),
+        renamed: (id, title) => id === this.conversationId && this.#nameConversation(title),
+        listed: () => this.#listed(),
+        refused: (error) => this.#failed(error),
+        announce: (text) => this.#status.announce(text),
+      });
+      this.#list.current = this.conversationId;
+    }
+    if (this.#list) this.#list.active = this.#isListShown && !signal.aborted;
+  }
+
   #addHistory() {
-    const list = new ConversationList(this.#root, this.#client, this.#options, this.#language, {
-      open: (id) => this.open(id),
-      deleted: (id) => id === this.conversationId && this.open(""),
-      listed: () => this.#listed(),
-      refused: (error) => this.#failed(error),
-      announce: (text) => this.#status.announce(text),
-    });
-    this.#list = list;
     const [pane, chat] = ["sidebar", "chat"].map((id) => byId(this.#root, id));
     this.#sidebar = new Pane(
       "sidebar",
@@ -206,7 +232,7 @@ export class ChatWindow {
         scrim: byId(this.#root, "scrim"),
         covered: () => [chat],
       },
-      { openAtFirst: true, role: "navigation", onShow: (shown) => (list.active = shown) },
+      { openAtFirst: true, role: "navigation", onShow: (shown) => this.#showList(shown) },
     );
     byId(this.#root, "new").addEventListener("click", () => this.open(""));
     byId(this.#root, "skip").addEventListener("click", () => this.focus());
@@ -256,10 +282,15 @@ export class ChatWindow {
     else if (conversationInUrl() && !conversationId) navigate("");
     else replaceUrl(conversationId);
     if (this.#list) this.#list.current = conversationId;
+    this.#nameConversation(title);
+    this.#emit("conversation", { conversationId, title, agent });
+  }
+
+  /** @param {string} title */
+  #nameConversation(title) {
     const shown = title.slice(0, TITLE_CHARS) || this.#language.text("newConversation");
     byId(this.#root, "conversation-title").textContent = shown;
     this.showTitle();
-    this.#emit("conversation", { conversationId, title, agent });
   }
 
   /** Name the conversation and the agent in the title of a page that is the chat's own. */
@@ -291,8 +322,9 @@ export class ChatWindow {
   #changedElsewhere = ({ data: { runId, conversationId, orgId } }) => {
     this.#list?.refresh();
     const isShown = conversationId === this.conversationId && orgId === this.#options.orgId;
-    const isNew = this.#chat.idle && this.#chat.lastRunId !== runId;
-    if (conversationId && isShown && isNew) this.#chat.open(conversationId);
+    if (!conversationId || !isShown) return;
+    if (!this.#chat.idle) this.#chat.readQueue();
+    else if (this.#chat.lastRunId !== runId) this.#chat.open(conversationId);
   };
 
   /** After the list was loaded, join a run that another client started in the open conversation. */
@@ -311,7 +343,7 @@ export class ChatWindow {
     this.#details?.checkServer();
   }
 
-  /** @param {import("./options.js").RunRequest} request */
+  /** @param {import("./types.js").AnyRequest} request */
   async #curl(request) {
     const { curlCommand } = await import("./curl.js");
     const { api } = this.#options;

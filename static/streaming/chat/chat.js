@@ -6,8 +6,10 @@ import { textOf } from "./transcript.js";
 
 /** @import { AgentEvent, AgentStream, Conversation, StreamOptions, StreamStatus } from "../client/agent-client.js" */
 /** @import { Exchange } from "./exchange.js" */
-/** @import { ChatCallbacks, Components, Followed, Outcome } from "./types.js" */
+/** @import { AnyRequest, ChatCallbacks, Components, Followed, Outcome } from "./types.js" */
 
+/** Messages of one request. */
+const PAGE = 100;
 /** Maximum wait for the cancellation of a run that is no longer shown. */
 const CANCEL_TIMEOUT_MS = 10_000;
 /** A longer wait that the server requests is shown as an error instead of a countdown. */
@@ -19,6 +21,12 @@ export class Chat {
   /** @type {Followed | undefined} */
   #current;
   #opening = new AbortController();
+  /** Loaded when a question waits. @type {import("./queue.js").Queue | undefined} */
+  #queue;
+  /** Loaded for a long conversation. @type {import("./older-messages.js").OlderMessages | undefined} */
+  #older;
+  /** True if runs have started that are not shown. */
+  #isBehind = false;
   /** The most recently followed run. */
   lastRunId = "";
 
@@ -41,15 +49,75 @@ export class Chat {
    *
    * @param {string} prompt
    */
-  async start(prompt) {
-    const { client, language, options, status, transcript } = this.#components;
+  start(prompt) {
+    return this.#send(this.#components.options.request(prompt));
+  }
+
+  /**
+   * @param {AnyRequest} request
+   * @param {string} [question] of a request without input
+   */
+  async #send(request, question) {
+    const { client, language, status, transcript } = this.#components;
     this.#opening.abort();
-    const request = options.request(prompt);
     status.show("connecting");
     status.announce(language.text("working"));
-    const exchange = transcript.begin(request);
+    const exchange = transcript.begin(request, question);
     const { outcome } = await this.#follow(exchange, (more) => client.stream(request, more));
     return outcome;
+  }
+
+  /** Start a run after the active one. @param {string} prompt */
+  async enqueue(prompt) {
+    const known = this.#current?.known;
+    try {
+      const queue = await this.#loadQueue();
+      const isAccepted = await queue.add(prompt, known);
+      if (isAccepted && this.idle) await this.#advance(); // the run may have begun at once
+    } catch (error) {
+      this.#components.composer.add(prompt);
+      this.showFailure(error);
+    }
+  }
+
+  /** Answer the question of an exchange again. @param {Exchange} exchange */
+  repeat(exchange) {
+    if (!this.idle) return;
+    const { runId: regenerate, question, message } = exchange;
+    if (!regenerate) return this.replace(exchange, question, message?.parent_id ?? null);
+    const { input, parent_message_id, ...request } = this.#components.options.request("");
+    this.#components.transcript.cut(exchange);
+    return this.#send({ ...request, regenerate }, question);
+  }
+
+  /**
+   * Ask another question in place of that of an exchange.
+   *
+   * @param {Exchange} exchange
+   * @param {string} prompt
+   * @param {number | null} parent_message_id
+   */
+  replace(exchange, prompt, parent_message_id) {
+    if (!this.idle) return;
+    const { options, transcript } = this.#components;
+    transcript.cut(exchange);
+    return this.#send({ ...options.request(prompt), parent_message_id });
+  }
+
+  /** Show the branch through a message. @param {number} messageId */
+  async goTo(messageId) {
+    const { client, options, status } = this.#components;
+    const { conversationId, orgId } = options;
+    status.show("loading");
+    const { signal } = (this.#opening = new AbortController());
+    try {
+      await client.conversations.goTo(conversationId, messageId, { orgId, signal });
+      const conversation = await this.#read(conversationId, signal);
+      this.#emptyTranscript();
+      await this.#restore(conversation);
+    } catch (error) {
+      if (!signal.aborted) this.showFailure(error);
+    }
   }
 
   /**
@@ -59,18 +127,82 @@ export class Chat {
    * @param {string} conversationId
    */
   async open(conversationId) {
-    const { older } = this.#components;
     this.#current?.connection.abort();
     this.#empty(conversationId);
     if (!conversationId) return this.#callbacks.opened("");
     this.#components.status.show("loading");
     const { signal } = (this.#opening = new AbortController());
     try {
-      const conversation = await older.readEnd(conversationId, signal);
+      const conversation = await this.#read(conversationId, signal);
       this.#callbacks.opened(conversation.title, conversation.runs.at(-1)?.agent);
-      older.offer(conversation);
+      if (conversation.active_run_id) this.readQueue();
       await this.#restore(conversation);
     } catch (/** @type {any} */ error) {
+      if (!signal.aborted) this.#showOpenError(error);
+    }
+  }
+
+  /**
+   * Return the end of a conversation, and offer the messages before it.
+   *
+   * @param {string} id
+   * @param {AbortSignal} signal
+   */
+  async #read(id, signal) {
+    const { client, options } = this.#components;
+    const end = /** @type {const} */ ({ orgId: options.orgId, signal, limit: PAGE, from: "end" });
+    const conversation = await client.conversations.get(id, end);
+    if (!conversation.next_cursor) return conversation;
+    const { OlderMessages } = await import("./older-messages.js");
+    this.#older ??= new OlderMessages(this.#components);
+    return this.#older.complete(conversation, signal);
+  }
+
+  /** Read which questions wait, if any. */
+  async readQueue() {
+    const { client, options } = this.#components;
+    const { conversationId, orgId } = options;
+    if (!conversationId) return;
+    const found = await client.conversations.queue(conversationId, { orgId }).catch(() => undefined);
+    if (!found || (!found.runs.length && !this.#queue?.size)) return;
+    const queue = await this.#loadQueue().catch(() => undefined);
+    if (conversationId === options.conversationId) queue?.show(found.runs);
+  }
+
+  async #loadQueue() {
+    const { Queue } = await import("./queue.js");
+    const changed = () => this.#callbacks.changed(this.lastRunId);
+    return (this.#queue ??= new Queue(this.#components, changed));
+  }
+
+  /** Follow the run that has started after the one that ended. */
+  async #advance() {
+    const { client, composer, options, status, transcript } = this.#components;
+    const { conversationId, events, orgId } = options;
+    composer.phase = "running";
+    status.show("loading");
+    const { signal } = (this.#opening = new AbortController());
+    try {
+      const { sent } = this.#queue ?? {};
+      await this.#queue?.refresh(signal);
+      const conversation = await this.#read(conversationId, signal);
+      if (signal.aborted) return;
+      const { messages } = conversation;
+      const last = messages.findLastIndex(({ run_id }) => run_id === this.lastRunId);
+      if (last < 0) return this.open(conversationId);
+      const [next, ...later] = messages.slice(last + 1).filter(({ role }) => role === "user");
+      this.#isBehind = later.some(({ run_id }) => run_id !== next.run_id);
+      if (next?.run_id) {
+        const exchange = transcript.begin(options.request(textOf(next)));
+        const { run_id } = next;
+        const open = (/** @type {StreamOptions} */ more) =>
+          client.follow(run_id, { ...more, events, orgId });
+        await this.#follow(exchange, open);
+      } else if (this.#queue?.isSending) {
+        await sent;
+        if (!signal.aborted) await this.#advance();
+      } else this.#end();
+    } catch (error) {
       if (!signal.aborted) this.#showOpenError(error);
     }
   }
@@ -99,8 +231,9 @@ export class Chat {
     this.#current?.stream.retryNow();
   }
 
-  /** Begin a new conversation and cancel the current run. */
+  /** Begin a new conversation; cancel the current run and those that wait for it. */
   clear() {
+    this.#queue?.clear();
     if (this.#current) this.#cancelAndLeave(this.#current);
     this.#empty("");
     this.#components.composer.focus();
@@ -114,14 +247,19 @@ export class Chat {
 
   /** @param {string} conversationId */
   #empty(conversationId) {
-    const { older, options, status, transcript } = this.#components;
+    const { options, status } = this.#components;
     this.#opening.abort();
     this.#end();
+    this.#queue?.empty();
     options.conversationId = conversationId;
-    older.clear();
-    transcript.clear();
-    this.#callbacks.emptied();
+    this.#emptyTranscript();
     status.show("ready");
+  }
+
+  #emptyTranscript() {
+    this.#older?.clear();
+    this.#components.transcript.clear();
+    this.#callbacks.emptied();
   }
 
   /**
@@ -133,8 +271,13 @@ export class Chat {
   async #restore(conversation) {
     const { messages, runs, active_run_id } = conversation;
     const { client, options, status, transcript } = this.#components;
-    const runId = active_run_id ?? messages.at(-1)?.run_id;
-    const first = messages.findIndex((message) => message.run_id === runId);
+    this.#older?.offer(conversation);
+    const last = messages.at(-1);
+    // A repeated answer that has no message yet ends at its question.
+    const runId = active_run_id ?? (last?.role === "user" ? runs.at(-1)?.run_id : last?.run_id);
+    let first = messages.findIndex((message) => message.run_id === runId);
+    if (first < 0) first = messages.length - 1;
+    else if (messages[first].role !== "user") first -= 1;
     const question = messages[first];
     const defaults = options.request("");
     if (!runId || question?.role !== "user") {
@@ -143,6 +286,7 @@ export class Chat {
     }
     transcript.load({ messages: messages.slice(0, first), runs }, defaults);
     const exchange = transcript.begin({ ...defaults, input: textOf(question) });
+    exchange.place(question, messages[first + 1]);
     const { events, orgId } = options;
     const open = (/** @type {StreamOptions} */ more) =>
       client.follow(runId, { ...more, events, orgId });
@@ -160,23 +304,35 @@ export class Chat {
     const connection = new AbortController();
     const onState = (/** @type {StreamStatus} */ status) => this.#onState(run, status);
     const stream = open({ signal: connection.signal, onState });
+    let onKnown = () => {};
+    /** @type {Promise<void>} */
+    const known = new Promise((resolve) => (onKnown = resolve));
     /** @type {Followed} */
-    const run = { exchange, stream, connection, replay, cancelling: false };
+    const run = { exchange, stream, connection, replay, cancelling: false, known, onKnown };
     this.#current = run;
     if (!replay) this.#components.composer.phase = "running";
     this.#callbacks.followed(replay);
     let received = false;
+    let isWhole = false;
     try {
       for await (const event of stream) {
         if (run !== this.#current) break;
         this.#show(event, run);
         received = true;
+        isWhole = event.type === "done";
       }
     } catch (error) {
       if (run === this.#current) this.#showStreamError(error, run);
     }
     exchange.close();
-    if (run === this.#current) this.#end();
+    onKnown();
+    if (run === this.#current) {
+      const goesOn = isWhole && (this.#isBehind || this.#queue?.size);
+      this.#end(goesOn ? "running" : "idle");
+      const { parent_message_id, regenerate } = /** @type {any} */ (exchange.request);
+      if (regenerate || parent_message_id !== undefined) this.#callbacks.branched(exchange);
+      if (goesOn) this.#advance();
+    }
     return { received, outcome: run.outcome };
   }
 
@@ -187,10 +343,11 @@ export class Chat {
     this.#current = undefined;
   }
 
-  #end() {
+  /** @param {import("./composer.js").Phase} [phase] "running" if another run is to be followed */
+  #end(phase = "idle") {
     if (this.#current) this.#callbacks.ended();
     this.#current = undefined;
-    this.#components.composer.phase = "idle";
+    this.#components.composer.phase = phase;
     if (this.#components.status.isActive) this.#components.status.show("ready");
   }
 
@@ -226,7 +383,8 @@ export class Chat {
       const isNew = !options.conversationId;
       options.conversationId = event.data.metadata.conversation_id;
       this.lastRunId = event.data.metadata.run_id;
-      if (isNew) this.#callbacks.opened(exchange.request.input);
+      run.onKnown();
+      if (isNew) this.#callbacks.opened(exchange.question);
       if (!replay) this.#callbacks.changed(this.lastRunId);
     } else if (event.type === "restarted" && !replay) {
       status.show("streaming", language.text("restarted"));
@@ -267,23 +425,23 @@ export class Chat {
    */
   #showStreamError(error, { exchange, stream }) {
     const { composer, language, options } = this.#components;
-    const { input } = exchange.request;
+    const { request, question } = exchange;
     exchange.fail(error);
     const again = () => {
       if (!this.idle) return;
       exchange.element.remove();
-      composer.withdraw(input);
-      this.start(input);
+      composer.withdraw(question);
+      this.#send(request, question);
     };
     const join = () => this.open(options.conversationId);
     const act = error.code === "conversation_busy" ? join : stream.runId ? undefined : again;
     exchange.suggest(...waysOn(error, options, language, act));
-    if (!stream.runId) composer.restorePrompt(input);
-    this.#showFailure(error);
+    if (!stream.runId) composer.restorePrompt(question);
+    this.showFailure(error);
   }
 
   /** @param {any} error */
-  #showFailure(error) {
+  showFailure(error) {
     const { language, options, status } = this.#components;
     const reason = sentenceOf(error, language, options.details);
     status.show("error");
@@ -316,7 +474,7 @@ export class Chat {
     const ways = waysOn(error, options, language, () => this.open(conversationId));
     const row = element("li", "unreadable", sentence, ...ways);
     transcript.header = row;
-    this.#showFailure(error);
+    this.showFailure(error);
   }
 
   /** @param {Followed} run */
@@ -327,7 +485,7 @@ export class Chat {
     run.exchange.note(disconnected);
     run.exchange.close();
     this.#end();
-    if (!run.stream.runId) composer.restorePrompt(run.exchange.request.input);
+    if (!run.stream.runId) composer.restorePrompt(run.exchange.question);
     status.show("stopped");
     status.announce(disconnected);
   }
@@ -338,6 +496,7 @@ export class Chat {
       clearTimeout(timer);
       connection.abort();
       this.#callbacks.changed(stream.runId);
+      if (this.idle && this.#queue?.size) this.open(this.#components.options.conversationId);
     };
     const timer = setTimeout(leave, CANCEL_TIMEOUT_MS);
     if (!stream.runId && stream.state !== "connecting") leave(); // no run was started

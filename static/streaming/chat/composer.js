@@ -18,7 +18,6 @@ export class Composer {
   #start;
   #pause;
   #stop;
-  #stillWriting;
   /** @type {Phase} */
   #phase = "idle";
 
@@ -38,10 +37,9 @@ export class Composer {
     this.#start = byId(root, "start");
     this.#pause = byId(root, "pause");
     this.#stop = byId(root, "stop");
-    this.#stillWriting = byId(root, "still-writing");
     this.#form.addEventListener("submit", this.#onSubmit);
     this.#prompt.addEventListener("keydown", this.#onKeyDown);
-    this.#prompt.addEventListener("input", this.#checkPrompt);
+    this.#prompt.addEventListener("input", this.#onInput);
     this.#pause.addEventListener("click", first(commands.pause));
     this.#stop.addEventListener("click", first(commands.stop));
     byId(root, "clear").addEventListener("click", () => commands.clear());
@@ -55,10 +53,17 @@ export class Composer {
     this.#phase = phase;
     const idle = phase === "idle";
     const focused = this.#root.activeElement;
-    this.#start.hidden = !idle;
+    this.#form.parentElement?.setAttribute("data-phase", phase);
     this.#pause.hidden = this.#stop.hidden = idle;
-    if (idle) this.#showStillWriting(false);
+    this.#onInput();
+    const label = this.#language.text(idle ? "send" : "enqueue");
+    this.#start.querySelector("span")?.replaceChildren(label);
     this.#namePause(phase === "paused" ? "resume" : "pause");
+    this.#keepFocus(focused);
+  }
+
+  /** Focus the prompt if the focused button was hidden. @param {Element | null} focused */
+  #keepFocus(focused) {
     if (focused instanceof HTMLElement && focused.hidden) this.focus();
   }
 
@@ -75,6 +80,11 @@ export class Composer {
     if (!this.#prompt.value) this.#write(prompt);
   }
 
+  /** Add a text that is not sent to what has been typed. @param {string} text */
+  add(text) {
+    this.#write([this.#prompt.value, text].filter(Boolean).join("\n\n"));
+  }
+
   /** Remove a restored prompt that is sent in another way. @param {string} prompt */
   withdraw(prompt) {
     if (this.#prompt.value === prompt) this.#write("");
@@ -82,26 +92,24 @@ export class Composer {
 
   #onSubmit = (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
-    if (this.#phase !== "idle") return;
     const prompt = this.#prompt.value;
+    const focused = this.#root.activeElement;
     this.#write("");
-    this.#commands.start(prompt);
+    if (this.#phase === "idle") this.#commands.start(prompt);
+    else this.#commands.enqueue(prompt);
+    this.#keepFocus(focused);
   };
 
   #onKeyDown = (/** @type {KeyboardEvent} */ event) => {
-    // Enter during a composition belongs to the input method.
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-    event.preventDefault();
-    if (this.#phase === "idle") this.#form.requestSubmit();
-    else this.#showStillWriting(true);
+    if (event.isComposing) return; // the key belongs to the input method
+    if (event.key === "Enter" && !event.shiftKey) {
+      event.preventDefault();
+      if (this.#phase === "idle" || this.#prompt.value.trim()) this.#form.requestSubmit();
+    } else if (event.key === "Escape" && this.#phase !== "idle") {
+      event.preventDefault(); // the panel around it stays open
+      if (!event.repeat) this.#commands.stop();
+    }
   };
-
-  /** Show why Enter sends nothing during a response, with Stop beside it. @param {boolean} shown */
-  #showStillWriting(shown) {
-    this.#stillWriting.hidden = !shown;
-    this.#form.toggleAttribute("data-still-writing", shown);
-    if (shown) this.#commands.announce(this.#stillWriting.textContent ?? "");
-  }
 
   #onExample = (/** @type {MouseEvent} */ event) => {
     const button = /** @type {Element} */ (event.target).closest("button");
@@ -123,12 +131,13 @@ export class Composer {
   /** @param {string} prompt */
   #write(prompt) {
     this.#prompt.value = prompt;
-    this.#checkPrompt();
+    this.#onInput();
   }
 
-  #checkPrompt = () => {
+  #onInput = () => {
     const blank = this.#prompt.value.trim() === "";
     this.#prompt.setCustomValidity(blank ? this.#language.text("blankPrompt") : "");
+    this.#start.hidden = blank && this.#phase !== "idle";
   };
 }
 

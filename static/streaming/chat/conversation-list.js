@@ -1,8 +1,9 @@
-/** The list of the user's conversations, with search, open and delete. */
+/** The list of the user's conversations, with search, open, rename and delete. */
 
 import { byId, element } from "./dom.js";
 import { sentenceOf } from "./errors.js";
 import { icon } from "./icons.js";
+import { InlineEditor } from "./inline-editor.js";
 import { urlFor } from "./page-url.js";
 
 /** @import { AgentClient } from "../client/agent-client.js" */
@@ -11,8 +12,15 @@ import { urlFor } from "./page-url.js";
 /** @import { Options } from "./options.js" */
 /** @import { ListCommands } from "./types.js" */
 
+/** Maximum length of a title. */
+const TITLE_CHARS = 120;
 const PAGE = 30;
 const MAX_ROWS = 100;
+/** Class, icon and label of the buttons of a row. */
+const COMMANDS = /** @type {const} */ ([
+  ["rename", "edit", "renameNamed"],
+  ["delete", "delete", "deleteNamed"],
+]);
 const TYPING_MS = 200;
 /** Polling interval while runs of other conversations are active. */
 const POLL_MS = 3000;
@@ -37,6 +45,7 @@ export class ConversationList {
   #loading = new AbortController();
   #searchTimer = 0;
   #pollTimer = 0;
+  #isEditing = false;
 
   /**
    * @param {ShadowRoot} root
@@ -132,12 +141,41 @@ export class ConversationList {
     const row = target.closest(".conversation-row");
     const id = row?.dataset.id;
     if (!row || id === undefined) return;
-    if (target.closest("button")) this.#delete(row, id);
+    if (target.closest(".rename")) this.#rename(row, id);
+    else if (target.closest(".delete")) this.#delete(row, id);
     else if (target.closest("a") && isPlain(event)) {
       event.preventDefault();
       this.#commands.open(id);
     }
   };
+
+  /**
+   * @param {HTMLElement} row
+   * @param {string} id
+   */
+  #rename(row, id) {
+    const close = async (/** @type {string | undefined} */ text) => {
+      const title = text?.replace(/\s+/g, " ").trim().slice(0, TITLE_CHARS);
+      this.#isEditing = false;
+      const { orgId } = this.#options;
+      try {
+        if (title) await this.#client.conversations.rename(id, title, { orgId });
+        if (title) this.#commands.renamed(id, title);
+      } catch (/** @type {any} */ error) {
+        this.#commands.refused(error);
+      }
+      await this.refresh();
+      const rows = /** @type {HTMLElement[]} */ ([...this.#list.children]);
+      const found = rows.find(({ dataset }) => dataset.id === id);
+      (found?.querySelector("a") ?? byId(this.#root, "new")).focus();
+    };
+    const { title = "" } = row.dataset;
+    const label = this.#language.text("renameNamed", { title });
+    const editor = new InlineEditor(this.#root, title, this.#language, close, { label });
+    this.#isEditing = true;
+    row.replaceChildren(editor.element);
+    editor.focus();
+  }
 
   /**
    * @param {HTMLElement} row
@@ -161,9 +199,10 @@ export class ConversationList {
 
   /** @param {string} emptyText shown for an empty list */
   #draw(emptyText) {
+    if (this.#isEditing) return;
     const focused = this.#root.activeElement;
     const id = focused?.closest(".conversation-row")?.getAttribute("data-id");
-    const kind = focused?.localName ?? "";
+    const kind = [focused?.localName, ...(focused?.classList ?? [])].join(".");
     this.#list.replaceChildren(...this.#shown.map((summary) => this.#row(summary)));
     this.#note.textContent = emptyText;
     this.#note.hidden = this.#shown.length > 0;
@@ -187,10 +226,13 @@ export class ConversationList {
     const link = element("a", "", element("span", "conversation-title", name), time);
     link.href = this.#options.layout === "page" ? urlFor(id) : "#";
     link.title = name;
-    const remove = element("button", "icon-button", icon("delete"));
-    remove.type = "button";
-    remove.ariaLabel = remove.title = language.text("deleteNamed", { title: name });
-    const row = element("li", "conversation-row", link, remove);
+    const row = element("li", "conversation-row", link);
+    for (const [kind, drawing, key] of COMMANDS) {
+      const button = element("button", `icon-button ${kind}`, icon(drawing));
+      button.type = "button";
+      button.ariaLabel = button.title = language.text(key, { title: name });
+      row.append(button);
+    }
     Object.assign(row.dataset, { id, title: name });
     if (active_run_id) row.dataset.active = active_run_id;
     this.#mark(row);

@@ -8,8 +8,8 @@ import { icon } from "./icons.js";
 import { english } from "./language.js";
 
 /** @typedef {import("./types.js").ExchangeOptions} ExchangeOptions */
-/** @import { AgentEvent, RunRequest } from "../client/agent-client.js" */
-/** @import { Outcome, RunOutcome } from "../client/agent-types.js" */
+/** @import { AgentEvent } from "../client/agent-client.js" */
+/** @import { Message, Outcome, RunOutcome } from "../client/agent-types.js" */
 
 /**
  * Notes under answers that did not end normally, by stop reason.
@@ -24,25 +24,38 @@ const STOP_NOTES = new Map([
   ["budget", "stopBudget"],
 ]);
 
+/** Maximum length of a question in a label. */
+export const TITLE_CHARS = 80;
+
 export class Exchange {
   #answer;
   #options;
   #language;
   #bar = element("div", "exchange-bar");
+  #bubble;
+  #closed = false;
+  /** The run that answers; "" until it is known. */
+  runId = "";
+  /** The stored question. @type {Message | undefined} */
+  message;
+  /** The first message of the stored answer. @type {Message | undefined} */
+  reply;
 
   /**
-   * @param {RunRequest} request
+   * @param {import("./types.js").AnyRequest} request
    * @param {ExchangeOptions} [options]
+   * @param {string} [question] of a request without input
    */
-  constructor(request, options = {}) {
+  constructor(request, options = {}, question = request.input ?? "") {
     this.request = request;
+    this.question = question;
     this.#options = options;
     const { language = english, details = false } = options;
     this.#language = language;
     this.#answer = new Answer(language, details);
     const title = element("h3", "visually-hidden", language.text("you"));
-    const bubble = element("div", "prompt", title, element("p", "", request.input));
-    this.element = element("li", "exchange", bubble, this.#answer.element);
+    this.#bubble = element("div", "prompt", title, element("p", "", question));
+    this.element = element("li", "exchange", this.#bubble, this.#answer.element);
     this.element.dataset.waiting = "";
   }
 
@@ -56,6 +69,7 @@ export class Exchange {
     const answer = this.#answer;
     answer.now = data.timestamp;
     answer.number = Number(id.slice(id.lastIndexOf(":") + 1));
+    if (type === "connected") this.runId = data.metadata.run_id;
     if (type === "restarted") this.element.dataset.waiting = "";
     else if (type !== "connected") delete this.element.dataset.waiting;
     if (type === "thinking") answer.think(data.thinking_step);
@@ -65,6 +79,30 @@ export class Exchange {
     else if (type === "restarted") answer.discardAfter(data.metadata.discard_after);
     else if (type === "complete") this.#summarize(data.metadata);
     else if (type === "error") this.fail({ message: data.error, code: data.metadata?.code });
+  }
+
+  /**
+   * Record the place among the stored messages, and show whether there are other versions.
+   *
+   * @param {Message} message
+   * @param {Message} [reply]
+   */
+  place(message, reply) {
+    this.message = message;
+    this.reply = reply;
+    if (message.siblings || reply?.siblings) this.#options.versions?.(this);
+  }
+
+  /**
+   * Show elements below the question and below the answer.
+   *
+   * @param {Element[]} question
+   * @param {Element[]} answer
+   */
+  addBelow(question, answer) {
+    this.#bubble.after(...question);
+    this.#bar.prepend(...answer);
+    if (this.#closed) this.#showBar();
   }
 
   /**
@@ -131,12 +169,12 @@ export class Exchange {
       ...(tool_calls ? [language.text("toolCalls", { count: tool_calls })] : []),
       language.text("tokens", { count: total_tokens, input, output }),
     ];
-    this.#bar.append(element("p", "summary", facts.join(" · ")));
+    this.#bar.prepend(element("p", "summary", facts.join(" · ")));
   }
 
   /** Show the buttons of the available actions. */
   #showActions() {
-    const { regenerate, curl } = this.#options;
+    const { edit, regenerate, curl } = this.#options;
     const language = this.#language;
     if (this.text) {
       this.#bar.append(copyButton(language.text("copy"), () => this.text, { language }));
@@ -152,6 +190,19 @@ export class Exchange {
       const label = language.text("copyCurl");
       this.#bar.append(copyButton(label, () => curl(this), { iconName: "curl", language }));
     }
+    if (edit && (this.runId || this.message)) {
+      const label = language.text("editNamed", { title: this.question.slice(0, TITLE_CHARS) });
+      const button = element("button", "icon-button edit-question", icon("edit"));
+      button.type = "button";
+      button.ariaLabel = button.title = label;
+      button.addEventListener("click", () => edit(this));
+      this.#bubble.append(button);
+    }
+    this.#closed = true;
+    this.#showBar();
+  }
+
+  #showBar() {
     if (this.#bar.childElementCount) this.#answer.element.append(this.#bar);
   }
 }

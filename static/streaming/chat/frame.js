@@ -166,7 +166,7 @@ export function showQuestions(list, questions) {
 function composer(t, placeholder) {
   const prompt = {
     ...{ id: "prompt", name: "input", dir: "auto", rows: 1, required: true, placeholder },
-    ...{ enterkeyhint: "send", "aria-describedby": "keys still-writing" },
+    ...{ enterkeyhint: "send", "aria-describedby": "keys" },
   };
   const commands = part(
     "div",
@@ -181,7 +181,6 @@ function composer(t, placeholder) {
     { id: "composer", class: "composer", autocomplete: "off" },
     part("label", { for: "prompt", class: "visually-hidden" }, t("prompt")),
     part("textarea", prompt),
-    part("p", { id: "still-writing", class: "still-writing", hidden: true }, t("stillWriting")),
     part(
       "div",
       { class: "composer-bar" },

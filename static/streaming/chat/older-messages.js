@@ -3,11 +3,8 @@
 import { element } from "./dom.js";
 import { sentenceOf } from "./errors.js";
 
-/** @import { AgentClient } from "../client/agent-client.js" */
 /** @import { Conversation, Message } from "../client/agent-types.js" */
-/** @import { Language } from "./language.js" */
-/** @import { Options } from "./options.js" */
-/** @import { Transcript } from "./transcript.js" */
+/** @import { Components } from "./types.js" */
 
 /** Messages of one request. */
 const PAGE = 100;
@@ -23,13 +20,8 @@ export class OlderMessages {
   /** The earliest part that was read. @type {Conversation | undefined} */
   #earliest;
 
-  /**
-   * @param {AgentClient} client
-   * @param {Options} options
-   * @param {Language} language
-   * @param {Transcript} transcript
-   */
-  constructor(client, options, language, transcript) {
+  /** @param {Components} components */
+  constructor({ client, options, language, transcript }) {
     this.#client = client;
     this.#options = options;
     this.#language = language;
@@ -39,13 +31,12 @@ export class OlderMessages {
   }
 
   /**
-   * Return the end of a conversation: its newest messages, at least from the last question on.
+   * Return the end of a conversation at least from the last question on.
    *
-   * @param {string} id
+   * @param {Conversation} end
    * @param {AbortSignal} signal
    */
-  async readEnd(id, signal) {
-    const end = await this.#read(id, signal, "");
+  complete(end, signal) {
     return this.#withQuestion(end, signal);
   }
 

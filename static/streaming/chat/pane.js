@@ -58,7 +58,7 @@ export class Pane {
   };
 
   #onKeyDown = (/** @type {KeyboardEvent} */ event) => {
-    if (event.key !== "Escape" || !this.#isDrawer) return;
+    if (event.key !== "Escape" || event.defaultPrevented || !this.#isDrawer) return;
     event.preventDefault(); // the panel around it stays open
     this.closeDrawer();
   };

@@ -5,6 +5,7 @@ import { EndFollower } from "./end-follower.js";
 import { Exchange } from "./exchange.js";
 
 /** @import { RunRequest } from "../client/agent-client.js" */
+/** @import { AnyRequest } from "./types.js" */
 /** @import { Conversation, Message } from "../client/agent-types.js" */
 /** @import { ExchangeOptions } from "./exchange.js" */
 
@@ -44,10 +45,11 @@ export class Transcript {
   /**
    * Append a new exchange.
    *
-   * @param {RunRequest} request
+   * @param {AnyRequest} request
+   * @param {string} [question] of a request without input
    */
-  begin(request) {
-    const exchange = new Exchange(request, this.#options);
+  begin(request, question) {
+    const exchange = new Exchange(request, this.#options, question);
     this.#list.append(exchange.element);
     this.#endFollower.following = true;
     this.follow();
@@ -102,20 +104,31 @@ export class Transcript {
    * @param {Partial<RunRequest>} [request]
    */
   #restored({ messages, runs }, request) {
-    /** @type {{exchange: Exchange, runId: string | null}[]} */
+    /** @type {Exchange[]} */
     const exchanges = [];
-    for (const message of messages) {
+    for (const [at, message] of messages.entries()) {
+      const exchange = exchanges.at(-1);
       if (message.role === "user") {
-        const exchange = new Exchange({ ...request, input: textOf(message) }, this.#options);
-        exchanges.push({ exchange, runId: message.run_id });
+        const begun = new Exchange({ ...request, input: textOf(message) }, this.#options);
+        const reply = messages[at + 1];
+        begun.runId = (reply?.role === "user" ? message : (reply ?? message)).run_id ?? "";
+        begun.place(message, reply?.role === "user" ? undefined : reply);
+        exchanges.push(begun);
       } else {
-        for (const part of message.parts) exchanges.at(-1)?.exchange.restore(part);
+        for (const part of message.parts) exchange?.restore(part);
       }
     }
-    for (const { exchange, runId } of exchanges) {
-      exchange.close(runs.find((run) => run.run_id === runId));
+    for (const exchange of exchanges) {
+      exchange.close(runs.find((run) => run.run_id === exchange.runId));
     }
-    return exchanges.map(({ exchange }) => exchange.element);
+    return exchanges.map((exchange) => exchange.element);
+  }
+
+  /** Remove an exchange and those after it; the focus may be there. @param {Exchange} exchange */
+  cut({ element: first }) {
+    this.focus();
+    while (first.nextElementSibling) first.nextElementSibling.remove();
+    first.remove();
   }
 
   /** Keep the end in view, unless the user has scrolled away. */

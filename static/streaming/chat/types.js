@@ -4,14 +4,19 @@
  * @module
  */
 
-/** @import { AgentClient, AgentEvent, AgentStream, RunRequest } from "../client/agent-client.js" */
+/** @import { AgentClient, AgentEvent, AgentStream, RepeatRequest, RunRequest } from "../client/agent-client.js" */
 /** @import { Composer } from "./composer.js" */
 /** @import { Exchange } from "./exchange.js" */
 /** @import { Language } from "./language.js" */
-/** @import { OlderMessages } from "./older-messages.js" */
 /** @import { Headers, Options } from "./options.js" */
 /** @import { Status } from "./status.js" */
 /** @import { Transcript } from "./transcript.js" */
+
+/**
+ * A request with a question, or one that repeats an answer.
+ *
+ * @typedef {RunRequest | (RepeatRequest & {input?: undefined, parent_message_id?: undefined})} AnyRequest
+ */
 
 /**
  * A run that the component follows.
@@ -22,6 +27,8 @@
  * @property {AbortController} connection
  * @property {boolean} replay the run had ended before it was followed
  * @property {boolean} cancelling
+ * @property {() => void} onKnown
+ * @property {Promise<void>} known resolves when the server has accepted or rejected the run
  * @property {Outcome} [outcome] present if it was completed or stopped
  */
 
@@ -37,9 +44,9 @@
 
 /**
  * @typedef {object} Components
+ * @property {ShadowRoot} root
  * @property {AgentClient} client
  * @property {Transcript} transcript
- * @property {OlderMessages} older
  * @property {Language} language
  * @property {Status} status
  * @property {Composer} composer
@@ -55,6 +62,7 @@
  * @property {(replay: boolean) => void} followed a run, or its replay, is followed
  * @property {(event: AgentEvent, replay: boolean) => void} received
  * @property {(outcome: Outcome) => void} completed
+ * @property {(exchange: Exchange) => void} branched a run has begun another branch
  * @property {() => void} ended the run is no longer followed
  * @property {(error: any) => void} failed a run failed, or the server rejected a request
  */
@@ -66,6 +74,8 @@
  * @typedef {object} ExchangeOptions
  * @property {import("./language.js").Language} [language]
  * @property {boolean} [details] true to show what developers want to know
+ * @property {(exchange: Exchange) => void} [edit]
+ * @property {(exchange: Exchange) => void} [versions] called when there are other versions
  * @property {(exchange: Exchange) => void} [regenerate] of the last exchange only
  * @property {(exchange: Exchange) => Promise<string>} [curl] the command that sends the same request
  */
@@ -74,6 +84,7 @@
  * @typedef {object} ListCommands
  * @property {(conversationId: string) => void} open
  * @property {(conversationId: string) => void} deleted
+ * @property {(conversationId: string, title: string) => void} renamed
  * @property {() => void} listed the list was loaded
  * @property {(error: any) => void} refused the server rejected a request
  * @property {(text: string) => void} announce
@@ -99,6 +110,7 @@
 /**
  * @typedef {object} Commands
  * @property {(prompt: string) => void} start
+ * @property {(prompt: string) => void} enqueue starts a run after the active one
  * @property {() => void} pause pauses or resumes
  * @property {() => void} stop
  * @property {() => void} clear

@@ -19,12 +19,15 @@ export { AgentStream };
 /** @typedef {import("./agent-types.js").AgentEvent} AgentEvent */
 /** @typedef {import("./agent-types.js").EventType} EventType */
 /** @typedef {import("./agent-types.js").RunRequest} RunRequest */
+/** @typedef {import("./agent-types.js").RepeatRequest} RepeatRequest */
 /** @typedef {import("./agent-types.js").RunResult} RunResult */
 /** @typedef {import("./agent-types.js").RunState} RunState */
 /** @typedef {import("./agent-types.js").Agent} Agent */
 /** @typedef {import("./agent-types.js").AgentMetadata} AgentMetadata */
 /** @typedef {import("./agent-types.js").Conversation} Conversation */
 /** @typedef {import("./agent-types.js").ConversationPage} ConversationPage */
+/** @typedef {import("./agent-types.js").ConversationSummary} ConversationSummary */
+/** @typedef {import("./agent-types.js").Queue} Queue */
 /** @typedef {import("./agent-types.js").Readiness} Readiness */
 /** @typedef {import("./agent-types.js").StreamState} StreamState */
 /** @typedef {import("./agent-types.js").StreamStatus} StreamStatus */
@@ -63,7 +66,7 @@ export class AgentClient {
    * `Idempotency-Key` makes the server start one run, however often it is sent. If the run
    * loses its server, it continues with `restarted`, unless the request has `restarts: false`.
    *
-   * @param {RunRequest} request
+   * @param {RunRequest | RepeatRequest} request
    * @param {StreamOptions & {idempotencyKey?: string}} [options]
    */
   stream(request, options = {}) {
@@ -91,7 +94,7 @@ export class AgentClient {
   /**
    * Run to the end and return the result.
    *
-   * @param {RunRequest} request
+   * @param {RunRequest | RepeatRequest} request
    * @param {{signal?: AbortSignal, idempotencyKey?: string}} [options]
    * @returns {Promise<RunResult>}
    */
@@ -142,6 +145,19 @@ export class AgentClient {
    */
   cancel(runId, { orgId = this.#orgId } = {}) {
     return cancelRun(this.#http, runId, orgId);
+  }
+
+  /**
+   * Change the input of a pending run.
+   *
+   * @param {string} runId
+   * @param {string} input
+   * @param {CallOptions} [options]
+   * @returns {Promise<RunState>}
+   */
+  edit(runId, input, { orgId = this.#orgId, signal } = {}) {
+    const query = { org_id: orgId };
+    return this.#http.json(runPath(runId), { method: "PATCH", query, body: { input }, signal });
   }
 
   /**
@@ -204,6 +220,86 @@ class Conversations {
    */
   async delete(id, { orgId = this.#orgId, signal } = {}) {
     await this.#http.send(pathOf(id), { method: "DELETE", query: { org_id: orgId }, signal });
+  }
+
+  /**
+   * Return the pending runs of a conversation.
+   *
+   * @param {string} id
+   * @param {CallOptions} [options]
+   * @returns {Promise<Queue>}
+   */
+  async queue(id, { orgId, signal } = {}) {
+    return (await this.#send("GET", "/queue", id, { orgId, signal })).json();
+  }
+
+  /**
+   * Put the pending runs of a conversation into another order.
+   *
+   * @param {string} id
+   * @param {string[]} order the ids of all of them
+   * @param {CallOptions} [options]
+   * @returns {Promise<Queue>}
+   */
+  async reorder(id, order, { orgId, signal } = {}) {
+    return (await this.#send("PATCH", "/queue", id, { orgId, signal }, { order })).json();
+  }
+
+  /**
+   * Cancel the pending runs of a conversation.
+   *
+   * @param {string} id
+   * @param {CallOptions} [options]
+   */
+  async clearQueue(id, { orgId, signal } = {}) {
+    await this.#send("DELETE", "/queue", id, { orgId, signal });
+  }
+
+  /**
+   * Show the branch through a message.
+   *
+   * @param {string} id
+   * @param {number} messageId
+   * @param {CallOptions} [options]
+   * @returns {Promise<Conversation>}
+   */
+  async goTo(id, messageId, { orgId, signal } = {}) {
+    const body = { message_id: messageId };
+    return (await this.#send("POST", "/head", id, { orgId, signal }, body)).json();
+  }
+
+  /**
+   * Copy a branch into a new conversation, up to a message or the head.
+   *
+   * @param {string} id
+   * @param {CallOptions & {messageId?: number, newId?: string}} [options]
+   * @returns {Promise<ConversationSummary>}
+   */
+  async fork(id, { messageId, newId, orgId, signal } = {}) {
+    const body = { message_id: messageId, conversation_id: newId };
+    return (await this.#send("POST", "/fork", id, { orgId, signal }, body)).json();
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} title
+   * @param {CallOptions} [options]
+   * @returns {Promise<ConversationSummary>}
+   */
+  async rename(id, title, { orgId, signal } = {}) {
+    return (await this.#send("PATCH", "", id, { orgId, signal }, { title })).json();
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {string} id
+   * @param {CallOptions} [options]
+   * @param {object} [body]
+   */
+  #send(method, path, id, { orgId = this.#orgId, signal } = {}, body) {
+    const query = { org_id: orgId, conversation_id: id };
+    return this.#http.send(`conversation${path}`, { method, query, body, signal });
   }
 }
 

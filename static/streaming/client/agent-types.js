@@ -20,6 +20,16 @@
  * @property {boolean} [background] continue to the end even without readers
  * @property {boolean} [restarts] the program handles `restarted`; true by default in `stream`.
  *   With false, a run that loses its server in the middle of a text fails as `interrupted`
+ * @property {"reject" | "queue" | "interrupt"} [on_busy] the effect if the conversation has an
+ *   active run
+ * @property {number | null} [parent_message_id] the message to continue after, null for the
+ *   beginning; the head if omitted
+ */
+
+/**
+ * A request to answer the question of an ended run again.
+ *
+ * @typedef {Omit<RunRequest, "input" | "parent_message_id"> & {regenerate: string}} RepeatRequest
  */
 
 /**
@@ -71,6 +81,8 @@
  * @property {string} provider
  * @property {string} model
  * @property {number} [resumed_after]
+ * @property {"pending"} [status] present while the run waits for earlier ones
+ * @property {number} [position] of a pending run, from 1
  */
 
 /**
@@ -161,6 +173,7 @@
 /**
  * @typedef {object} RunDetails
  * @property {RunStatus} status
+ * @property {number} [position] of a pending run, from 1
  * @property {string} input
  * @property {string} provider
  * @property {string} model
@@ -184,7 +197,7 @@
  * @property {Usage} usage
  */
 
-/** @typedef {"queued" | "running" | "completed" | "cancelled" | "failed"} RunStatus */
+/** @typedef {"pending" | "queued" | "running" | "completed" | "cancelled" | "failed"} RunStatus */
 /** @typedef {{code: string, message: string}} RunFailure */
 
 /**
@@ -223,8 +236,9 @@
 /**
  * @typedef {object} ConversationSummary
  * @property {string} conversation_id
- * @property {string} title the beginning of the first prompt
+ * @property {string} title the beginning of the first prompt, or that of a rename
  * @property {string | null} active_run_id the active run
+ * @property {number | null} head the last message of the shown branch; null: the newest one
  * @property {string} created_at
  * @property {string} updated_at
  */
@@ -252,6 +266,24 @@
  * @property {"user" | "assistant" | "tool"} role
  * @property {MessagePart[]} parts in the order of arrival
  * @property {string | null} run_id
+ * @property {string} created_at
+ * @property {number} id
+ * @property {number | null} parent_id the message before it
+ * @property {number[]} [siblings] present if its parent has several children: their ids
+ */
+
+/**
+ * The pending runs of a conversation, in their order.
+ *
+ * @typedef {{conversation_id: string, runs: PendingRun[]}} Queue
+ */
+
+/**
+ * @typedef {object} PendingRun
+ * @property {string} run_id
+ * @property {number} position from 1
+ * @property {string} input
+ * @property {string} agent
  * @property {string} created_at
  */
 
@@ -302,7 +334,7 @@
  * The run to follow: `request` starts a new one, `runId` names an existing one.
  *
  * @typedef {object} Target
- * @property {RunRequest} [request]
+ * @property {RunRequest | RepeatRequest} [request]
  * @property {string} [idempotencyKey]
  * @property {string} [runId]
  * @property {string} [orgId]

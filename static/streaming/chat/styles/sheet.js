@@ -26,3 +26,13 @@ export function sheet(css) {
   made.replaceSync(scaled);
   return made;
 }
+
+/**
+ * Add a sheet to a root that may have it.
+ *
+ * @param {ShadowRoot} root
+ * @param {CSSStyleSheet} added
+ */
+export function adopt({ adoptedStyleSheets: sheets }, added) {
+  if (!sheets.includes(added)) sheets.push(added);
+}

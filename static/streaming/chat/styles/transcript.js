@@ -27,6 +27,7 @@ export const transcript = sheet(`
 }
 
 .prompt {
+  position: relative;
   align-self: end;
   max-width: 85%;
   padding: 0.5rem 0.875rem;
@@ -43,6 +44,22 @@ export const transcript = sheet(`
   unicode-bidi: plaintext;
   white-space: pre-wrap;
   overflow-wrap: anywhere;
+}
+
+.edit-question {
+  position: absolute;
+  inset-block-end: 0;
+  inset-inline-end: 100%;
+}
+
+@media (hover: hover) {
+  .exchange:not(:hover, :focus-within) .edit-question {
+    opacity: 0;
+  }
+}
+
+.conversation:is([data-phase="running"], [data-phase="paused"]) :is(.edit-question, .versions) {
+  visibility: hidden;
 }
 
 .exchange[data-waiting] .answer::after {
@@ -256,6 +273,7 @@ export const transcript = sheet(`
 }
 
 .summary {
+  order: -1;
   flex-basis: 100%;
   padding-inline-start: 0.5rem;
   font-variant-numeric: tabular-nums;

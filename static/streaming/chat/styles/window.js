@@ -266,18 +266,6 @@ export const layout = sheet(`
   display: none;
 }
 
-/* The answer to Enter during a response. */
-.still-writing {
-  margin: 0 0.75rem 0.375rem;
-  color: var(--amber);
-  font-size: var(--small);
-  line-height: 1.4;
-}
-
-.composer[data-still-writing] {
-  border-color: var(--amber);
-}
-
 .composer-bar .icon {
   width: 1.125rem;
   height: 1.125rem;
@@ -355,8 +343,16 @@ export const layout = sheet(`
 }
 
 @container (max-width: 24rem) {
-  #pause span {
+  #pause span,
+  .commands:has(#stop:not([hidden]) ~ #start:not([hidden])) #clear {
     display: none;
+  }
+
+  /* Only the icon is visible beside Stop. */
+  #stop:not([hidden]) ~ #start span {
+    position: absolute;
+    overflow: hidden;
+    clip-path: inset(50%);
   }
 }
 
@@ -523,6 +519,11 @@ export const layout = sheet(`
   content: "";
 }
 
+.conversation-row .editor {
+  flex: 1;
+  padding: 0.375rem;
+}
+
 .conversation-row button.icon-button {
   width: 2rem;
   min-width: 2rem;
@@ -537,9 +538,13 @@ export const layout = sheet(`
 
 /* Visible while the row is hovered or has the keyboard focus. */
 @media (hover: hover) {
-  .conversation-row button {
+  .conversation-row > button {
     position: absolute;
     inset-inline-end: 0;
+  }
+
+  .conversation-row > .rename {
+    inset-inline-end: 2rem;
   }
 
   .conversation-row:not(:hover, :focus-within) button {
@@ -547,7 +552,7 @@ export const layout = sheet(`
   }
 
   .conversation-row:is(:hover, :focus-within) a {
-    padding-inline-end: 2.5rem;
+    padding-inline-end: 4.5rem;
   }
 }
 
