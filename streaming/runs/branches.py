@@ -87,10 +87,16 @@ def ends_exchange(conversation: Conversation, key: int) -> bool:
     following = later.order_by("pk").first()  # of a copy, unless another begins
     return not (
         following
-        and following.role != "user"
+        and not _is_question(following)
         and following.run_id is None
         and following.parent is None
     )
+
+
+def _is_question(row: Message) -> bool:
+    if row.role != "user":
+        return False
+    return not any(part.get("steers") for part in row.parts)
 
 
 def first_parents(runs: Iterable[PlacedRun]) -> dict[str, int]:
