@@ -13,6 +13,11 @@ export function textOf({ parts }) {
   return parts.map((part) => ("text" in part ? part.text : "")).join("");
 }
 
+/** Whether a message has steered a run. @param {Message} message */
+export function steers({ parts }) {
+  return parts.some((part) => part.type === "text" && part.steers);
+}
+
 export class Transcript {
   #list;
   #frame;
@@ -105,7 +110,8 @@ export class Transcript {
     /** @type {{exchange: Exchange, runId: string | null}[]} */
     const exchanges = [];
     for (const message of messages) {
-      if (message.role === "user") {
+      if (steers(message)) exchanges.at(-1)?.exchange.note(textOf(message));
+      else if (message.role === "user") {
         const exchange = new Exchange({ ...request, input: textOf(message) }, this.#options);
         exchanges.push({ exchange, runId: message.run_id });
       } else {
