@@ -109,7 +109,9 @@ class Message(msgspec.Struct, gc=False):
     @property
     def steers(self) -> bool:
         """Whether it is a text of the user that steered an active run."""
-        return any(isinstance(part, TextPart) and part.steers for part in self.parts)
+        return bool(self.parts) and all(
+            isinstance(part, TextPart) and part.steers for part in self.parts
+        )
 
     @property
     def is_summary(self) -> bool:
