@@ -74,6 +74,11 @@ class Conclusion:
         """The final state of the run."""
         return RunStatus.FAILED if self.error else self._result.status
 
+    @property
+    def next_run(self) -> str:
+        """The run that inputs of this one have become; empty: none."""
+        return self._result.next_run
+
     async def finish(self) -> None:
         """Write the end of the run."""
         events = last_events(self._progress, self.error)

@@ -108,6 +108,8 @@ class Execution:
         self._hands_over = False
         #: True once this execution has written the end of the run.
         self.is_stored = False
+        #: The run that inputs of this one have become; empty: none.
+        self.next_run = ""
         #: True if the run was cancelled, and the database was unavailable.
         self.lost_cancel = False
         self._finished: asyncio.Future[None] = (
@@ -145,6 +147,7 @@ class Execution:
             await ending.finish()
             self._report(ending)
         self.is_stored, self.lost_cancel = ending.is_stored, ending.lost_cancel
+        self.next_run = ending.next_run
 
     def stop(self, error: AgentError | None = None) -> None:
         """Stop the agent and its provider now: as cancelled, or with an error."""

@@ -352,3 +352,23 @@ async def test_a_request_for_another_place_waits_instead(
             await waiting.end()
         await stream.end()
     assert not await RunInput.objects.aexists()
+
+
+async def test_a_copy_keeps_a_text_with_its_question(
+    api: Api, upstream: StandInProvider, tools: Tools
+) -> None:
+    tools.may_end.set()
+    upstream.reply(chat.tool_calls(("a", "slow", {})), chat.answer("Done."))
+    tools.may_end.clear()
+    async with answering(api, "tool_call") as stream:
+        await steer(api, run_of(stream), "In French.")
+        tools.may_end.set()
+        await stream.end()
+    fork = f"{API}/conversation/fork?conversation_id="
+    assert (await api.post(f"{fork}c", {"conversation_id": "d"})).status == 201
+    copies = (await api.get(f"{API}/conversations/d")).json["messages"]
+    roles = [message["role"] for message in copies]
+    assert roles == ["user", "assistant", "tool", "user", "assistant"]
+    for number, status in ((2, 400), (3, 400), (4, 201)):
+        answer = await api.post(f"{fork}d", {"message_id": copies[number]["id"]})
+        assert answer.status == status

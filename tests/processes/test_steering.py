@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -53,7 +54,7 @@ def test_a_run_takes_each_text_once_although_its_process_is_killed(
     whole = " ".join(map(str, range(1, 121)))
     assert "restarted" in {frame.event for frame in frames}
     assert text_of(valid(frames)) == whole
-    run = state(second, run_id)
+    run: dict[str, Any] = state(second, run_id)
     assert " ".join(re.findall(r"\d+", run["output"])) == whole
     assert {each["status"] for each in run["inputs"]} == {"taken"}
     assert "next_run_id" not in frames[-2].data["metadata"]
