@@ -28,8 +28,8 @@ def test_the_page_of_a_run_shows_what_has_become_of_each_text(read: Page) -> Non
         RunInput.objects.create(run=run, number=number, text=text, **state)
     page = read(page_url(run))
     shown = ("taken: ", "became ", "became a run that was deleted", "not taken: ")
-    for number, state in enumerate(shown, start=1):
-        assert state in page
+    for number, words in enumerate(shown, start=1):
+        assert words in page
         assert f"&lt;b&gt;text {number}&lt;/b&gt;" in page
     assert page_url(following) in page
     assert "steering texts" not in read(page_url(following)).lower()
