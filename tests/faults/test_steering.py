@@ -1,5 +1,6 @@
 """Runs that are stopped, or whose database fails, while they take a text."""
 
+import asyncio
 import threading
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ from streaming.models import Message as MessageRow
 from streaming.models import Run, RunInput
 from streaming.runs import RunService
 from streaming.storage import database
-from streaming.testing.provider import StandInProvider
+from streaming.testing.provider import Reply, StandInProvider
 from streaming.tools import Toolbox, tool
 from tests import chat
 from tests.client import API, SECONDS, Api, Stream
@@ -159,3 +160,27 @@ async def test_a_lost_answer_of_the_database_repeats_no_text(
     assert await texts() == ["first", "In French."]
     assert (await entries(run_id)).count("input") == 1
     assert await Run.objects.acount() == 1
+
+
+async def test_a_lost_answer_at_the_end_makes_one_next_run(
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
+) -> None:
+    agent_settings(event_flush_ms=60_000)
+    end = asyncio.Event()
+    upstream.reply(
+        Reply.of([chat.pieces("one"), chat.ending()], held=end), chat.answer("two")
+    )
+    scene = Scene(api)
+    scene.install()
+    async with api.open("POST", f"{API}/stream", BODY) as stream:
+        await stream.until("content")
+        url = f"{API}/runs/{stream.response.headers['x-run-id']}/input"
+        assert (await api.post(url, {"input": "second"})).status == 202
+        scene.access.lose_answers = 1
+        end.set()
+        whole = await stream.end()
+    assert scene.access.cut == ["save_and_commit"]
+    next_run = whole.frames[-2].data["metadata"]["next_run_id"]
+    await api.get(f"{API}/runs/{next_run}/events")
+    assert await texts() == ["first", "second"]
+    assert await Run.objects.acount() == 2
