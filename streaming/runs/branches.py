@@ -85,18 +85,16 @@ def ends_exchange(conversation: Conversation, key: int) -> bool:
     if run := message.run:
         return run.has_ended and not later.filter(run=run).exists()
     following = later.order_by("pk").first()  # of a copy, unless another begins
+    # A text that steered a run does not begin an exchange.
     return not (
         following
-        and not _is_question(following)
+        and (
+            following.role != "user"
+            or any(part.get("steers") for part in following.parts)
+        )
         and following.run_id is None
         and following.parent is None
     )
-
-
-def _is_question(row: Message) -> bool:
-    if row.role != "user":
-        return False
-    return not any(part.get("steers") for part in row.parts)
 
 
 def first_parents(runs: Iterable[PlacedRun]) -> dict[str, int]:

@@ -151,15 +151,14 @@ def steer(
         key = asked.run_key
         if key and (repeated := find(key)):
             steered[at] = _joined(repeated.run_id, repeated.id)
-        elif (run := active.get(run_id)) and _can_steer(run, asked):
+        elif (run := active.get(run_id)) and (
+            (run.user, run.agent) == (asked.principal.user, asked.agent)
+            and run.cancel_requested_at is None
+            and not asked.names_place
+        ):
             stored = key or RunKey("", "", "", asked.request_hash)
             steered[at] = _joined(run_id, insert(run_id, asked.input, most, stored))
     return steered
-
-
-def _can_steer(run: Run, asked: RunRequest) -> bool:
-    is_own = (run.user, run.agent) == (asked.principal.user, asked.agent)
-    return is_own and run.cancel_requested_at is None and not asked.names_place
 
 
 def _joined(run_id: str, input_id: str) -> StartResult:

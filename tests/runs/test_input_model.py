@@ -68,7 +68,8 @@ class Steered(RuleBasedStateMachine):
         """Return the active run, claimed; a new attempt begins as attempts do."""
         run = self.active
         if run and run.status == RunStatus.QUEUED:
-            assert lifecycle.claim(run.id, "here")
+            with transaction.atomic():
+                assert lifecycle.claim(run.id, "here")
             rows = run.messages.order_by("id").values_list("role", flat=True)
             saved = len(rows) - 1
             self.progress = Progress(settled=saved)
