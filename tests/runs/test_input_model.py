@@ -225,7 +225,7 @@ class Steered(RuleBasedStateMachine):
 
 @pytest.mark.usefixtures("transactional_db")
 def test_each_text_is_taken_once_or_returned() -> None:
-    examples = campaign.examples(15)
+    examples = campaign.examples(20)
     run_state_machine_as_test(
         Steered, settings=settings(max_examples=examples, stateful_step_count=25)
     )
