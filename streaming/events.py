@@ -17,6 +17,7 @@ EventType = Literal[
     "thinking",
     "tool_call",
     "tool_result",
+    "input",
     "restarted",
     "error",
     "complete",
@@ -80,6 +81,8 @@ class ConnectedInfo(msgspec.Struct):
     #: "pending", and its position from 1, if the run waits for an earlier one.
     status: str | UnsetType = UNSET
     position: int | UnsetType = UNSET
+    #: The id of the text, if the request steers the run.
+    message_id: str | UnsetType = UNSET
 
 
 class RestartInfo(msgspec.Struct):
@@ -94,6 +97,8 @@ class ErrorInfo(msgspec.Struct):
 
     code: str
     retryable: bool
+    #: The run that the inputs which this one has not taken became.
+    next_run_id: str | UnsetType = UNSET
 
 
 class Cost(msgspec.Struct):
@@ -118,6 +123,8 @@ class CompleteInfo(msgspec.Struct):
     model: str | UnsetType = UNSET
     #: The answer as a JSON value, if the agent has an output type.
     output: msgspec.Raw | UnsetType = UNSET
+    #: The run that the inputs which this one has not taken became.
+    next_run_id: str | UnsetType = UNSET
 
 
 class BaseEvent(msgspec.Struct, tag_field="type", kw_only=True):
@@ -157,6 +164,13 @@ class ToolResultEvent(BaseEvent, tag="tool_result", kw_only=True):
     tool_call: ToolCallInfo
 
 
+class Input(BaseEvent, tag="input", kw_only=True):
+    """The run has taken a text with which its user steers it."""
+
+    input: str
+    message_id: str
+
+
 class Restarted(BaseEvent, tag="restarted", kw_only=True):
     """Another attempt continues the run; the entries up to this one are void."""
 
@@ -190,6 +204,7 @@ Event = (
     | Content
     | ToolCallEvent
     | ToolResultEvent
+    | Input
     | Restarted
     | ErrorEvent
     | Complete

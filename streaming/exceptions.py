@@ -14,6 +14,8 @@
   x IdempotencyConflict        409  idempotency_conflict
   x NotPending                 409  not_pending
   x QueueChanged               409  queue_changed
+  x RunEnded                   409  run_ended
+  x RunPending                 409  run_pending
   x AgentRemoved               410  agent_removed
   x HeadTooLarge               431  head_too_large
   x RateLimited                429  rate_limited
@@ -179,6 +181,20 @@ class QueueChanged(AgentError):
     """The queue has changed: read it again, and name each pending run once."""
 
     code = "queue_changed"
+    status = 409
+
+
+class RunEnded(AgentError):
+    """This run has ended or is being cancelled: it takes no more texts."""
+
+    code = "run_ended"
+    status = 409
+
+
+class RunPending(AgentError):
+    """This run is pending and takes no texts yet: change its input instead."""
+
+    code = "run_pending"
     status = 409
 
 

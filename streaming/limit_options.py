@@ -37,7 +37,8 @@ class LimitOptions(TelemetryOptions, frozen=True):
         int,
         Setting(
             "Maximum number of pending runs of one conversation "
-            "([busy conversations](api.md#busy-conversations)); one more gets 429 "
+            "([busy conversations](api.md#busy-conversations)), and of waiting texts "
+            "that [steer](api.md#steering-a-run) one run; one more gets 429 "
             "`rate_limited`. 0: no limit.",
             minimum=0,
         ),

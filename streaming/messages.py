@@ -14,10 +14,12 @@ Role = Literal["user", "assistant", "tool"]
 # A history has hundreds of these and no cycles, so the garbage collector skips them.
 
 
-class TextPart(msgspec.Struct, tag="text", gc=False):
+class TextPart(msgspec.Struct, tag="text", omit_defaults=True, gc=False):
     """Text of the user or the model."""
 
     text: str
+    #: Whether it is a text of the user that steered an active run.
+    steers: bool = False
 
 
 class ThinkingPart(msgspec.Struct, tag="thinking", omit_defaults=True, gc=False):
@@ -100,6 +102,18 @@ class Message(msgspec.Struct, gc=False):
         return text
 
     @property
+    def begins_exchange(self) -> bool:
+        """Whether it is a question, and no text that steered the run of another."""
+        return self.role == "user" and not self.steers
+
+    @property
+    def steers(self) -> bool:
+        """Whether it is a text of the user that steered an active run."""
+        return bool(self.parts) and all(
+            isinstance(part, TextPart) and part.steers for part in self.parts
+        )
+
+    @property
     def is_summary(self) -> bool:
         """Whether it is a summary of the oldest exchanges."""
         return any(isinstance(part, SummaryPart) for part in self.parts)
@@ -133,6 +147,11 @@ def user_message(text: str) -> Message:
     return Message("user", [TextPart(text)])
 
 
+def steering_message(text: str) -> Message:
+    """Return a message with which the user steers an active run."""
+    return Message("user", [TextPart(text, steers=True)])
+
+
 def parts_to_json(parts: Sequence[Part]) -> list[dict[str, Any]]:
     """Convert parts to plain JSON values, for the database."""
     built: list[dict[str, Any]] = msgspec.to_builtins(parts)
@@ -160,12 +179,13 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 def newest_exchanges(messages: Sequence[Message], excess: int) -> list[Message]:
     """Return the newest exchanges, without the oldest of `excess` characters or more.
 
-    An exchange is a user message with all messages up to the next one, so a tool call
-    always stays with its result. The newest exchange is always returned.
+    An exchange is a question with all messages up to the next one, so a tool call
+    always stays with its result, and a text that steered the run with its question. The
+    newest exchange is always returned.
     """
     start = len(messages)
     for index, message in enumerate(messages):
-        if message.role == "user":
+        if message.begins_exchange:
             start = index
             if excess <= 0:
                 break
@@ -178,7 +198,7 @@ def split_exchanges(messages: Sequence[Message]) -> list[Sequence[Message]]:
 
     The first one may lack its user message.
     """
-    starts = [n for n, message in enumerate(messages) if n and message.role == "user"]
+    starts = [n for n, message in enumerate(messages) if n and message.begins_exchange]
     bounds = [0, *starts, len(messages)]
     return [messages[start:end] for start, end in pairwise(bounds)]
 

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from streaming.access_models import ApiKey, AuditRecord
 from streaming.account_models import Account, Limit, LimitSubject, Reservation
+from streaming.input_models import RunInput
 from streaming.message_models import Message
 from streaming.run_states import (
     ACTIVE,
@@ -42,6 +43,7 @@ __all__ = [
     "Organization",
     "Reservation",
     "Run",
+    "RunInput",
     "RunStatus",
     "Worker",
     "new_conversation_id",

@@ -40,6 +40,7 @@ urlpatterns = [
     path(f"{api}/runs/<str:run_id>", runs.detail, name="run-detail"),
     path(f"{api}/runs/<str:run_id>/events", runs.events, name="run-events"),
     path(f"{api}/runs/<str:run_id>/token", runs.token, name="run-token"),
+    path(f"{api}/runs/<str:run_id>/input", runs.steer, name="run-input"),
     path(f"{api}/runs/<str:run_id>/cancel", runs.cancel, name="run-cancel"),
     path(f"{api}/conversations", conversations.index, name="conversations"),
     path(

@@ -179,7 +179,8 @@ def fields_of(event: type[BaseEvent]) -> tuple[set[str], set[str]]:
 @pytest.mark.parametrize("event", get_args(Event), ids=lambda event: event.__name__)
 def test_every_event_is_documented_with_its_fields(event: type[BaseEvent]) -> None:
     tag = event.__struct_config__.tag
-    [fields] = re.findall(rf"^\| `{tag}` \| [^|]+ \| (.*?) ?\|$", API, re.MULTILINE)
+    [table] = re.findall(r"^\| event \| when .*?\n\n", API, re.MULTILINE | re.DOTALL)
+    [fields] = re.findall(rf"^\| `{tag}` \| [^|]+ \| (.*?) ?\|$", table, re.MULTILINE)
     required, possible = fields_of(event)
     assert required <= set(NAME.findall(fields)) <= possible
 

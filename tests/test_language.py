@@ -20,7 +20,6 @@ SHORT_LINES = 4
 #: Exceptions to that, as "path function", with the reason that the name is needed.
 EXPLAINING_HELPERS: dict[str, str] = {
     # Passed to another function, which calls it.
-    "streaming/api/agent.py _load_ended": "runs in a database thread",
     "streaming/api/schemas.py _only_place": "a validator",
     "streaming/api/schemas.py _without_nul": "a validator",
     "streaming/management/commands/runserver.py _forward_signal": "a signal handler",

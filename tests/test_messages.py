@@ -18,6 +18,7 @@ from streaming.messages import (
     parts_from_lines,
     parts_to_json,
     split_exchanges,
+    steering_message,
     user_message,
 )
 
@@ -34,6 +35,8 @@ def exchanges(draw: st.DrawFn) -> list[Message]:
             exchange.append(
                 Message("tool", [ToolResultPart(i, "t", "r") for i in done])
             )
+            if draw(st.booleans()):
+                exchange.append(steering_message("and"))
     return exchange
 
 
@@ -45,7 +48,7 @@ def test_the_newest_exchanges_that_fit_are_kept(
     history: list[Message], budget: int
 ) -> None:
     kept = newest_exchanges(history, json_size(history) - budget)
-    starts = [n for n, message in enumerate(history) if message.role == "user"]
+    starts = [n for n, message in enumerate(history) if message.begins_exchange]
     fitting = [n for n in starts if json_size(history[n:]) <= budget]
     assert kept == history[min(fitting, default=max(starts, default=0)) :]
 
@@ -69,8 +72,8 @@ def test_an_exchange_is_a_question_with_its_answers(history: list[Message]) -> N
     found = split_exchanges(history)
     assert [message for exchange in found for message in exchange] == history
     for exchange in found if history else ():
-        roles = [message.role for message in exchange]
-        assert (roles[0], roles.count("user")) == ("user", 1)
+        begins = [message.begins_exchange for message in exchange]
+        assert (begins[0], begins.count(True)) == (True, 1)
 
 
 def test_parts_of_older_versions_are_read() -> None:

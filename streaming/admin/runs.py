@@ -17,6 +17,7 @@ from streaming import audit, runs
 from streaming.admin import display
 from streaming.admin.filters import OrganizationFilter, values_of
 from streaming.admin.history import HistoryAdmin
+from streaming.admin.inputs import steering_texts
 from streaming.admin.queries import conversation_with, words_of
 from streaming.admin.timeline import timeline
 from streaming.agents import registry
@@ -119,6 +120,7 @@ class RunAdmin(HistoryAdmin):
                     ("agent_name", "user_key", "owner_key"),
                     ("engine", "max_iterations", "in_background", "idempotency_key"),
                     "prompt",
+                    "steered",
                     "context_given",
                     "structured",
                 )
@@ -167,6 +169,7 @@ class RunAdmin(HistoryAdmin):
     allows_restarts = display.column("restarts", yes_or_no, "readers accept restarts")
     tools = display.column("used_tools", names, "used tools")
     prompt = display.column("input", preformatted, "input")
+    steered = display.column("pk", steering_texts, "steering texts")
     context_given = display.column("context", pretty, "context")
     structured = display.column("structured_output", pretty_json, "structured output")
 
@@ -214,6 +217,7 @@ class RunAdmin(HistoryAdmin):
             for name, value in (
                 ("idempotency_key", obj and obj.idempotency_key),
                 ("context_given", obj and obj.context),
+                ("steered", obj and obj.inputs.exists()),
                 ("structured", obj and obj.structured_output),
             )
             if not value

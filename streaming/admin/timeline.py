@@ -18,6 +18,7 @@ from streaming.events import (
     Done,
     ErrorEvent,
     Event,
+    Input,
     Restarted,
     Thinking,
     ToolCallEvent,
@@ -190,6 +191,8 @@ def _summary(event: Event) -> _Summary:
         case ToolResultEvent(tool_call=ToolCallInfo() as call):
             result = call.result or ""
             return _Summary(result, call.name, call.id, call.status == "error")
+        case Input():
+            return _Summary(event.input)
         case Restarted(metadata=info):
             return _Summary(f"attempt {info.attempt}, void after {info.discard_after}")
         case ErrorEvent():

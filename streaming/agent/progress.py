@@ -91,6 +91,8 @@ class Progress:
     recovered: Mapping[str, ToolResultPart] = field(default_factory=dict)
     #: The texts of responses that were lost with the processes of earlier attempts.
     lost: Sequence[str] = ()
+    #: The ids of inputs whose messages it has, and which are not marked as taken yet.
+    taken: list[str] = field(default_factory=list)
     #: The results of tools that ended while the attempt was stopped.
     unsent: list[ToolResultPart] = field(default_factory=list)
 

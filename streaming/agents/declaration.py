@@ -36,7 +36,7 @@ LIMITS = (
 )
 MAX_ITERATIONS = 50
 #: The effects of a start in a conversation that has an active run.
-ON_BUSY = ("reject", "queue", "interrupt")
+ON_BUSY = ("reject", "queue", "interrupt", "steer")
 #: The queue of agents that name none.
 DEFAULT_QUEUE = "default"
 #: A queue's name is a part of the name of a channel of PostgreSQL, of 63 characters.
@@ -68,8 +68,8 @@ class Agent:
     - `max_iterations`: model calls of a run whose request does not set the number.
     - `queue`: the queue of its runs, which worker processes select.
     - `priority`: queued runs of a higher one are executed first.
-    - `on_busy`: `"reject"`, `"queue"` or `"interrupt"`: the effect of a request in a
-      conversation that has an active run.
+    - `on_busy`: one of `ON_BUSY`: the effect of a request in a conversation that has an
+      active run.
 
     Raises `ImproperlyConfigured` for a value that is not accepted.
     """

@@ -32,7 +32,7 @@ from streaming.exceptions import (
 )
 from streaming.models import Run
 from streaming.principals import ANONYMOUS, Principal
-from streaming.runs import pending, store
+from streaming.runs import inputs, pending, store
 from streaming.runs.start import StartResult
 from streaming.server.clients import acquire_stream_slot
 from streaming.server.event_stream import EventStream
@@ -71,6 +71,8 @@ async def run(
     started = await _start(request, principal, body, restarts=True)
     await runs.get_service().wait_for_end(started.run)
     ended, output = await database.execute_read(_load_ended, started.run.id, principal)
+    if started.message_id and ended.has_ended:
+        ended, output = await _of_receiver(started.message_id, ended, output, principal)
     if not ended.has_ended:
         # The wait ended before the run: by a shutdown, or by a failing database.
         raise ShuttingDown if runs.get_service().draining else DatabaseUnavailable
@@ -97,11 +99,15 @@ async def stream(
         resumed = await database.execute_read(pending.get_run, run_id, principal)
         if not resumed.request_hash:  # the caller cannot have started it by a request
             require(principal, "read")
-        elif resumed.request_hash != body.request_hash:
+        elif resumed.request_hash != body.request_hash and not (
+            await database.execute_read(inputs.has_hash, run_id, body.request_hash)
+        ):
             raise IdempotencyConflict("Last-Event-ID names a run of another body.")
         return EventStream(follow(resumed, wire, principal, after), resumed.id)
     started = await _start(request, principal, body, restarts=False)
-    follower = follow(started.run, wire, principal)
+    follower = follow(
+        started.run, wire, principal, started.after, message_id=started.message_id
+    )
     return _with_rate(EventStream(follower, started.run.id), started)
 
 
@@ -130,6 +136,21 @@ def _load_ended(run_id: str, principal: Principal) -> tuple[Run, str]:
     return run, store.load_output(run)
 
 
+async def _of_receiver(
+    message_id: str, ended: Run, output: str, principal: Principal
+) -> tuple[Run, str]:
+    """Return the end of the run that has received a text, by default that of `ended`.
+
+    The text may have become the next run, whose end is awaited.
+    """
+    run_id = await database.execute_read(inputs.receiver, message_id)
+    if not run_id:
+        return ended, output
+    following = await database.execute_read(store.get_run, run_id, principal)
+    await runs.get_service().wait_for_end(following)
+    return await database.execute_read(_load_ended, run_id, principal)
+
+
 async def _metadata(prefix: str, agent: Agent, principal: Principal) -> dict[str, Any]:
     """Return the metadata; `prefix` is the path of the app's mount point."""
     api = f"{prefix}{API}"
@@ -149,6 +170,7 @@ async def _metadata(prefix: str, agent: Agent, principal: Principal) -> dict[str
             "ready": f"{prefix}/ready",
             "runs": f"{api}/runs/{{run_id}}",
             "events": f"{api}/runs/{{run_id}}/events",
+            "input": f"{api}/runs/{{run_id}}/input",
             "cancel": f"{api}/runs/{{run_id}}/cancel",
             "conversations": f"{api}/conversations",
             "queue": f"{api}/conversation/queue",

@@ -33,13 +33,15 @@ def follow(
     principal: Principal | None = None,
     cursor: int | None = None,
     *,
+    message_id: str = "",
     service: RunService | None = None,
 ) -> AsyncGenerator[bytes]:
     """Return the bytes of a run's stream, in chunks.
 
     The stream ends early if the credential of `principal` is revoked. `cursor` is the
     position of a client that reconnects: an entry's number if `wire` is stateless, else
-    the number of a frame; None on a first connection. `service` is that of the process
+    the number of a frame; None on a first connection. `message_id` is that of the text
+    with which the request steers the run. `service` is that of the process
     if it is not given.
     """
     info = ConnectedInfo(
@@ -53,6 +55,8 @@ def follow(
     )
     if run.status == RunStatus.PENDING:
         info.status, info.position = run.status, run.position or 1
+    if message_id:
+        info.message_id = message_id
     sampler = LagSampler(is_active=not run.has_ended)
     after, skip = (cursor or 0, 0) if wire.stateless else (0, cursor or 0)
     # The row is not passed on: it would be kept as long as the stream is open.

@@ -1,5 +1,6 @@
 """Database rows as the JSON that clients read; times are ISO 8601 in UTC."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from streaming.messages import (
     parts_from_json,
     parts_to_json,
 )
-from streaming.models import Conversation, Message, Run, RunStatus
+from streaming.models import Conversation, Message, Run, RunInput, RunStatus
 
 
 def run_answer(run: Run, output: str) -> dict[str, Any]:
@@ -36,9 +37,13 @@ def run_answer(run: Run, output: str) -> dict[str, Any]:
     return answer
 
 
-def run_state(run: Run, output: str) -> dict[str, Any]:
-    """Return a run in any state."""
-    state = {"position": run.position} if run.status == RunStatus.PENDING else {}
+def run_state(run: Run, output: str, inputs: Sequence[RunInput]) -> dict[str, Any]:
+    """Return a run in any state, with the texts that have steered it."""
+    state: dict[str, Any] = {}
+    if run.status == RunStatus.PENDING:
+        state["position"] = run.position
+    if inputs:
+        state["inputs"] = [run_input(run, each) for each in inputs]
     return run_answer(run, output) | {
         "status": run.status,
         **state,
@@ -51,6 +56,20 @@ def run_state(run: Run, output: str) -> dict[str, Any]:
         "created_at": time(run.created_at),
         "first_token_at": time(run.first_token_at),
         "ended_at": time(run.ended_at),
+    }
+
+
+def run_input(run: Run, row: RunInput) -> dict[str, Any]:
+    """Return a text that steers a run."""
+    following = {"next_run_id": row.next_run} if row.next_run else {}
+    waits = "returned" if run.has_ended else "waiting"
+    status = "next_run" if row.next_run else "taken" if row.taken_at else waits
+    return {
+        "message_id": row.id,
+        "input": row.text,
+        "created_at": time(row.created_at),
+        "status": status,
+        **following,
     }
 
 

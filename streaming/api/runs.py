@@ -1,10 +1,12 @@
-"""A run by its id: its state, its events, its cancellation."""
+"""A run by its id: its state, its events, its inputs, its cancellation."""
+
+import hashlib
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 
-from streaming import runs
+from streaming import conf, runs
 from streaming.api import payloads
 from streaming.api.endpoint import endpoint
 from streaming.api.follow import follow
@@ -14,6 +16,7 @@ from streaming.api.schemas import (
     InputBody,
     OrgQuery,
     json_body,
+    parse_idempotency_key,
     parse_last_event_id,
     query,
 )
@@ -23,7 +26,8 @@ from streaming.event_log import stored_log
 from streaming.exceptions import FieldError, InvalidRequest
 from streaming.models import Run
 from streaming.principals import Principal
-from streaming.runs import pending, store
+from streaming.runs import inputs, pending, store
+from streaming.runs.idempotency import RunKey
 from streaming.server.clients import acquire_stream_slot
 from streaming.server.event_stream import EventStream
 from streaming.storage import database
@@ -83,9 +87,25 @@ async def cancel(
     return json_response(state, 202 if was_active else 200)
 
 
+@endpoint(POST="run", reads=query(OrgQuery))
+async def steer(
+    request: HttpRequest, principal: Principal, _: OrgQuery, run_id: str
+) -> HttpResponseBase:
+    """Add a text to an active run, which takes it after the result of a tool."""
+    text = json_body(InputBody)(request).input
+    given = parse_idempotency_key(request.headers.get("Idempotency-Key", ""))
+    hashed = hashlib.sha256(f"{run_id} {text}".encode()).hexdigest()
+    key = RunKey(principal.org_id, principal.owner, given, hashed) if given else None
+    most = conf.get().run_max_pending
+    message_id = await database.execute_write(
+        inputs.add, run_id, principal, text, most, key
+    )
+    return json_response({"message_id": message_id}, 202)
+
+
 def _state(run_id: str, principal: Principal) -> dict[str, object]:
     run: Run = pending.get_run(run_id, principal)
-    return payloads.run_state(run, store.load_output(run))
+    return payloads.run_state(run, store.load_output(run), inputs.of_run(run.id))
 
 
 def _after(request: HttpRequest, run_id: str, asked: EventsQuery) -> int | None:

@@ -141,7 +141,7 @@ class RunBody(BaseModel):
     background: bool = False
     restarts: bool | None = None
     agent: Identifier | None = None
-    on_busy: Literal["reject", "queue", "interrupt"] | None = None
+    on_busy: Literal["reject", "queue", "interrupt", "steer"] | None = None
     parent_message_id: Annotated[MessageId | None, AfterValidator(_only_place)] = None
 
     def to_request(
@@ -247,7 +247,7 @@ class ConversationQuery(OrgQuery):
 
 
 class InputBody(BaseModel):
-    """The body that changes the input of a pending run."""
+    """The body that changes the input of a pending run, or steers an active one."""
 
     model_config = ConfigDict(strict=True)
 

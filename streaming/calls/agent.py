@@ -32,8 +32,8 @@ class Options(TypedDict, total=False):
     - `deps`: values for the tools that JSON can hold; they are stored with the run.
     - `context`: texts that count as claims of a client.
     - `max_iterations`: the most model calls; by default the agent's.
-    - `on_busy`: `"reject"`, `"queue"` or `"interrupt"`: the effect if the conversation
-      has an active run; by default the agent's.
+    - `on_busy`: `"reject"`, `"queue"`, `"interrupt"` or `"steer"`: the effect if the
+      conversation has an active run; by default the agent's.
     - `idempotency_key`: a repeated call with the same key joins the first one's run.
     """
 

@@ -8,6 +8,7 @@ import msgspec
 from django.db.models import Q
 from django.http import HttpRequest
 
+from streaming import conf
 from streaming.agent.output import OutputType
 from streaming.agents import registry
 from streaming.api.follow import follow
@@ -17,13 +18,16 @@ from streaming.events import Event, Usage, decode
 from streaming.exceptions import (
     AgentError,
     DatabaseUnavailable,
+    FieldError,
+    InvalidRequest,
     ShuttingDown,
     from_code,
 )
 from streaming.messages import Message, Role, parts_from_json
 from streaming.models import Message as MessageRow
 from streaming.models import Run
-from streaming.runs import RunService, get_own_service, pending, store
+from streaming.principals import Principal
+from streaming.runs import RunService, get_own_service, inputs, pending, store
 from streaming.server.clients import acquire_stream_slot
 from streaming.server.event_stream import EventStream
 from streaming.storage.database import Database
@@ -45,8 +49,14 @@ class AgentRun:
     """
 
     def __init__(
-        self, run: Run, find_service: Callable[[], RunService] = get_own_service
+        self,
+        run: Run,
+        find_service: Callable[[], RunService] = get_own_service,
+        *,
+        is_steered: bool = False,
     ) -> None:
+        #: Whether the call steered a run that another one has started.
+        self.is_steered = is_steered
         self._state = _State(run, "", [])
         self._find_service = find_service
 
@@ -135,6 +145,18 @@ class AgentRun:
     async def cancel(self) -> None:
         """Cancel the run, at the provider too; return before it has ended."""
         await self._find_service().cancel(self.id)
+
+    async def steer(self, text: str) -> str:
+        """Add a text, which the run takes after the result of a tool; return its id.
+
+        Raises `RunEnded`, `RunPending` or `RateLimited`.
+        """
+        if not text.strip() or "\0" in text:
+            raise InvalidRequest([FieldError("text", "must not be blank or have NUL")])
+        run, database = self._state.run, self._find_service().worker.database
+        principal = Principal(run.organization.org_id, run.user, run.owner)
+        most = conf.get().run_max_pending
+        return await database.execute_write(inputs.add, self.id, principal, text, most)
 
     async def events(self, after: int = 0) -> AsyncGenerator[Event]:
         """Yield the events of the run after a number: those so far and those to come.

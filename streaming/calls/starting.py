@@ -32,7 +32,8 @@ async def start(call: Call) -> AgentRun:
     found = find_override(call.agent)
     find_service = found.service if found else get_own_service
     request = await call.ato_request()
-    return AgentRun(await find_service().start(request), find_service)
+    result = await find_service().begin(request)
+    return AgentRun(result.run, find_service, is_steered=bool(result.message_id))
 
 
 async def run(call: Call) -> AgentRun:
@@ -114,7 +115,7 @@ async def _start_owned(call: Call) -> AgentRun:
 
 async def _leave(started: AgentRun, call: Call) -> None:
     """Cancel a run that its caller no longer waits for, and have its end written."""
-    if not call.is_shared:
+    if not (call.is_shared or started.is_steered):
         with suppress(Exception):
             async with asyncio.timeout(STOP_SECONDS):
                 await started.cancel()

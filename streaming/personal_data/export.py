@@ -62,6 +62,7 @@ def _rows(chosen: Selection) -> Iterator[Line]:
 
 def _run(run: Run) -> Iterator[Line]:
     yield _line(run)
+    yield from map(_line, run.inputs.order_by("number"))
     log, after = stored_log(), 0
     while entries := log.read(run.id, after):
         for entry in entries:

@@ -28,6 +28,8 @@ from streaming.tool_calls import is_object, object_text
 UNFINISHED = "The tool did not finish: the run was stopped."
 #: The response of a run that ended between a tool's result and the model's response.
 INTERRUPTED = "(The run ended before the response.)"
+#: The response between a tool's result and a text that steers the run.
+RECEIVED = "(The result was received.)"
 #: The text of a question without any: servers reject an empty message.
 EMPTY = "(no text)"
 
@@ -87,9 +89,10 @@ class _Preparation:
                 calling = None
             results = []
             if message.role == "user":
-                self._as_text = self._rules.as_text or (
-                    self._rules.earlier_as_text and message is not newest
-                )
+                if message.begins_exchange or not self._prepared:
+                    self._as_text = self._rules.as_text or (
+                        self._rules.earlier_as_text and message is not newest
+                    )
                 self._add_question(message)
             elif any(type(part) is ToolCallPart for part in message.parts):
                 calling = message
@@ -110,7 +113,8 @@ class _Preparation:
     def _add_question(self, message: Message) -> None:
         last = self._prepared[-1].role if self._prepared else ""
         if last == "tool" and self._rules.respond_to_results:
-            self._append("assistant", [TextPart(INTERRUPTED)])
+            text = RECEIVED if message.steers else INTERRUPTED
+            self._append("assistant", [TextPart(text)])
         texts: list[Part] = [
             part
             for part in message.parts
@@ -238,9 +242,9 @@ def is_from(part: ThinkingPart | OpaquePart, provider: str, origin: str) -> bool
 
 
 def newest_question(messages: Sequence[Message]) -> int:
-    """Return the index of the newest user message; 0 without any."""
+    """Return the index of the newest question; 0 without any."""
     backwards = reversed(range(len(messages)))
-    return next((n for n in backwards if messages[n].role == "user"), 0)
+    return next((n for n in backwards if messages[n].begins_exchange), 0)
 
 
 def drop_refused(

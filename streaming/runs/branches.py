@@ -108,9 +108,13 @@ def ends_exchange(conversation: Conversation, key: int) -> bool:
     if run := message.run:
         return run.has_ended and not later.filter(run=run).exists()
     following = later.order_by("pk").first()  # of a copy, unless another begins
+    # A text that steered a run does not begin an exchange.
     return not (
         following
-        and following.role != "user"
+        and (
+            following.role != "user"
+            or any(part.get("steers") for part in following.parts)
+        )
         and following.run_id is None
         and following.parent is None
     )

@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import partial
 
 from django.db import Error
+from msgspec import structs
 
 from streaming.agent.tool_calls import result_event
 from streaming.event_log import EventLog, OwnershipLost
@@ -22,10 +23,11 @@ from streaming.exceptions import (
     Interrupted,
     ShuttingDown,
 )
-from streaming.models import RunStatus
+from streaming.models import RunStatus, new_run_id
 from streaming.runs import recovery, store
 from streaming.runs.ending import last_events
 from streaming.runs.ends import FailRuns, FinishRuns
+from streaming.runs.inputs import NextRunNeeded
 from streaming.runs.pending import Enqueue
 from streaming.runs.recovery import HandOver
 from streaming.runs.store import RunResult, State
@@ -71,6 +73,11 @@ class Conclusion:
     def status(self) -> RunStatus:
         """The final state of the run."""
         return RunStatus.FAILED if self.error else self._result.status
+
+    @property
+    def next_run(self) -> str:
+        """The run that inputs of this one have become; empty: none."""
+        return self._result.next_run
 
     async def finish(self) -> None:
         """Write the end of the run."""
@@ -128,6 +135,10 @@ class Conclusion:
             async with asyncio.timeout(self._finish_seconds()):
                 await self._database.retry_while_unavailable(close)
             self.is_stored = True
+        except NextRunNeeded:  # nothing was written: repeat it with events that name it
+            self._result = structs.replace(self._result, next_run=new_run_id())
+            events = last_events(self._progress, self.error, self._result.next_run)
+            await self._finish(events)
         except OwnershipLost:
             await self.give_up()
         except Exception as error:

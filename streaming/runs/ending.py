@@ -16,10 +16,15 @@ from streaming.exceptions import AgentError
 from streaming.prices import dollars
 
 
-def last_events(progress: Progress, error: AgentError | None) -> list[Event]:
-    """Return the events that end a run, with or without an error."""
+def last_events(
+    progress: Progress, error: AgentError | None, next_run: str = ""
+) -> list[Event]:
+    """Return the events that end a run, with or without an error.
+
+    `next_run` is the run that its inputs became; empty: none.
+    """
     if error:
-        info = ErrorInfo(error.code, error.retryable)
+        info = ErrorInfo(error.code, error.retryable, next_run or UNSET)
         return [ErrorEvent(error=error.message, metadata=info), Done()]
     selected, output = progress.selected, progress.structured_output
     cost = progress.meter.cost if progress.meter else None
@@ -32,5 +37,6 @@ def last_events(progress: Progress, error: AgentError | None) -> list[Event]:
         provider=selected.provider if selected else UNSET,
         model=selected.model if selected else UNSET,
         output=Raw(output) if output else UNSET,
+        next_run_id=next_run or UNSET,
     )
     return [Complete(metadata=summary), Done()]

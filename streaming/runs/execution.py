@@ -26,6 +26,7 @@ from streaming.event_log import EventLog, OwnershipLost
 from streaming.events import (
     Content,
     Event,
+    Input,
     Thinking,
     ToolCallEvent,
     ToolResultEvent,
@@ -37,9 +38,12 @@ from streaming.exceptions import (
     Interrupted,
     ShuttingDown,
 )
-from streaming.runs import lifecycle, store
+from streaming.messages import steering_message
+from streaming.runs import lifecycle
 from streaming.runs.attempts import Attempt
+from streaming.runs.checkpoints import Checkpoint
 from streaming.runs.conclusion import Conclusion
+from streaming.runs.inputs import Untaken
 from streaming.runs.observation import (
     HANDED_OVER,
     NOT_STORED,
@@ -104,6 +108,8 @@ class Execution:
         self._hands_over = False
         #: True once this execution has written the end of the run.
         self.is_stored = False
+        #: The run that inputs of this one have become; empty: none.
+        self.next_run = ""
         #: True if the run was cancelled, and the database was unavailable.
         self.lost_cancel = False
         self._finished: asyncio.Future[None] = (
@@ -141,6 +147,7 @@ class Execution:
             await ending.finish()
             self._report(ending)
         self.is_stored, self.lost_cancel = ending.is_stored, ending.lost_cancel
+        self.next_run = ending.next_run
 
     def stop(self, error: AgentError | None = None) -> None:
         """Stop the agent and its provider now: as cancelled, or with an error."""
@@ -273,12 +280,31 @@ class Execution:
         # Together with `settled`: if this write is stopped, the hand-over makes it.
         self._has_shown = False
         state = State.of(self.run, self._progress, messages)
-        commit = partial(store.checkpoint, state)
+        checkpoint = Checkpoint(state, tuple(self._progress.taken))
         self._saved_messages = None
         await self._database.retry_while_unavailable(
-            lambda: self._log.checkpoint(self.run.id, commit, self._take_held())
+            lambda: self._log.checkpoint(self.run.id, checkpoint, self._take_held())
         )
         self._saved_messages = messages
+        self._progress.taken.clear()
+        if checkpoint.untaken:
+            await self._take_inputs(checkpoint.untaken)
+
+    async def _take_inputs(self, found: Sequence[Untaken]) -> None:
+        """Append inputs as messages of the user; return once they are durable.
+
+        If this is stopped, the end or the hand-over writes them and marks them as
+        taken: the progress has both.
+        """
+        if self._finished.done():  # the end is being written without them
+            raise OwnershipLost(self.run.id)
+        progress = self._progress
+        for each in found:
+            progress.messages.append(steering_message(each.text))
+            progress.added_chars += len(each.text)
+            self._held.append(Input(input=each.text, message_id=each.id))
+        progress.taken += [each.id for each in found]
+        await self._checkpoint()
 
     def _take_held(self) -> list[Event]:
         held, self._held = self._held, []

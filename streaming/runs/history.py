@@ -146,7 +146,7 @@ def read_history(
         messages = _joined(chunks)
         size = json_size(messages)  # less: stored JSON has spaces, SQLite's has escapes
         fits = size <= max_chars
-        if is_last or not fits and any(message.role == "user" for message in messages):
+        if is_last or not fits and any(message.begins_exchange for message in messages):
             break
         # An exchange that is too long is read to its question, in doubled steps.
         room = (max_chars - size) * stored / size if fits else stored

@@ -25,8 +25,8 @@ from streaming.messages import (
     unanswered_calls,
 )
 from streaming.models import Message as MessageRow
-from streaming.models import Run, RunStatus
-from streaming.runs import branches, leases, lifecycle, pending, store
+from streaming.models import Run, RunStatus, new_run_id
+from streaming.runs import branches, inputs, leases, lifecycle, pending, store
 from streaming.runs.ending import last_events
 from streaming.runs.lifecycle import Claim
 from streaming.runs.pending import Enqueue
@@ -81,8 +81,13 @@ def recover_orphan(
         return None
     _save_partial_text(run)
     accounts.settle(run_id, None)
+    pending.lock([run.conversation_id])
+    next_run = new_run_id()
+    ends = last_events(
+        Progress(), error, next_run if inputs.follow(run_id, next_run) else ""
+    )
     first = stored_log().free_number(run_id, run.log_number, leap=True)
-    stored_log().append(run_id, first, last_events(Progress(), error))
+    stored_log().append(run_id, first, ends)
     branches.restore_heads([run])
     pending.advance([run.conversation_id], policy.enqueue)
     return RunStatus.FAILED
@@ -117,6 +122,7 @@ def hand_over(given: HandOver, enqueue: Enqueue, last: int) -> None:
     lifecycle.return_to_queue(state.run, values)
     messages = [*state.messages, *(given.rest if is_cancelled else ())]
     store.save_new(state.run, messages)
+    inputs.mark_taken(given.progress.taken)
     if given.is_working:
         accounts.settle(run.id, None)
     elif given.progress.meter:

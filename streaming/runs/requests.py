@@ -93,7 +93,7 @@ class RunDefaults(msgspec.Struct, frozen=True, kw_only=True):
 class StartResult(msgspec.Struct, frozen=True):
     """A run and its history, which ends with the run's own question.
 
-    `history` is None if the run existed already, or is pending.
+    `history` is None if the run existed already, is steered, or is pending.
     """
 
     run: Run
@@ -102,6 +102,10 @@ class StartResult(msgspec.Struct, frozen=True):
     rate: Rate | None = None
     #: The active run that is to be cancelled for this one; empty: none.
     interrupts: str = ""
+    #: The input with which the request steers the run; empty: none.
+    message_id: str = ""
+    #: The number of the run's newest entry then; None: it has no input.
+    after: int | None = None
 
     @property
     def begins(self) -> bool:

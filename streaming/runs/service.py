@@ -104,6 +104,7 @@ class RunService:
             max_pending=conf.run_max_pending,
         )
         self._turns = Turns(self.worker)
+        self.worker.on_next_run = self._await_turn
         self._starts: set[asyncio.Task[StartResult]] = set()
         self._drain_task: asyncio.Task[None] | None = None
         self._drained = asyncio.Event()
@@ -270,10 +271,14 @@ class RunService:
             self.executor.started(result.run, result.history)
         if result.interrupts:
             await self._interrupt(result.interrupts)
-        executor, is_pending = self.executor, result.run.status == RunStatus.PENDING
-        if is_pending and executor.claims_at_start and not executor.executes_queued:
-            self._turns.add(result.run.id)  # else nothing here would execute it
+        if result.run.status == RunStatus.PENDING:
+            self._await_turn(result.run.id)
         return structs.replace(result, history=None)  # it may hold much memory
+
+    def _await_turn(self, run_id: str) -> None:
+        """Execute a pending run in its turn, unless this process looks at its queue."""
+        if self.executor.claims_at_start and not self.executor.executes_queued:
+            self._turns.add(run_id)
 
     async def _interrupt(self, run_id: str) -> None:
         """Cancel a run for a pending one, now or with the next heartbeat."""

@@ -6,7 +6,7 @@ inserted `running` and already claimed by this process; otherwise they are `queu
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 
@@ -30,6 +30,7 @@ from streaming.models import (
 from streaming.runs.branches import history_sql, place, show_questions
 from streaming.runs.history import History, read_history
 from streaming.runs.idempotency import take_key
+from streaming.runs.inputs import steer
 from streaming.runs.pending import Enqueue, Turn, take_turns, with_position
 from streaming.runs.requests import RunDefaults, RunRequest, StartResult
 from streaming.runs.store import insert_messages, touch
@@ -85,6 +86,8 @@ def start_runs(
     earlier = [take_key(key) if key else None for key in keys]
     pairs = zip(requested, earlier, strict=True)
     new = [each for each, run in pairs if run is None]
+    steered = _steer(new, defaults.max_pending)
+    new = [each for at, each in enumerate(new) if at not in steered]
     new = _with_turns(new, defaults.max_pending)
     if defaults.max_runs_per_org:
         _check_limit(new, defaults.max_runs_per_org)
@@ -95,7 +98,7 @@ def start_runs(
     created = _create(new, rates, defaults, now)
     if begun := [each.run for each in created if each.begins]:
         enqueue(begun)
-    results = iter(created)
+    results = _in_order(steered, created)
     return [
         StartResult(with_position(run), None) if run else next(results)
         for run in earlier
@@ -149,6 +152,26 @@ def _organizations(
     }
     insert_with_keys([each for each in found.values() if not each.pk])
     return found
+
+
+def _steer(new: Sequence[_RequestedRun], most: int) -> dict[int, StartResult]:
+    """Add the texts of requests that steer active runs to these."""
+    wanted = {
+        at: (each.rows.active_run or "", each.request)
+        for at, each in enumerate(new)
+        if each.request.on_busy == "steer"
+        and (each.rows.active_run or each.request.idempotency_key)
+    }
+    return steer(wanted, most) if wanted else {}
+
+
+def _in_order(
+    steered: Mapping[int, StartResult], created: Sequence[StartResult]
+) -> Iterator[StartResult]:
+    """Yield results in the order of their requests; `steered` has places."""
+    others = iter(created)
+    for at in range(len(steered) + len(created)):
+        yield steered[at] if at in steered else next(others)
 
 
 def _with_turns(new: list[_RequestedRun], most: int) -> list[_RequestedRun]:

@@ -227,6 +227,8 @@ class RunResult(msgspec.Struct, frozen=True):
     error: AgentError | None
     #: How many of its messages checkpoints have saved; None: only the database knows.
     saved_messages: int | None
+    #: The id of the run that inputs which it has not taken shall become.
+    next_run: str = ""
 
     @property
     def unsaved(self) -> Sequence[Message]:

@@ -67,6 +67,8 @@ class Worker:
         self._begun: set[tuple[str, int]] = set()
         #: Runs that were cancelled here, which no other process has been told.
         self.lost_cancels: set[str] = set()
+        #: Called with the id of a run that inputs of a run here have become.
+        self.on_next_run: Callable[[str], object] = bool
         self._tasks: set[asyncio.Task[None]] = set()
         #: Set when no more runs may be claimed.
         self.drain_begun = asyncio.Event()
@@ -222,6 +224,8 @@ class Worker:
             if execution.is_stored:
                 self._begun.discard((run.id, run.attempt))
             execution.ended.set()
+            if execution.next_run:
+                self.on_next_run(execution.next_run)
             if execution.lost_cancel:
                 self.lost_cancels.add(run.id)
             # A run that was cancelled meanwhile ends with its hand-over.

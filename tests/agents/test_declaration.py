@@ -98,7 +98,7 @@ async def test_deps_may_be_a_class_or_a_function() -> None:
     ("options", "sentence"),
     [
         ({"approval": True}, "unknown option 'approval'"),
-        ({"on_busy": "steer"}, "on_busy='steer': expected one of reject, queue, int"),
+        ({"on_busy": "wait"}, "on_busy='wait': expected one of reject, queue, int"),
         ({"on_busy": None}, "on_busy=None: expected one of reject, queue, interrupt"),
         (
             {"instruction": "x"},

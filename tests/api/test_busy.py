@@ -113,14 +113,14 @@ async def test_a_queued_request_is_answered_after_the_active_one(
 async def test_an_idle_conversation_is_not_queued_for(
     api: Api, upstream: StandInProvider
 ) -> None:
-    for value in ("queue", "interrupt", "reject"):
+    for value in ("queue", "interrupt", "steer", "reject"):
         upstream.reply(chat.answer("yes"))
         answered = await api.post(f"{API}/stream", body("Hi", on_busy=value))
         assert answered.frames[0].data["metadata"].get("status") is None
         assert answered.text == "yes"
 
 
-@pytest.mark.parametrize("value", ["steer", "QUEUE", "", 1])
+@pytest.mark.parametrize("value", ["wait", "QUEUE", "", 1])
 async def test_other_values_are_refused(api: Api, value: object) -> None:
     refused = await api.run("Hi", on_busy=value)
     assert refused.status == 400

@@ -58,7 +58,7 @@ async def test_synchronous_code_interrupts_at_its_commit(
 
 async def test_another_value_is_refused(support: Agent) -> None:
     with pytest.raises(InvalidRequest, match="on_busy"):
-        await support.start("Hi", on_busy="steer")
+        await support.start("Hi", on_busy="wait")
 
 
 async def test_an_agent_has_a_default_that_a_request_may_change(

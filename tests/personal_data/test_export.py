@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from streaming.models import Account, ApiKey, AuditRecord, Organization
+from streaming.models import Account, ApiKey, AuditRecord, Organization, RunInput
 from streaming.personal_data import export
 from streaming.personal_data.selection import Selection, own_models
 from tests.admin.history import make_conversation
@@ -145,3 +145,11 @@ def test_what_cannot_be_exported_is_an_error(tmp_path: Path) -> None:
     missing = tmp_path / "no" / "data.jsonl"
     with pytest.raises(CommandError, match="No such file"):
         call_command("export_data", "--organization=acme", f"--output={missing}")
+
+
+def test_the_texts_that_steered_a_run_are_exported_with_it() -> None:
+    run = make_data("acme")
+    for number, text in enumerate(("first text", "second text"), start=1):
+        RunInput.objects.create(run=run, number=number, text=text)
+    texts = [line["text"] for line in exported("acme") if line["type"] == "runinput"]
+    assert texts == ["first text", "second text"]

@@ -15,6 +15,7 @@ from streaming.messages import (
     ThinkingPart,
     ToolCallPart,
     ToolResultPart,
+    steering_message,
     user_message,
 )
 from tests.providers.strict_servers import SEAL
@@ -130,6 +131,7 @@ def answers(draw: st.DrawFn, source: Source) -> list[Message]:
             results.append(ToolResultPart("lost", "weather", "late"))
         if results:
             messages.append(Message("tool", list(draw(st.permutations(results)))))
+        messages += draw(steering())
     return messages
 
 
@@ -145,7 +147,14 @@ def histories(draw: st.DrawFn, server: Source) -> list[Message]:
     messages.append(user_message(draw(TEXTS)))
     if draw(st.booleans()):
         messages += draw(loop(server))
+        messages += draw(steering())
     return messages
+
+
+def steering() -> st.SearchStrategy[list[Message]]:
+    """Texts that steered the run, mostly none."""
+    texts = st.lists(st.builds(steering_message, TEXTS), min_size=1, max_size=2)
+    return st.one_of(st.just([]), st.just([]), texts)
 
 
 @st.composite

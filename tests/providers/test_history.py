@@ -9,14 +9,17 @@ from streaming.messages import (
     ThinkingPart,
     ToolCallPart,
     ToolResultPart,
+    steering_message,
     user_message,
 )
 from streaming.providers.history import (
     EMPTY,
     INTERRUPTED,
     MAX_DEPTH,
+    RECEIVED,
     UNFINISHED,
     Rules,
+    newest_question,
     prepare,
     wire_name,
 )
@@ -84,6 +87,25 @@ def test_a_response_stands_between_a_result_and_the_next_question() -> None:
     prepared = prepare(history, Rules())
     assert roles(prepared) == "user assistant tool assistant user"
     assert prepared[3].text == INTERRUPTED
+
+
+def test_a_text_that_steers_the_run_follows_the_result() -> None:
+    history = [
+        user_message("q"),
+        assistant(ToolCallPart("a", "t", "{}")),
+        results(ToolResultPart("a", "t", "r")),
+        steering_message("In French."),
+    ]
+    assert newest_question(history) == 0
+    prepared = prepare(history, Rules(respond_to_results=False))
+    assert roles(prepared) == "user assistant tool user"
+    prepared = prepare(history, Rules())
+    assert roles(prepared) == "user assistant tool assistant user"
+    assert (prepared[3].text, prepared[4].text) == (RECEIVED, "In French.")
+    [_, _, joined] = prepare(history, Rules(as_text=True))
+    assert joined.text == "[Result of t: r]In French."
+    # Only exchanges before the newest question may lose their calls.
+    assert roles(prepare(history, Rules(earlier_as_text=True))) == roles(prepared)
 
 
 def test_a_question_without_text_gets_one() -> None:

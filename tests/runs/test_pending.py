@@ -143,14 +143,14 @@ def test_a_repeated_answer_without_a_message_leaves_the_earlier_one(
     assert (conversation.head, conversation.is_branched) == (None, False)
 
 
-def test_a_run_without_pending_ones_costs_one_more_statement_at_its_end() -> None:
+def test_pending_runs_and_inputs_cost_the_end_of_another_run_a_statement_each() -> None:
     [run] = start("first")
     with CaptureQueriesContext(connection) as without:
         FinishRuns(Jobs())([ending(run)])
     [run] = start("second")
     with CaptureQueriesContext(connection) as alone:
         store.finish_runs([ending(run)])
-    assert len(without) == len(alone) + 1
+    assert len(without) == len(alone) + 2
     [look] = [each["sql"] for each in without if "'pending'" in each["sql"]]
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":

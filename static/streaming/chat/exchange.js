@@ -76,6 +76,7 @@ export class Exchange {
     else if (type === "content") answer.write(data.content);
     else if (type === "tool_call") answer.callTool(data.tool_call);
     else if (type === "tool_result") answer.finishTool(data.tool_call);
+    else if (type === "input") this.note(data.input);
     else if (type === "restarted") answer.discardAfter(data.metadata.discard_after);
     else if (type === "complete") this.#summarize(data.metadata);
     else if (type === "error") this.fail({ message: data.error, code: data.metadata?.code });

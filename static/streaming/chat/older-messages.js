@@ -2,6 +2,7 @@
 
 import { element } from "./dom.js";
 import { sentenceOf } from "./errors.js";
+import { steers } from "./transcript.js";
 
 /** @import { Conversation, Message } from "../client/agent-types.js" */
 /** @import { Components } from "./types.js" */
@@ -111,6 +112,6 @@ export class OlderMessages {
 
 /** Return the messages before the first question, which an earlier part has. @param {Message[]} messages */
 function answerTo(messages) {
-  const first = messages.findIndex((message) => message.role === "user");
+  const first = messages.findIndex((message) => message.role === "user" && !steers(message));
   return first < 0 ? messages : messages.slice(0, first);
 }

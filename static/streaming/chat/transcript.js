@@ -14,6 +14,11 @@ export function textOf({ parts }) {
   return parts.map((part) => ("text" in part ? part.text : "")).join("");
 }
 
+/** Whether a message has steered a run. @param {Message} message */
+export function steers({ parts }) {
+  return parts.some((part) => part.type === "text" && part.steers);
+}
+
 export class Transcript {
   #list;
   #frame;
@@ -108,7 +113,8 @@ export class Transcript {
     const exchanges = [];
     for (const [at, message] of messages.entries()) {
       const exchange = exchanges.at(-1);
-      if (message.role === "user") {
+      if (steers(message)) exchange?.note(textOf(message));
+      else if (message.role === "user") {
         const begun = new Exchange({ ...request, input: textOf(message) }, this.#options);
         const reply = messages[at + 1];
         begun.runId = (reply?.role === "user" ? message : (reply ?? message)).run_id ?? "";

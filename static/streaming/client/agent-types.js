@@ -54,6 +54,7 @@
 /** @typedef {EventOf<"content", {content: string}>} ContentEvent */
 /** @typedef {EventOf<"tool_call", {tool_call: ToolCall}>} ToolCallEvent */
 /** @typedef {EventOf<"tool_result", {tool_call: ToolResult}>} ToolResultEvent */
+/** @typedef {EventOf<"input", {input: string, message_id: string}>} InputEvent */
 /** @typedef {EventOf<"restarted", {metadata: Restart}>} RestartedEvent */
 /** @typedef {EventOf<"error", {error: string, metadata: Failure}>} ErrorEvent */
 /** @typedef {EventOf<"complete", {metadata: Outcome}>} CompleteEvent */
@@ -64,7 +65,7 @@
  * listed here: skip them.
  *
  * @typedef {ConnectedEvent | ThinkingEvent | ContentEvent | ToolCallEvent
- *   | ToolResultEvent | RestartedEvent | ErrorEvent | CompleteEvent | DoneEvent} AgentEvent
+ *   | ToolResultEvent | InputEvent | RestartedEvent | ErrorEvent | CompleteEvent | DoneEvent} AgentEvent
  */
 
 /** @typedef {AgentEvent["type"]} EventType */
@@ -288,7 +289,7 @@
  */
 
 /**
- * @typedef {{type: "text", text: string}
+ * @typedef {{type: "text", text: string, steers?: boolean}
  *   | {type: "thinking", text: string}
  *   | {type: "tool_call", id: string, name: string, arguments: string}
  *   | {type: "tool_result", id: string, name: string, result: string, is_error?: boolean}

@@ -66,6 +66,8 @@ function previewOf({ type, data }) {
       return `${data.tool_call.name} ${data.tool_call.arguments}`.slice(0, PREVIEW_CHARS);
     case "tool_result":
       return `${data.tool_call.name} ${data.tool_call.result ?? ""}`.slice(0, PREVIEW_CHARS);
+    case "input":
+      return data.input.slice(0, PREVIEW_CHARS);
     case "restarted":
       return `void after ${data.metadata.discard_after}, attempt ${data.metadata.attempt}`;
     case "error":

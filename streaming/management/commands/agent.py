@@ -23,6 +23,7 @@ from streaming.events import (
     Content,
     ErrorEvent,
     Event,
+    Input,
     Restarted,
     Thinking,
     ToolCallEvent,
@@ -140,6 +141,8 @@ class Command(BaseCommand):
                 self._write_aside(f"\n{used.name} {_clip(used.arguments)}\n")
             case ToolResultEvent(tool_call=used):
                 self._write_aside(f"{used.name}: {_clip(str(used.result))}\n")
+            case Input(input=text):
+                self._write_aside(f"\n> {_clip(text)}\n")
             case Restarted():
                 self._write_aside("\nAnother process begins the answer again.\n")
             case ErrorEvent():

@@ -106,7 +106,7 @@ export const eventLog = sheet(`
   white-space: nowrap;
 }
 
-[data-type="content"] {
+:is([data-type="content"], [data-type="input"]) {
   --type: var(--ink);
 }
 
