@@ -22,6 +22,7 @@ from streaming.agent.progress import Progress
 from streaming.event_log import stored_log
 from streaming.exceptions import (
     FieldError,
+    Forbidden,
     InvalidRequest,
     NotPending,
     QueueChanged,
@@ -79,9 +80,14 @@ def get_run(run_id: str, principal: Principal) -> Run:
 def change_input(run_id: str, principal: Principal, text: str) -> None:
     """Change the input of a pending run. Raises `NotFound` or `NotPending`.
 
-    Raises `InvalidRequest` if it answers the question of an earlier run again.
+    Raises `Forbidden` for a run of another caller, and `InvalidRequest` if it answers
+    the question of an earlier run again.
     """
     run = store.get_run(run_id, principal)
+    # It runs as the caller that requested it, with the values that Python code gave it.
+    is_own = (run.user, run.credential) == (principal.user, principal.credential)
+    if not (is_own and run.request_hash and run.deps is None):
+        raise Forbidden("Only the caller that requested this run can change its input.")
     if run.question:
         raise InvalidRequest([FieldError("input", "is that of an earlier run")])
     pending = Run.objects.filter(pk=run.pk, status=RunStatus.PENDING)

@@ -42,6 +42,7 @@ def request(text: str, on_busy: str = "queue", conversation: str = "c") -> RunRe
         input=text,
         principal=Principal("acme"),
         conversation_id=conversation,
+        request_hash="of a body",
         on_busy=on_busy,
     )
 
