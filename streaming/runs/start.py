@@ -175,7 +175,7 @@ def _check_limit(new: Sequence[_PendingRun], limit: int) -> None:
     requested = Counter(each.organization.pk for each in new if each.turn is None)
     organizations = Organization.objects.filter(pk__in=requested)
     # Lock the organizations: two processes must not both take the last place.
-    for each in organizations.select_for_update().order_by("pk"):
+    for each in organizations.select_for_update(no_key=True).order_by("pk"):
         active = each.runs.filter(IS_ACTIVE).count()
         if active + requested[each.pk] > limit:
             raise RateLimited

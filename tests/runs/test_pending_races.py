@@ -10,7 +10,6 @@ from functools import partial
 
 import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
-
 from msgspec import structs
 
 from streaming.agent.progress import Progress
@@ -223,9 +222,7 @@ def test_a_deletion_locks_the_active_run_before_its_conversation() -> None:
 def hand_over(run: Run, jobs: Jobs) -> None:
     """Have the owner return a cancelled run to the queue in the middle of a call."""
     state = store.State(store.OwnedRun.of(run), [], {})
-    given = recovery.HandOver(
-        state, [], Progress(), has_shown=False, is_working=True
-    )
+    given = recovery.HandOver(state, [], Progress(), has_shown=False, is_working=True)
     recovery.hand_over(given, jobs, 0)
 
 
