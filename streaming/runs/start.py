@@ -46,13 +46,16 @@ MAX_START_ATTEMPTS = 5
 
 
 class _ExistingRows(msgspec.Struct, frozen=True):
-    """The rows that exist for a request, and the active run of its conversation."""
+    """The rows that exist for a request.
+
+    `unended_run` is the active run of its conversation, else the first pending one.
+    """
 
     organization: int | None
     conversation: int | None
     head: int | None
     is_branched: bool | None
-    active_run: str | None
+    unended_run: str | None
 
 
 class _PendingRun(msgspec.Struct, frozen=True):
@@ -96,10 +99,22 @@ def start_runs(
     if begun := [each.run for each in created if each.begins]:
         enqueue(begun)
     results = iter(created)
-    return [
-        StartResult(with_position(run), None) if run else next(results)
-        for run in earlier
-    ]
+    return [_repeated(run) if run else next(results) for run in earlier]
+
+
+def _repeated(run: Run) -> StartResult:
+    """Return the result of an earlier request, which may have interrupted nothing."""
+    interrupts = run.interrupts if run.status == RunStatus.PENDING else ""
+    return StartResult(with_position(run), None, interrupts=interrupts)
+
+
+#: A conversation may lack an active run until its first pending one is promoted.
+_FIRST_PENDING = f"""
+    SELECT pending.id FROM {Run._meta.db_table} pending
+    WHERE pending.conversation_id = conversation.id
+    AND pending.status = '{RunStatus.PENDING.value}'
+    ORDER BY pending.place, pending.id LIMIT 1
+"""
 
 
 @lru_cache(64)
@@ -112,7 +127,7 @@ def _find_statement(requests: int) -> str:
         SELECT
             requested.place, organization.id,
             conversation.id, conversation.head, conversation.is_branched,
-            run.id, {clock_sql()}
+            COALESCE(run.id, ({_FIRST_PENDING})), {clock_sql()}
         FROM requested
         LEFT JOIN {Organization._meta.db_table} organization
         ON organization.org_id = requested.org_id
@@ -152,7 +167,7 @@ def _organizations(
 
 
 def _with_turns(new: list[_PendingRun], most: int) -> list[_PendingRun]:
-    """Give turns to the runs that wait for the active run of their conversation.
+    """Give turns to the runs that wait for earlier runs of their conversation.
 
     Raises `RateLimited` for a run that would have to wait and does not.
     """
@@ -160,7 +175,7 @@ def _with_turns(new: list[_PendingRun], most: int) -> list[_PendingRun]:
         at: (each.rows.conversation, each.request.on_busy == "interrupt")
         for at, each in enumerate(new)
         if each.rows.conversation
-        and each.rows.active_run
+        and each.rows.unended_run
         and each.request.on_busy != "reject"
     }
     found = list(new)
@@ -230,8 +245,8 @@ def _create(
 
 
 def _conversation(pending: _PendingRun, now: datetime) -> Conversation:
-    if pending.rows.active_run and pending.request.on_busy == "reject":
-        raise ConversationBusy(pending.rows.active_run)
+    if pending.rows.unended_run and pending.request.on_busy == "reject":
+        raise ConversationBusy(pending.rows.unended_run)
     return Conversation(
         pk=pending.rows.conversation,
         organization=pending.organization,
