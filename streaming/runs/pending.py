@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import msgspec
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet
 
 from streaming.agent.progress import Progress
 from streaming.event_log import stored_log
@@ -63,9 +63,9 @@ def of_conversation(key: int) -> QuerySet[Run]:
 def with_position(run: Run) -> Run:
     """Return a run; if it is pending, with its position."""
     if run.status == RunStatus.PENDING:
-        order = list(of_conversation(run.conversation_id).values_list("id", flat=True))
-        # It may have been promoted since it was read.
-        run.position = order.index(run.id) + 1 if run.id in order else 1
+        earlier = Q(place__lt=run.place) | Q(place=run.place, id__lt=run.id)
+        before = of_conversation(run.conversation_id).filter(earlier)
+        run.position = before.count() + 1
     return run
 
 
@@ -153,22 +153,26 @@ def _take_turns(key: int, wanted: Mapping[int, bool], most: int) -> dict[int, Tu
         raise IntegrityError("the conversation was deleted")
     active = Run.objects.filter(IS_ACTIVE, conversation=key)
     active_run = active.values_list("id", flat=True).first() or ""
-    places = [run.place or 0 for run in of_conversation(key).only("place")]
-    if not (active_run or places):
+    found = of_conversation(key).aggregate(
+        count=Count("pk"), first=Min("place"), last=Max("place")
+    )
+    count, first, last = found["count"], found["first"] or 0, found["last"] or 0
+    if not (active_run or count):
         raise _Idle
     turns: dict[int, Turn] = {}
     for at, interrupts in wanted.items():
-        if most and len(places) >= most:
+        if most and count >= most:
             raise RateLimited(
                 f"The conversation has {most} pending runs (RUN_MAX_PENDING); "
                 "try again when one of them has started."
             )
+        count += 1
         if interrupts:
-            turns[at] = Turn(min(places, default=1) - 1, 1, active_run)
-            places.insert(0, turns[at].place)
+            first -= 1
+            turns[at] = Turn(first, 1, active_run)
         else:
-            turns[at] = Turn(max(places, default=-1) + 1, len(places) + 1)
-            places.append(turns[at].place)
+            last += 1
+            turns[at] = Turn(last, count)
     return turns
 
 
