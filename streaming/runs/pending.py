@@ -209,6 +209,17 @@ def find_idle() -> list[int]:
     return list(keys[:MAX_FOUND])
 
 
+def find_interrupted() -> list[str]:
+    """Return active runs whose cancellation a pending run awaits, and that lack it.
+
+    The process that inserted the pending run may have died before it cancelled them.
+    """
+    waiting = Run.objects.filter(status=RunStatus.PENDING).exclude(interrupts="")
+    active = Run.objects.filter(IS_ACTIVE, cancel_requested_at=None)
+    found = active.filter(pk__in=waiting.order_by().values("interrupts"))
+    return list(found.values_list("id", flat=True)[:MAX_FOUND])
+
+
 def find(run_ids: Collection[str]) -> dict[str, int]:
     """Return those of some runs that are pending, with their conversations."""
     pending = Run.objects.filter(pk__in=run_ids, status=RunStatus.PENDING)

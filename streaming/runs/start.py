@@ -234,12 +234,7 @@ def _create(
         for at, question in questions.items()
     }
     return [
-        StartResult(
-            run,
-            histories.get(at),
-            rate,
-            interrupts=turn.interrupts if (turn := new[at].turn) else "",
-        )
+        StartResult(run, histories.get(at), rate, interrupts=run.interrupts)
         for at, (run, rate) in enumerate(zip(runs, rates, strict=True))
     ]
 
@@ -287,6 +282,7 @@ def _run(
         deps=request.deps,
         status=RunStatus.RUNNING if claimed else unclaimed,
         place=turn.place if turn else None,
+        interrupts=turn.interrupts if turn else "",
         input=request.input,
         context=request.context,
         max_iterations=request.max_iterations,

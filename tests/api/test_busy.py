@@ -399,6 +399,24 @@ async def test_a_pending_run_starts_once_although_the_database_fails(
     assert [run.attempt async for run in Run.objects.all()] == [1, 1, 1]
 
 
+async def test_an_interruption_is_completed_by_the_next_heartbeats(
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
+) -> None:
+    """As if its process had died after the run was inserted."""
+    agent_settings(run_lease_seconds=1)
+    upstream.reply(Reply(chat.pieces("one"), end="hang"), chat.answer("two"))
+    async with (
+        answering(api) as first,
+        api.open("POST", f"{API}/stream", body("second")) as second,
+    ):
+        await greeting(second)
+        active = first.response.headers["x-run-id"]
+        waiting = Run.objects.filter(status=RunStatus.PENDING)
+        await waiting.aupdate(interrupts=active)
+        assert (await second.end()).text == "two"
+        assert (await first.end()).text == "one"
+
+
 async def test_a_run_that_nothing_has_promoted_is_found(
     api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
 ) -> None:
