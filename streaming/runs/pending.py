@@ -29,7 +29,7 @@ from streaming.exceptions import (
     RateLimited,
 )
 from streaming.messages import user_message
-from streaming.models import IS_ACTIVE, Conversation, Run, RunStatus
+from streaming.models import HAS_NOT_ENDED, IS_ACTIVE, Conversation, Run, RunStatus
 from streaming.principals import Principal
 from streaming.runs import branches, lifecycle, store
 from streaming.runs.ending import last_events
@@ -125,6 +125,17 @@ def lock(conversations: Iterable[int]) -> set[int]:
     """Lock the rows of conversations; return the keys of those that exist."""
     rows = Conversation.objects.filter(pk__in=set(conversations)).order_by("pk")
     return set(rows.select_for_update(no_key=True).values_list("pk", flat=True))
+
+
+def is_busy(principal: Principal, conversation: str) -> bool:
+    """Return whether a conversation of a caller has a run that has not ended."""
+    runs = Run.objects.filter(
+        HAS_NOT_ENDED,
+        conversation__organization__org_id=principal.org_id,
+        conversation__owner=principal.owner,
+        conversation__conversation_id=conversation,
+    )
+    return bool(conversation) and runs.exists()
 
 
 class _Idle(Exception):
