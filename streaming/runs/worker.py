@@ -68,6 +68,8 @@ class Worker:
         #: Runs that were cancelled here, which no other process has been told.
         self.lost_cancels: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Called when a run has ended here: the queue waits for its place.
+        self.on_free: Callable[[], None] | None = None
         #: Set when no more runs may be claimed.
         self.drain_begun = asyncio.Event()
 
@@ -222,6 +224,8 @@ class Worker:
             if execution.is_stored:
                 self._begun.discard((run.id, run.attempt))
             execution.ended.set()
+            if self.on_free:
+                self.on_free()
             if execution.lost_cancel:
                 self.lost_cancels.add(run.id)
             # A run that was cancelled meanwhile ends with its hand-over.
