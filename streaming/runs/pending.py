@@ -201,7 +201,7 @@ def promote(conversations: Iterable[int], enqueue: Enqueue) -> None:
     promoted = [run for key in waiting if key not in busy for run in _promote(key)]
     if promoted:
         enqueue(promoted)
-        transaction.on_commit(wake_executors, using=app_alias())
+        transaction.on_commit(wake_executors, using=app_alias(), robust=True)
 
 
 def advance(conversations: Collection[int], enqueue: Enqueue) -> None:
