@@ -93,8 +93,8 @@ def start_runs(
         _check_limit(new, defaults.max_runs_per_org)
     rates: list[Rate | None] = [None] * len(new)
     if any(each.request.limits for each in new):
-        starting = [each.turn is None for each in new]
-        rates = accounts.admit([each.request.limits for each in new], starting)
+        keys_of_new = [each.rows.conversation for each in new]
+        rates = accounts.admit([each.request.limits for each in new], keys_of_new)
     created = _create(new, rates, defaults, now)
     if begun := [each.run for each in created if each.begins]:
         enqueue(begun)
