@@ -220,7 +220,12 @@ def _create(
     for run, pending in zip(runs, new, strict=True):
         # A pending run follows the head of the time when it starts.
         if pending.turn is None or pending.request.names_place:
-            place(run, pending.request.parent_message, pending.request.regenerate)
+            place(
+                run,
+                pending.request.parent_message,
+                pending.request.regenerate,
+                waits=pending.turn is not None,
+            )
     insert_all(runs)
     begun = [at for at, pending in enumerate(new) if pending.turn is None]
     known = {at: key for at in begun if (key := new[at].rows.conversation)}

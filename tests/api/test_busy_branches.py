@@ -89,3 +89,25 @@ async def test_a_repeated_answer_can_interrupt_the_present_one(
     await all_runs_end()
     assert talk.sent() == ["q1"]
     assert await talk.shown() == ["q1", "a1 again"]
+
+
+@pytest.mark.parametrize("on_busy", ["interrupt", "queue"])
+async def test_the_question_of_the_active_run_can_be_answered_again(
+    talk: Talk, api: Api, upstream: StandInProvider, on_busy: str
+) -> None:
+    end = asyncio.Event()
+    upstream.reply(held("a1", end), chat.answer("a1 again"))
+    asked = {"conversation_id": "c", "input": "q1"}
+    async with api.open("POST", f"{API}/stream", asked) as stream:
+        await stream.until("content")
+        active = stream.response.headers["x-run-id"]
+        again = {"conversation_id": "c", "regenerate": active, "on_busy": on_busy}
+        waiting = asyncio.create_task(talk.post("run", again))
+        if on_busy == "queue":
+            [pending] = await wait_for_pending(api, 1)
+            assert pending != active
+            end.set()
+        assert (await waiting).json["output"] == "a1 again"
+        assert (await stream.end()).text == "a1"
+    assert talk.sent() == ["q1"]
+    assert await talk.shown() == ["q1", "a1 again"]
