@@ -122,7 +122,7 @@ class QueueClaims:
         for claim in claims:
             task = asyncio.create_task(self._execute(claim), context=Context())
             self._executing.add(task)
-            task.add_done_callback(self._executed)
+            task.add_done_callback(self._executing.discard)
         return len(claims)
 
     async def _take_places(self) -> list[str]:
@@ -175,9 +175,8 @@ class QueueClaims:
     async def _execute(self, claim: Claim) -> None:
         self._worker.coming -= 1  # the worker counts it from here on
         await execute_claimed(self._worker, claim)
-
-    def _executed(self, task: asyncio.Task[None]) -> None:
-        self._executing.discard(task)
+        if task := asyncio.current_task():
+            self._executing.discard(task)  # its place is free for the next look
         if self._worker.on_free:
             self._worker.on_free()
 

@@ -154,7 +154,9 @@ class RunService:
             raise ShuttingDown
         if self._is_full:
             # A refusal in the transaction would repeat all starts that share it.
-            if request.on_busy == "reject" or not await self._is_busy(request):
+            if request.on_busy == "reject" or not await self._database.execute_read(
+                pending.is_busy, request.principal, request.conversation_id
+            ):
                 return StartResult(await self._find_repeated(request), None)
             request = structs.replace(request, must_wait=True)
         place = self.worker.take_place()
@@ -287,11 +289,6 @@ class RunService:
     def _is_full(self) -> bool:
         """True if this process executes, or will at once, as many runs as it may."""
         return self.executor.claims_at_start and self.worker.free_places < 1
-
-    async def _is_busy(self, request: RunRequest) -> bool:
-        return await self._database.execute_read(
-            pending.is_busy, request.principal, request.conversation_id
-        )
 
     async def _find_repeated(self, request: RunRequest) -> Run:
         """Return the run of a repeated request. Raises `RateLimited` for a new one."""

@@ -99,13 +99,17 @@ def start_runs(
     if begun := [each.run for each in created if each.begins]:
         enqueue(begun)
     results = iter(created)
-    return [_repeated(run) if run else next(results) for run in earlier]
-
-
-def _repeated(run: Run) -> StartResult:
-    """Return the result of an earlier request, which may have interrupted nothing."""
-    interrupts = run.interrupts if run.status == RunStatus.PENDING else ""
-    return StartResult(with_position(run), None, interrupts=interrupts)
+    return [
+        # Again: the process that inserted it may have died before it cancelled.
+        StartResult(
+            with_position(run),
+            None,
+            interrupts=run.interrupts if run.status == RunStatus.PENDING else "",
+        )
+        if run
+        else next(results)
+        for run in earlier
+    ]
 
 
 #: A conversation may lack an active run until its first pending one is promoted.

@@ -9,7 +9,7 @@ from streaming.testing.provider import StandInProvider
 from tests import chat
 from tests.api.test_branches import Talk
 from tests.api.test_busy import held, ids, patch
-from tests.client import API, Api, all_runs_end
+from tests.client import API, SECONDS, Api, all_runs_end
 
 pytestmark = pytest.mark.usefixtures("model")
 
@@ -21,8 +21,9 @@ def talk(api: Api, upstream: StandInProvider) -> Talk:
 
 async def wait_for_pending(api: Api, count: int) -> list[str]:
     """Return the pending runs once there are so many."""
-    while len(found := await ids(api)) < count:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(SECONDS):
+        while len(found := await ids(api)) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     return found
 
 

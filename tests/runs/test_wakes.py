@@ -29,7 +29,7 @@ async def test_services_may_connect_while_another_thread_wakes_them() -> None:
         thread.start()
         ready.wait()
         while thread.is_alive():
-            wakes.connect(bool)
+            wakes.connect(lambda: None)
     finally:
         sys.setswitchinterval(interval)
     await asyncio.to_thread(thread.join)
