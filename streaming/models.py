@@ -179,6 +179,10 @@ class Run(models.Model):
     priority = models.SmallIntegerField(default=0, db_default=0)
     #: The order of the pending runs of a conversation; null: not pending.
     place = models.IntegerField(null=True, blank=True, editable=False)
+    #: The active run that a pending one interrupts: it is to be cancelled.
+    interrupts = models.CharField(
+        max_length=32, blank=True, default="", db_default="", editable=False
+    )
     #: The W3C trace context of the request.
     traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")
     provider = models.CharField(max_length=32)

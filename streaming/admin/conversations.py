@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.core.paginator import Page, Paginator
 from django.db.models import Count, F, QuerySet, Sum
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Left
 from django.http import HttpRequest
 from django.utils.html import format_html
 
@@ -25,6 +25,9 @@ EXCHANGES_PER_PAGE = 100
 #: Bounds of a page whose exchanges are long.
 MESSAGES_PER_PAGE = 1_000
 CHARS_PER_PAGE = 2_000_000
+#: Pending runs that the transcript shows, and the beginning of each one's input.
+PENDING_SHOWN = 100
+PENDING_CHARS = 201
 #: Texts of runs that the transcript does not show.
 LONG_FIELDS = ("run__input", "run__context", "run__structured_output")
 
@@ -111,8 +114,15 @@ class ConversationAdmin(DeletableAdmin):
             "after": _number(request, "after"),
             "further": further,
             "transcript": transcript(messages, _number(request, "whole")),
-            "pending": pending.of_conversation(conversation.pk),
+            "pending": _pending(conversation)[:PENDING_SHOWN],
         }
+
+
+def _pending(conversation: Conversation) -> QuerySet[Run]:
+    """Return the pending runs of a conversation; their inputs may be long."""
+    beginning = Left("input", PENDING_CHARS)
+    found = pending.of_conversation(conversation.pk).annotate(beginning=beginning)
+    return found.only("id")
 
 
 def _number(request: HttpRequest, name: str) -> int:

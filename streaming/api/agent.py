@@ -122,6 +122,8 @@ async def _start(
     asked = body.to_request(
         principal, key, agent, restarts=restarts, traceparent=parent
     )
+    if asked.on_busy == "interrupt":
+        require(principal, "cancel")
     return await runs.get_service().begin(asked)
 
 

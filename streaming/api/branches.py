@@ -6,7 +6,7 @@ The conversation is named by the query, because its id may contain slashes.
 from collections.abc import Callable
 from typing import Annotated, Generic, TypeVar
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
@@ -90,6 +90,8 @@ async def head(
     """Show the branch through a message, and return it."""
     name, message = asked.conversation_id, asked.body.message_id
     await database.execute_write(conversations.show_branch, principal, name, message)
+    if not principal.allows("read"):
+        return HttpResponse(status=204)
     return await shown_conversation(principal, name, ConversationQuery())
 
 

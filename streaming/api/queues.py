@@ -31,6 +31,8 @@ async def detail(
     if request.method == "PATCH":
         order = json_body(OrderBody)(request).order
         await database.execute_write(pending.reorder, conversation.pk, order)
+        if not principal.allows("read"):
+            return HttpResponse(status=204)
     return json_response(await database.execute_read(read_queue, conversation))
 
 

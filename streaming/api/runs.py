@@ -42,6 +42,8 @@ async def detail(
     if request.method == "PATCH":
         text = json_body(InputBody)(request).input
         await database.execute_write(pending.change_input, run_id, principal, text)
+        if not principal.allows("read"):
+            return HttpResponse(status=204)
     return json_response(await database.execute_read(_state, run_id, principal))
 
 

@@ -18,7 +18,7 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from streaming.account_models import Account, Reservation
 from streaming.budgets.limits import CallerLimit
 from streaming.exceptions import BudgetExhausted, Rate, RateLimited
-from streaming.models import IS_ACTIVE, Run
+from streaming.models import HAS_NOT_ENDED, IS_ACTIVE, Run
 from streaming.storage.sql import database_time
 
 logger = logging.getLogger(__name__)
@@ -70,19 +70,22 @@ class Budget(msgspec.Struct, frozen=True):
 
 
 def admit(
-    callers: Sequence[Sequence[CallerLimit]], starting: Sequence[bool]
+    callers: Sequence[Sequence[CallerLimit]], conversations: Sequence[int | None]
 ) -> list[Rate | None]:
     """Count new runs, one for each of `callers`, against the limits of each.
 
-    `starting` tells which of them become active at once: only those count as such.
+    `conversations` has the conversation of each run; None: a new one.
     Returns what is left of the tightest limit of runs in a minute, for each caller.
     Raises `RateLimited` or `BudgetExhausted`, which name the limit.
     """
     now = database_time()
     limits = {limit.account: limit for limit in _flat(callers)}
     new = Counter(limit.account for limit in _flat(callers))
-    at_once = [each for each, starts in zip(callers, starting, strict=True) if starts]
-    active = Counter(limit.account for limit in _flat(at_once))
+    used = [
+        (limit.account, conversation)
+        for limits_of_run, conversation in zip(callers, conversations, strict=True)
+        for limit in limits_of_run
+    ]
     minute, _, _ = _periods(now)
     budgets = _budgets(limits.values(), now)
     rows = _locked(
@@ -103,8 +106,7 @@ def admit(
             raise exhausted(budget, now)
     rates: dict[str, Rate] = {}
     for account, limit in limits.items():
-        if active[account]:
-            _check_runs(limit, active[account])
+        _check_runs(limit, [conversation for of, conversation in used if of == account])
         if (most := limit.amounts.runs_per_minute) is not None:
             row = rows[account, minute.name]
             seconds = math.ceil(minute.seconds_left(now))
@@ -246,11 +248,18 @@ def _locked(
     return {name: found[name] for name in sorted(names)}
 
 
-def _check_runs(limit: CallerLimit, new: int) -> None:
+def _check_runs(limit: CallerLimit, new: Sequence[int | None]) -> None:
+    """Raise `RateLimited` if runs in these conversations could exceed a limit.
+
+    A conversation has one active run at a time. Those with a run that has not ended
+    are therefore the most runs of the caller that can be active together.
+    """
     most = limit.amounts.concurrent_runs
     if most is None:
         return
-    if Run.objects.filter(IS_ACTIVE, **limit.runs).count() + new > most:
+    own = Run.objects.filter(HAS_NOT_ENDED, **limit.runs).order_by()
+    present = set(own.values_list("conversation_id", flat=True).distinct())
+    if len(present.union(new) - {None}) + new.count(None) > most:
         raise RateLimited(f"The limit concurrent_runs of {limit.subject} is reached.")
 
 

@@ -15,6 +15,13 @@ class Migration(migrations.Migration):
             name="place",
             field=models.IntegerField(blank=True, editable=False, null=True),
         ),
+        migrations.AddField(
+            model_name="run",
+            name="interrupts",
+            field=models.CharField(
+                blank=True, db_default="", default="", editable=False, max_length=32
+            ),
+        ),
         migrations.AlterField(
             model_name="run",
             name="status",

@@ -44,14 +44,18 @@ class PlacedRun(Protocol):
         ...
 
 
-def place(run: Run, parent: int | None, regenerate: str) -> None:
+def place(
+    run: Run, parent: int | None, regenerate: str, *, waits: bool = False
+) -> None:
     """Set the place of a run that is about to be inserted. Raises `InvalidRequest`.
 
     `parent` is the message that it shall follow, 0 for none; None: the head. With
-    `regenerate`, the id of an earlier run, it follows the question of that run.
+    `regenerate`, the id of an earlier run, it follows the question of that run. If the
+    new run `waits` for the active run, it may answer the question of that one again.
     """
     if regenerate:
-        run.input, run.question = _find_question(run.conversation, regenerate)
+        found = _find_question(run.conversation, regenerate, may_be_active=waits)
+        run.input, run.question = found
         run.parent = run.question
         return
     run.parent = continued(run.conversation) if parent is None else parent
@@ -82,10 +86,15 @@ def newest_continuation(conversation: Conversation, message: int) -> int | None:
     return None if found == newest else found
 
 
-def _find_question(conversation: Conversation, run_id: str) -> tuple[str, int]:
-    """Return the question of an ended run, and its message."""
+def _find_question(
+    conversation: Conversation, run_id: str, *, may_be_active: bool
+) -> tuple[str, int]:
+    """Return the question of a run that has ended, or may be active; and its message.
+
+    The question of a pending run is not a message yet.
+    """
     runs = Run.objects.filter(conversation=conversation.pk, pk=run_id)
-    if (run := runs.first()) and run.has_ended:
+    if (run := runs.first()) and (run.has_ended or may_be_active):
         asked = Message.objects.filter(conversation=conversation.pk, role="user")
         own = asked.filter(pk=run.question) if run.question else asked.filter(run=run)
         if question := own.order_by("pk").values_list("pk", flat=True).first():

@@ -139,9 +139,11 @@ def _delete_content(conversations: list[int], limit: int) -> int:
     """
     runs = Run.objects.filter(conversation__in=conversations)
     # First: none of them may start when the active run ends.
-    if runs.filter(status=RunStatus.PENDING).exists():
-        pending.lock(conversations)
-        runs.filter(status=RunStatus.PENDING).delete()
+    waiting = runs.filter(status=RunStatus.PENDING)
+    if keys := set(waiting.order_by().values_list("conversation_id", flat=True)):
+        _lock_runs(runs.filter(IS_ACTIVE))
+        pending.lock(keys)
+        waiting.filter(conversation__in=keys).delete()
     rows = delete_runs(runs.exclude(HAS_NOT_ENDED), limit)
     active = Run.objects.filter(conversation__in=conversations)
     rows += stored_log().delete_segments(active, max(limit - rows, 0))
@@ -160,13 +162,17 @@ def _delete_whole(keys: list[int]) -> list[str]:
     # Locks the runs first and then the conversations, in the order of the writers of a
     # run. Rows that a writer is about to insert would otherwise remain.
     runs = Run.objects.filter(conversation__in=keys).exclude(status=RunStatus.PENDING)
-    list(runs.order_by("id").select_for_update().values_list("id"))
+    _lock_runs(runs)
     conversations = Conversation.objects.filter(pk__in=keys)
     list(conversations.order_by("pk").select_for_update().values_list("pk"))
     active = Run.objects.filter(IS_ACTIVE, conversation__in=keys)
     run_ids = list(active.values_list("id", flat=True))
     conversations.delete()
     return run_ids
+
+
+def _lock_runs(runs: QuerySet[Run]) -> None:
+    list(runs.order_by("id").select_for_update().values_list("id"))
 
 
 def _delete_empty(organization: int) -> bool:

@@ -215,7 +215,9 @@ class Heartbeat:
                 self._stale.watch_anew(run_id)
 
     async def _promote_pending(self) -> None:
-        """Queue pending runs that nothing else promotes."""
+        """Do for pending runs what another process may have left undone."""
+        interrupted = await self._database.execute_read(pending.find_interrupted)
+        self._worker.lost_cancels.update(interrupted)  # for the next heartbeat
         if keys := await self._database.execute_read(pending.find_idle):
             await self._database.execute_write(
                 pending.advance, keys, self._policy.enqueue

@@ -86,12 +86,15 @@ def request_cancel(run_ids: Collection[str], enqueue: Enqueue) -> set[str]:
     Returns the runs that had not ended. The time of a first request is kept.
     """
     for _ in range(len(run_ids) + 1):  # each time fewer of them are pending
-        rows = lock_active(run_ids).values_list("id", "status", "conversation_id")
-        active = {run_id: (status, key) for run_id, status, key in rows}
-        waiting = pending.find(set(run_ids) - active.keys())
+        # A rollback unlocks all rows: active runs are locked before conversations.
         with suppress(_Promoted), transaction.atomic(app_alias()):
+            # First: a run that is promoted in the meantime is among the active ones.
+            waiting = pending.find(run_ids)
+            rows = lock_active(run_ids).values_list("id", "status", "conversation_id")
+            active = {run_id: (status, key) for run_id, status, key in rows}
+            for run_id in active:
+                waiting.pop(run_id, None)
             return _cancel(active, waiting, enqueue)
-        # The conversations are unlocked again: active runs are locked before them.
     raise AssertionError("unreachable")
 
 

@@ -16,19 +16,20 @@ from functools import lru_cache
 
 import msgspec
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet
 
 from streaming.agent.progress import Progress
 from streaming.event_log import stored_log
 from streaming.exceptions import (
     FieldError,
+    Forbidden,
     InvalidRequest,
     NotPending,
     QueueChanged,
     RateLimited,
 )
 from streaming.messages import user_message
-from streaming.models import IS_ACTIVE, Conversation, Run, RunStatus
+from streaming.models import HAS_NOT_ENDED, IS_ACTIVE, Conversation, Run, RunStatus
 from streaming.principals import Principal
 from streaming.runs import branches, lifecycle, store
 from streaming.runs.ending import last_events
@@ -62,9 +63,9 @@ def of_conversation(key: int) -> QuerySet[Run]:
 def with_position(run: Run) -> Run:
     """Return a run; if it is pending, with its position."""
     if run.status == RunStatus.PENDING:
-        order = list(of_conversation(run.conversation_id).values_list("id", flat=True))
-        # It may have been promoted since it was read.
-        run.position = order.index(run.id) + 1 if run.id in order else 1
+        earlier = Q(place__lt=run.place) | Q(place=run.place, id__lt=run.id)
+        before = of_conversation(run.conversation_id).filter(earlier)
+        run.position = before.count() + 1
     return run
 
 
@@ -79,9 +80,14 @@ def get_run(run_id: str, principal: Principal) -> Run:
 def change_input(run_id: str, principal: Principal, text: str) -> None:
     """Change the input of a pending run. Raises `NotFound` or `NotPending`.
 
-    Raises `InvalidRequest` if it answers the question of an earlier run again.
+    Raises `Forbidden` for a run of another caller, and `InvalidRequest` if it answers
+    the question of an earlier run again.
     """
     run = store.get_run(run_id, principal)
+    # It runs as the caller that requested it, with the values that Python code gave it.
+    is_own = (run.user, run.credential) == (principal.user, principal.credential)
+    if not (is_own and run.request_hash and run.deps is None):
+        raise Forbidden("Only the caller that requested this run can change its input.")
     if run.question:
         raise InvalidRequest([FieldError("input", "is that of an earlier run")])
     pending = Run.objects.filter(pk=run.pk, status=RunStatus.PENDING)
@@ -121,6 +127,17 @@ def lock(conversations: Iterable[int]) -> set[int]:
     return set(rows.select_for_update(no_key=True).values_list("pk", flat=True))
 
 
+def is_busy(principal: Principal, conversation: str) -> bool:
+    """Return whether a conversation of a caller has a run that has not ended."""
+    runs = Run.objects.filter(
+        HAS_NOT_ENDED,
+        conversation__organization__org_id=principal.org_id,
+        conversation__owner=principal.owner,
+        conversation__conversation_id=conversation,
+    )
+    return bool(conversation) and runs.exists()
+
+
 class _Idle(Exception):
     """A conversation has neither an active run nor pending ones."""
 
@@ -147,22 +164,26 @@ def _take_turns(key: int, wanted: Mapping[int, bool], most: int) -> dict[int, Tu
         raise IntegrityError("the conversation was deleted")
     active = Run.objects.filter(IS_ACTIVE, conversation=key)
     active_run = active.values_list("id", flat=True).first() or ""
-    places = [run.place or 0 for run in of_conversation(key).only("place")]
-    if not (active_run or places):
+    found = of_conversation(key).aggregate(
+        count=Count("pk"), first=Min("place"), last=Max("place")
+    )
+    count, first, last = found["count"], found["first"] or 0, found["last"] or 0
+    if not (active_run or count):
         raise _Idle
     turns: dict[int, Turn] = {}
     for at, interrupts in wanted.items():
-        if most and len(places) >= most:
+        if most and count >= most:
             raise RateLimited(
                 f"The conversation has {most} pending runs (RUN_MAX_PENDING); "
                 "try again when one of them has started."
             )
+        count += 1
         if interrupts:
-            turns[at] = Turn(min(places, default=1) - 1, 1, active_run)
-            places.insert(0, turns[at].place)
+            first -= 1
+            turns[at] = Turn(first, 1, active_run)
         else:
-            turns[at] = Turn(max(places, default=-1) + 1, len(places) + 1)
-            places.append(turns[at].place)
+            last += 1
+            turns[at] = Turn(last, count)
     return turns
 
 
@@ -180,7 +201,7 @@ def promote(conversations: Iterable[int], enqueue: Enqueue) -> None:
     promoted = [run for key in waiting if key not in busy for run in _promote(key)]
     if promoted:
         enqueue(promoted)
-        transaction.on_commit(wake_executors, using=app_alias())
+        transaction.on_commit(wake_executors, using=app_alias(), robust=True)
 
 
 def advance(conversations: Collection[int], enqueue: Enqueue) -> None:
@@ -197,6 +218,17 @@ def find_idle() -> list[int]:
     idle = Run.objects.filter(~Exists(active), status=RunStatus.PENDING).order_by()
     keys = idle.values_list("conversation_id", flat=True).distinct()
     return list(keys[:MAX_FOUND])
+
+
+def find_interrupted() -> list[str]:
+    """Return active runs whose cancellation a pending run awaits, and that lack it.
+
+    The process that inserted the pending run may have died before it cancelled them.
+    """
+    waiting = Run.objects.filter(status=RunStatus.PENDING).exclude(interrupts="")
+    active = Run.objects.filter(IS_ACTIVE, cancel_requested_at=None)
+    found = active.filter(pk__in=waiting.order_by().values("interrupts"))
+    return list(found.values_list("id", flat=True)[:MAX_FOUND])
 
 
 def find(run_ids: Collection[str]) -> dict[str, int]:

@@ -129,6 +129,7 @@ class QueueClaims:
         """Return the next runs of the queue, and take a place for each."""
         worker = self._worker
         limit = self._limit()
+        worker.on_free = None if limit else self.wake
         found: list[str] = []
         if limit:
             found = await self._database.execute_read(
@@ -166,12 +167,18 @@ class QueueClaims:
 
     def _reserve(self, wanted: bool) -> None:
         """Keep one place for a queued run, or give it up."""
+        if wanted:
+            self._worker.on_free = self.wake
         self._worker.coming += wanted - self._has_reserved
         self._has_reserved = wanted
 
     async def _execute(self, claim: Claim) -> None:
         self._worker.coming -= 1  # the worker counts it from here on
         await execute_claimed(self._worker, claim)
+        if task := asyncio.current_task():
+            self._executing.discard(task)  # its place is free for the next look
+        if self._worker.on_free:
+            self._worker.on_free()
 
 
 class LateRuns:

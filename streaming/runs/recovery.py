@@ -79,6 +79,7 @@ def recover_orphan(
     error = Interrupted()
     if not lifecycle.fail_stale(run_id, heartbeat_at, error):
         return None
+    pending.lock([run.conversation_id])  # a start locks it before accounts
     _save_partial_text(run)
     accounts.settle(run_id, None)
     pending.lock([run.conversation_id])
@@ -121,6 +122,8 @@ def hand_over(given: HandOver, enqueue: Enqueue, last: int) -> None:
         values["checkpoint_number"] = number  # else the next attempt reads them again
     lifecycle.return_to_queue(state.run, values)
     messages = [*state.messages, *(given.rest if is_cancelled else ())]
+    if is_cancelled:
+        pending.lock([run.conversation_id])  # a start locks it before accounts
     store.save_new(state.run, messages)
     inputs.mark_taken(given.progress.taken)
     if given.is_working:
@@ -175,6 +178,8 @@ def _requeue(
     values = {"crashes": crashes, "log_number": number}
     if not lifecycle.return_to_queue(claim, values, not_after=not_after):
         return False
+    if run.cancel_requested_at:
+        pending.lock([run.conversation_id])  # a start locks it before accounts
     accounts.settle(run.id, None)
     if run.cancel_requested_at:
         _save_partial_text(run)

@@ -154,7 +154,10 @@ class RunService:
         if self.draining:
             raise ShuttingDown
         if self._is_full:
-            if request.on_busy == "reject":
+            # A refusal in the transaction would repeat all starts that share it.
+            if request.on_busy == "reject" or not await self._database.execute_read(
+                pending.is_busy, request.principal, request.conversation_id
+            ):
                 return StartResult(await self._find_repeated(request), None)
             request = structs.replace(request, must_wait=True)
         place = self.worker.take_place()

@@ -47,13 +47,16 @@ MAX_START_ATTEMPTS = 5
 
 
 class _ExistingRows(msgspec.Struct, frozen=True):
-    """The rows that exist for a request, and the active run of its conversation."""
+    """The rows that exist for a request.
+
+    `unended_run` is the active run of its conversation, else the first pending one.
+    """
 
     organization: int | None
     conversation: int | None
     head: int | None
     is_branched: bool | None
-    active_run: str | None
+    unended_run: str | None
 
 
 class _RequestedRun(msgspec.Struct, frozen=True):
@@ -93,16 +96,32 @@ def start_runs(
         _check_limit(new, defaults.max_runs_per_org)
     rates: list[Rate | None] = [None] * len(new)
     if any(each.request.limits for each in new):
-        starting = [each.turn is None for each in new]
-        rates = accounts.admit([each.request.limits for each in new], starting)
+        keys_of_new = [each.rows.conversation for each in new]
+        rates = accounts.admit([each.request.limits for each in new], keys_of_new)
     created = _create(new, rates, defaults, now)
     if begun := [each.run for each in created if each.begins]:
         enqueue(begun)
     results = _in_order(steered, created)
     return [
-        StartResult(with_position(run), None) if run else next(results)
+        # Again: the process that inserted it may have died before it cancelled.
+        StartResult(
+            with_position(run),
+            None,
+            interrupts=run.interrupts if run.status == RunStatus.PENDING else "",
+        )
+        if run
+        else next(results)
         for run in earlier
     ]
+
+
+#: A conversation may lack an active run until its first pending one is promoted.
+_FIRST_PENDING = f"""
+    SELECT pending.id FROM {Run._meta.db_table} pending
+    WHERE pending.conversation_id = conversation.id
+    AND pending.status = '{RunStatus.PENDING.value}'
+    ORDER BY pending.place, pending.id LIMIT 1
+"""
 
 
 @lru_cache(64)
@@ -115,7 +134,7 @@ def _find_statement(requests: int) -> str:
         SELECT
             requested.place, organization.id,
             conversation.id, conversation.head, conversation.is_branched,
-            run.id, {clock_sql()}
+            COALESCE(run.id, ({_FIRST_PENDING})), {clock_sql()}
         FROM requested
         LEFT JOIN {Organization._meta.db_table} organization
         ON organization.org_id = requested.org_id
@@ -157,10 +176,10 @@ def _organizations(
 def _steer(new: Sequence[_RequestedRun], most: int) -> dict[int, StartResult]:
     """Add the texts of requests that steer active runs to these."""
     wanted = {
-        at: (each.rows.active_run or "", each.request)
+        at: (each.rows.unended_run or "", each.request)
         for at, each in enumerate(new)
         if each.request.on_busy == "steer"
-        and (each.rows.active_run or each.request.idempotency_key)
+        and (each.rows.unended_run or each.request.idempotency_key)
     }
     return steer(wanted, most) if wanted else {}
 
@@ -175,7 +194,7 @@ def _in_order(
 
 
 def _with_turns(new: list[_RequestedRun], most: int) -> list[_RequestedRun]:
-    """Give turns to the runs that wait for the active run of their conversation.
+    """Give turns to the runs that wait for earlier runs of their conversation.
 
     Raises `RateLimited` for a run that would have to wait and does not.
     """
@@ -183,7 +202,7 @@ def _with_turns(new: list[_RequestedRun], most: int) -> list[_RequestedRun]:
         at: (each.rows.conversation, each.request.on_busy == "interrupt")
         for at, each in enumerate(new)
         if each.rows.conversation
-        and each.rows.active_run
+        and each.rows.unended_run
         and each.request.on_busy != "reject"
     }
     found = list(new)
@@ -218,7 +237,7 @@ def _check_limit(new: Sequence[_RequestedRun], limit: int) -> None:
     requested = Counter(each.organization.pk for each in new if each.turn is None)
     organizations = Organization.objects.filter(pk__in=requested)
     # Lock the organizations: two processes must not both take the last place.
-    for each in organizations.select_for_update().order_by("pk"):
+    for each in organizations.select_for_update(no_key=True).order_by("pk"):
         active = each.runs.filter(IS_ACTIVE).count()
         if active + requested[each.pk] > limit:
             raise RateLimited
@@ -248,7 +267,12 @@ def _create(
     for run, requested in zip(runs, new, strict=True):
         # A pending run follows the head of the time when it starts.
         if requested.turn is None or requested.request.names_place:
-            place(run, requested.request.parent_message, requested.request.regenerate)
+            place(
+                run,
+                requested.request.parent_message,
+                requested.request.regenerate,
+                waits=requested.turn is not None,
+            )
     insert_all(runs)
     begun = [at for at, requested in enumerate(new) if requested.turn is None]
     known = {at: key for at in begun if (key := new[at].rows.conversation)}
@@ -262,19 +286,14 @@ def _create(
         for at, question in questions.items()
     }
     return [
-        StartResult(
-            run,
-            histories.get(at),
-            rate,
-            interrupts=turn.interrupts if (turn := new[at].turn) else "",
-        )
+        StartResult(run, histories.get(at), rate, interrupts=run.interrupts)
         for at, (run, rate) in enumerate(zip(runs, rates, strict=True))
     ]
 
 
 def _conversation(requested: _RequestedRun, now: datetime) -> Conversation:
-    if requested.rows.active_run and requested.request.on_busy == "reject":
-        raise ConversationBusy(requested.rows.active_run)
+    if requested.rows.unended_run and requested.request.on_busy == "reject":
+        raise ConversationBusy(requested.rows.unended_run)
     return Conversation(
         pk=requested.rows.conversation,
         organization=requested.organization,
@@ -315,6 +334,7 @@ def _run(
         deps=request.deps,
         status=RunStatus.RUNNING if claimed else unclaimed,
         place=turn.place if turn else None,
+        interrupts=turn.interrupts if turn else "",
         input=request.input,
         context=request.context,
         max_iterations=request.max_iterations,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from contextvars import Context
 
 from django.db import Error
@@ -29,18 +30,31 @@ class Turns:
         task.add_done_callback(self._tasks.discard)
 
     async def aclose(self) -> None:
-        """Leave the runs that are still pending to other processes."""
+        """Leave the runs that are still pending to other processes, after the drain.
+
+        A claim in progress is awaited, so that its run returns to the queue: otherwise
+        no process has it until its lease expires.
+        """
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._worker.timings.run_stop)
         await end_tasks(list(self._tasks))
+
+    async def _is_over(self, run_id: str) -> bool:
+        """Return whether a run is no more pending, as far as that can be read."""
+        try:
+            return not await self._worker.database.execute_read(pending.find, [run_id])
+        except Error as error:
+            logger.debug("turn not looked up: %s", describe(error))
+            return False
 
     async def _await_turn(self, run_id: str) -> None:
         worker = self._worker
-        while not worker.draining:
-            try:
-                if not await worker.database.execute_read(pending.find, [run_id]):
-                    break
-            except Error as error:
-                logger.debug("turn not looked up: %s", describe(error))
-            await asyncio.sleep(worker.timings.queue)
+        while not await self._is_over(run_id):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(worker.timings.queue):
+                    await worker.drain_begun.wait()
+            if worker.draining:
+                return
         database, fields = worker.database, {"run_id": run_id}
         try:
             claim = await database.retry_while_unavailable(

@@ -70,6 +70,8 @@ class Worker:
         #: Called with the id of a run that inputs of a run here have become.
         self.on_next_run: Callable[[str], object] = bool
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Called when a run has ended here: the queue waits for its place.
+        self.on_free: Callable[[], None] | None = None
         #: Set when no more runs may be claimed.
         self.drain_begun = asyncio.Event()
 
@@ -226,6 +228,8 @@ class Worker:
             execution.ended.set()
             if execution.next_run:
                 self.on_next_run(execution.next_run)
+            if self.on_free:
+                self.on_free()
             if execution.lost_cancel:
                 self.lost_cancels.add(run.id)
             # A run that was cancelled meanwhile ends with its hand-over.

@@ -5,8 +5,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from streaming.models import Run
@@ -156,3 +158,24 @@ def test_a_pending_run_is_listed_with_its_conversation_and_cancelled(
     assert (pending.status, pending.stop_reason) == ("cancelled", "cancelled")
     page = admin_client.get(page_url(active.conversation)).content.decode()
     assert "Pending runs" not in page
+
+
+def test_a_transcript_shows_the_beginnings_of_the_first_pending_runs(
+    admin_client: Client,
+) -> None:
+    active = make_run(status="running")
+    for place in range(101):
+        make_run(
+            status="pending",
+            conversation=active.conversation,
+            input="long " * 1000,
+            place=place,
+        )
+    with CaptureQueriesContext(connection) as queries:
+        page = admin_client.get(page_url(active.conversation)).content.decode()
+    assert page.count(": long long") == 100
+    pending = [q["sql"] for q in queries if "'pending'" in q["sql"]]
+    assert pending
+    assert not [
+        sql for sql in pending if "LIMIT 100" not in sql or '."input", "' in sql
+    ]

@@ -9,9 +9,10 @@ import pytest
 
 from streaming.models import Conversation, Run, RunStatus
 from streaming.models import Message as MessageRow
+from streaming.runs.timings import Timings
 from streaming.testing.provider import Reply, StandInProvider
 from tests import chat
-from tests.client import API, Api, Response, Stream, all_runs_end
+from tests.client import API, SECONDS, Api, Response, Stream, all_runs_end
 from tests.conftest import ChangeSettings
 from tests.faults.database import FaultyDatabase, install_service
 
@@ -328,6 +329,49 @@ async def test_a_conversation_has_a_limit_of_pending_runs(
         assert (await second.end()).text == "two"
 
 
+async def test_a_full_process_refuses_a_run_that_would_start_without_a_transaction(
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
+) -> None:
+    """Otherwise its refusal would undo all the starts that share the transaction."""
+    agent_settings(run_max=1)
+    end, access = asyncio.Event(), FaultyDatabase()
+    install_service(access=access)
+    upstream.reply(held("one", end), chat.answer("two"))
+    async with answering(api) as first:
+        access.writes.clear()
+        for fields in ({"conversation_id": "idle"}, {"conversation_id": None}):
+            for value in ("reject", "queue", "interrupt"):
+                refused = await ask(api, "Hi", **fields, on_busy=value)
+                assert (refused.status, refused.json["code"]) == (429, "rate_limited")
+        assert "start_runs" not in access.writes
+        second = asyncio.create_task(ask(api, "second"))
+        while len(await queued(api)) < 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        end.set()
+        assert (await first.end()).text == "one"
+        assert (await second).json["output"] == "two"
+
+
+async def test_a_full_process_starts_the_next_run_when_its_place_is_free(
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
+) -> None:
+    """It does not wait for the next look at the queue, which comes in a minute."""
+    agent_settings(run_max=1)
+    install_service(timings=Timings(queue=60))
+    end = asyncio.Event()
+    upstream.reply(held("one", end), chat.answer("two"), chat.answer("three"))
+    async with answering(api), asyncio.timeout(SECONDS):
+        second = asyncio.create_task(ask(api, "second"))
+        while len(await queued(api)) < 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        third = asyncio.create_task(ask(api, "third"))
+        while len(await queued(api)) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        end.set()
+        assert (await second).json["output"] == "two"
+        assert (await third).json["output"] == "three"
+
+
 async def test_a_repeated_request_joins_its_pending_run(
     api: Api, upstream: StandInProvider
 ) -> None:
@@ -397,6 +441,24 @@ async def test_a_pending_run_starts_once_although_the_database_fails(
     ] == pending
     assert len(upstream.requests) == 3
     assert [run.attempt async for run in Run.objects.all()] == [1, 1, 1]
+
+
+async def test_an_interruption_is_completed_by_the_next_heartbeats(
+    api: Api, upstream: StandInProvider, agent_settings: ChangeSettings
+) -> None:
+    """As if its process had died after the run was inserted."""
+    agent_settings(run_lease_seconds=1)
+    upstream.reply(Reply(chat.pieces("one"), end="hang"), chat.answer("two"))
+    async with (
+        answering(api) as first,
+        api.open("POST", f"{API}/stream", body("second")) as second,
+    ):
+        await greeting(second)
+        active = first.response.headers["x-run-id"]
+        waiting = Run.objects.filter(status=RunStatus.PENDING)
+        await waiting.aupdate(interrupts=active)
+        assert (await second.end()).text == "two"
+        assert (await first.end()).text == "one"
 
 
 async def test_a_run_that_nothing_has_promoted_is_found(

@@ -9,7 +9,7 @@ from streaming.testing.provider import StandInProvider
 from tests import chat
 from tests.api.test_branches import Talk
 from tests.api.test_busy import held, ids, patch
-from tests.client import API, Api, all_runs_end
+from tests.client import API, SECONDS, Api, all_runs_end
 
 pytestmark = pytest.mark.usefixtures("model")
 
@@ -21,8 +21,9 @@ def talk(api: Api, upstream: StandInProvider) -> Talk:
 
 async def wait_for_pending(api: Api, count: int) -> list[str]:
     """Return the pending runs once there are so many."""
-    while len(found := await ids(api)) < count:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(SECONDS):
+        while len(found := await ids(api)) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     return found
 
 
@@ -87,5 +88,27 @@ async def test_a_repeated_answer_can_interrupt_the_present_one(
         assert (await talk.post("run", again)).json["output"] == "a1 again"
         await stream.end()
     await all_runs_end()
+    assert talk.sent() == ["q1"]
+    assert await talk.shown() == ["q1", "a1 again"]
+
+
+@pytest.mark.parametrize("on_busy", ["interrupt", "queue"])
+async def test_the_question_of_the_active_run_can_be_answered_again(
+    talk: Talk, api: Api, upstream: StandInProvider, on_busy: str
+) -> None:
+    end = asyncio.Event()
+    upstream.reply(held("a1", end), chat.answer("a1 again"))
+    asked = {"conversation_id": "c", "input": "q1"}
+    async with api.open("POST", f"{API}/stream", asked) as stream:
+        await stream.until("content")
+        active = stream.response.headers["x-run-id"]
+        again = {"conversation_id": "c", "regenerate": active, "on_busy": on_busy}
+        waiting = asyncio.create_task(talk.post("run", again))
+        if on_busy == "queue":
+            [pending] = await wait_for_pending(api, 1)
+            assert pending != active
+            end.set()
+        assert (await waiting).json["output"] == "a1 again"
+        assert (await stream.end()).text == "a1"
     assert talk.sent() == ["q1"]
     assert await talk.shown() == ["q1", "a1 again"]

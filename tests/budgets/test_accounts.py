@@ -141,25 +141,25 @@ def test_a_provider_that_counts_more_is_charged_and_logged(
     assert held() == [("day", 120, 0)]
     assert "more than was reserved: 120 tokens, reserved 50" in caplog.text
     with pytest.raises(BudgetExhausted, match="tokens_per_day of this user") as refused:
-        accounts.admit([caller(tokens_per_day=100)], [True])
+        accounts.admit([caller(tokens_per_day=100)], [None])
     assert refused.value.retry_after and 1 <= refused.value.retry_after <= 86_400
 
 
 @pytest.mark.usefixtures("early_in_minute")
 def test_runs_of_a_minute_are_counted() -> None:
     for _ in range(3):
-        accounts.admit([caller(runs_per_minute=3)], [True])
+        accounts.admit([caller(runs_per_minute=3)], [None])
     with pytest.raises(RateLimited, match="runs_per_minute of this user") as refused:
-        accounts.admit([caller(runs_per_minute=3)], [True])
+        accounts.admit([caller(runs_per_minute=3)], [None])
     assert refused.value.retry_after and 1 <= refused.value.retry_after <= 60
     with pytest.raises(RateLimited):
-        accounts.admit([caller(runs_per_minute=1)] * 2, [True] * 2)
+        accounts.admit([caller(runs_per_minute=1)] * 2, [None] * 2)
 
 
 def test_a_limit_of_zero_refuses_everything() -> None:
     for name in Amounts.__struct_fields__:
         with pytest.raises((RateLimited, BudgetExhausted), match=name):
-            accounts.admit([caller(**{name: 0})], [True])
+            accounts.admit([caller(**{name: 0})], [None])
 
 
 def test_accounts_of_two_callers_are_apart() -> None:
@@ -182,3 +182,31 @@ def test_the_account_of_the_longest_names_fits_its_column() -> None:
     limit = agent_limit(longest, "a" * 64, Amounts(tokens_per_day=10))
     accounts.reserve("a", 1, [limit], Use(10, 0), Use())
     assert Account.objects.get().key == limit.account
+
+
+def test_conversations_with_runs_that_have_not_ended_count_as_concurrent() -> None:
+    """Each of them may have an active run: a pending one is promoted there."""
+    organization = Organization.objects.create(org_id="acme")
+    first, second, third = (
+        Conversation.objects.create(organization=organization) for _ in range(3)
+    )
+    for conversation, user, status in (
+        (first, "7", "running"),
+        (first, "7", "pending"),
+        (second, "8", "running"),
+        (second, "7", "pending"),
+        (third, "7", "completed"),
+    ):
+        Run.objects.create(
+            organization=organization,
+            conversation=conversation,
+            user=user,
+            status=status,
+            place=1,
+        )
+    two, three = caller(concurrent_runs=2), caller(concurrent_runs=3)
+    accounts.admit([two, two], [first.pk, second.pk])
+    accounts.admit([three, three], [third.pk, third.pk])
+    for limits, new in ((two, [third.pk]), (two, [None]), (three, [None, third.pk])):
+        with pytest.raises(RateLimited, match="concurrent_runs"):
+            accounts.admit([limits] * len(new), new)

@@ -16,8 +16,8 @@ from streaming.storage.database import Database
 
 #: The reads that a service repeats in the background.
 PERIODIC_READS = (
-    *("find_idle", "find_stale", "next_in_queue", "queue_state", "read_signals"),
-    "_compaction_due",
+    *("find_idle", "find_interrupted", "find_stale", "next_in_queue", "queue_state"),
+    *("read_signals", "_compaction_due"),
 )
 
 

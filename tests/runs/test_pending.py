@@ -43,6 +43,7 @@ def request(text: str, on_busy: str = "queue", conversation: str = "c") -> RunRe
         input=text,
         principal=Principal("acme"),
         conversation_id=conversation,
+        request_hash="of a body",
         on_busy=on_busy,
     )
 
@@ -158,10 +159,12 @@ def test_pending_runs_and_inputs_cost_the_end_of_another_run_a_statement_each() 
             assert "INDEX run_pending" in str(cursor.fetchall())
 
 
-def test_a_start_without_on_busy_reads_nothing_about_pending_runs() -> None:
+def test_a_start_without_on_busy_has_no_statement_for_pending_runs() -> None:
     with CaptureQueriesContext(connection) as queries:
         start("first", on_busy="reject")
-    assert not [q for q in queries if "'pending'" in q["sql"] or "FOR NO" in q["sql"]]
+    statements = [query["sql"] for query in queries]
+    assert ["requested" in each for each in statements if "'pending'" in each] == [True]
+    assert not [each for each in statements if "FOR NO" in each]
     with pytest.raises(ConversationBusy):
         start("second", on_busy="reject")
 
@@ -232,3 +235,59 @@ def test_a_start_in_a_deleted_conversation_is_repeated() -> None:
     [first] = start("first")
     with pytest.raises(Exception, match="deleted"), transaction.atomic():
         pending.take_turns({0: (first.conversation_id, False), 1: (-1, False)}, 0)
+
+
+def test_a_start_waits_behind_pending_runs_that_nothing_has_promoted() -> None:
+    jobs = Jobs()
+    first, second = start("first", "second")
+    Run.objects.filter(pk=first.pk).update(status=RunStatus.COMPLETED)
+    with pytest.raises(ConversationBusy) as refused:
+        start("third", on_busy="reject")
+    assert refused.value.run_id == second.id
+    urgent, third = (
+        _start(request(*asked)).run
+        for asked in (("urgent", "interrupt"), ("third", "queue"))
+    )
+    assert (urgent.status, third.status) == ("pending", "pending")
+    assert not urgent.interrupts
+    with transaction.atomic():
+        pending.advance([first.conversation_id], jobs)
+    assert jobs.inputs == ["urgent"]
+    assert waiting() == ["second", "third"]
+
+
+def test_an_interruption_is_completed_although_its_process_died() -> None:
+    """The run is pending, and the active one was not cancelled."""
+    [first] = start("first")
+    asked = structs.replace(request("now", "interrupt"), idempotency_key="k")
+    assert _start(asked).interrupts == first.id
+    assert _start(asked).interrupts == first.id  # the request is repeated
+    assert pending.find_interrupted() == [first.id]
+    with transaction.atomic():
+        leases.request_cancel([first.id], Jobs())
+    assert pending.find_interrupted() == []
+    later = _start(request("later", "interrupt")).run
+    with transaction.atomic():
+        finish(first, Jobs())
+    active = Run.objects.get(IS_ACTIVE)
+    assert active == later
+    # The other run interrupts only the run that was active when it was requested.
+    assert waiting() == ["now"]
+    assert pending.find_interrupted() == []
+    assert _start(asked).interrupts == first.id
+    with transaction.atomic():
+        assert leases.request_cancel([first.id], Jobs()) == set()
+
+
+def test_a_place_among_many_pending_runs_reads_none_of_their_rows() -> None:
+    start("first", *(f"question {n}" for n in range(20)))
+    with CaptureQueriesContext(connection) as queries:
+        [last] = start("last")
+        assert pending.with_position(last).position == 21
+    [urgent] = start("urgent", on_busy="interrupt")
+    assert (urgent.position, pending.with_position(last).position) == (1, 22)
+    reads = [
+        q["sql"] for q in queries if "'pending'" in q["sql"] and "COUNT" in q["sql"]
+    ]
+    assert len(reads) == 2
+    assert not [q for q in queries if 'ORDER BY "streaming_run"."place"' in q["sql"]]

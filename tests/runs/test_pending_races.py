@@ -12,15 +12,36 @@ import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
 from msgspec import structs
 
+from streaming.agent.progress import Progress
+from streaming.budgets import accounts
+from streaming.budgets.accounts import Use
+from streaming.budgets.limits import Amounts, CallerLimit
 from streaming.event_log import OwnershipLost
 from streaming.exceptions import NotPending, QueueChanged
-from streaming.models import IS_ACTIVE, Run, RunStatus
+from streaming.models import (
+    IS_ACTIVE,
+    Account,
+    Conversation,
+    Reservation,
+    Run,
+    RunStatus,
+)
 from streaming.models import Message as MessageRow
 from streaming.principals import Principal
-from streaming.runs import leases, pending
-from streaming.runs.start import StartResult
+from streaming.runs import deletion, leases, pending, recovery, store
+from streaming.runs.start import StartResult, start_runs
 from tests.client import SECONDS
-from tests.runs.test_pending import Jobs, _start, finish, request, start, waiting
+from tests.runs.test_pending import (
+    CLAIMED,
+    LATER,
+    Jobs,
+    _start,
+    finish,
+    lose,
+    request,
+    start,
+    waiting,
+)
 
 pytestmark = [pytest.mark.usefixtures("transactional_db"), pytest.mark.postgresql]
 
@@ -145,6 +166,18 @@ def test_a_cancel_that_waits_for_the_promotion_reaches_the_promoted_run() -> Non
     assert Run.objects.get(pk=second.id).status == RunStatus.CANCELLED
 
 
+def test_a_cancel_of_the_active_run_and_the_next_reaches_the_promoted_one() -> None:
+    first, second = start("first", "second")
+    end = Overlap(partial(finish, first, Jobs()))
+    end.until_done()
+    both = [first.id, second.id]
+    cancel = Overlap(partial(leases.request_cancel, both, Jobs()))
+    cancel.until_blocked()
+    end.commit()
+    assert cancel.commit() == {second.id}
+    assert Run.objects.get(pk=second.id).status == RunStatus.CANCELLED
+
+
 def test_a_promotion_that_waits_for_a_cancel_takes_the_next_run() -> None:
     first, second, third = start("first", "second", "third")
     cancel = Overlap(partial(leases.request_cancel, [second.id], Jobs()))
@@ -166,6 +199,92 @@ def test_an_order_that_waits_for_the_promotion_is_refused() -> None:
     end.commit()
     with pytest.raises(QueueChanged):
         change.commit()
+
+
+class TwoSteps:
+    """Work that takes locks of a second kind once `proceed` was called."""
+
+    def __init__(self, first: Callable[[], object], then: Callable[[], object]) -> None:
+        self._first, self._then = first, then
+        self._has_first, self._proceed = threading.Event(), threading.Event()
+        self.overlap = Overlap(self._work)
+        assert self._has_first.wait(SECONDS)
+
+    def _work(self) -> object:
+        self._first()
+        self._has_first.set()
+        assert self._proceed.wait(SECONDS)
+        return self._then()
+
+    def proceed(self) -> None:
+        """Take the other locks, and commit."""
+        self._proceed.set()
+        self.overlap.commit()
+
+
+def test_a_deletion_locks_the_active_run_before_its_conversation() -> None:
+    first, _ = start("first", "second")
+    end = TwoSteps(
+        lambda: list(leases.lock_active([first.id])),
+        lambda: pending.lock([first.conversation_id]),
+    )
+    chosen = Conversation.objects.filter(pk=first.conversation_id)
+    removal = Overlap(partial(deletion.delete_some, chosen))
+    removal.until_blocked()
+    end.proceed()
+    removal.until_done()
+    removal.commit()
+    assert not Run.objects.exists()
+
+
+def hand_over(run: Run, jobs: Jobs) -> None:
+    """Have the owner return a cancelled run to the queue in the middle of a call."""
+    state = store.State(store.OwnedRun.of(run), [], {})
+    given = recovery.HandOver(state, [], Progress(), has_shown=False, is_working=True)
+    recovery.hand_over(given, jobs, 0)
+
+
+def recover(run: Run, jobs: Jobs) -> None:
+    recovery.recover_orphan(run.id, LATER, float("inf"), recovery.Policy(3, jobs))
+
+
+@pytest.mark.parametrize(
+    ("end", "is_cancelled"), [(lose, False), (recover, True), (hand_over, True)]
+)
+def test_the_end_of_a_lost_run_locks_its_conversation_before_its_accounts(
+    end: Callable[[Run, Jobs], None], is_cancelled: bool
+) -> None:
+    limits = [CallerLimit("user:7", "this user", Amounts(tokens_per_day=10), {})]
+    first, _ = start("first", "second")
+    if is_cancelled:
+        with transaction.atomic():
+            leases.request_cancel([first.id], Jobs())
+    with transaction.atomic():
+        assert accounts.reserve(first.id, 1, limits, Use(1, 0), Use()) is None
+    late = TwoSteps(
+        lambda: pending.lock([first.conversation_id]),
+        lambda: list(Account.objects.select_for_update()),
+    )
+    loss = Overlap(partial(end, first, Jobs()))
+    loss.until_blocked()
+    late.proceed()
+    loss.until_done()
+    loss.commit()
+    assert Run.objects.get(IS_ACTIVE).input == "second"
+    assert not Reservation.objects.exists()
+
+
+def test_a_start_with_a_limit_delays_no_other_rows_of_the_organization() -> None:
+    [first] = start("first")
+    defaults = structs.replace(CLAIMED, max_runs_per_org=9)
+    asked = request("other", conversation="d")
+    late = Overlap(partial(start_runs, [asked], defaults, Jobs()))
+    late.until_done()
+    organization = first.organization
+    copy = Overlap(partial(organization.conversations.create, conversation_id="e"))
+    copy.until_done()
+    copy.commit()
+    late.commit()
 
 
 @contextmanager
