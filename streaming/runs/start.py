@@ -8,17 +8,14 @@ inserted `running` and already claimed by this process; otherwise they are `queu
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 
 import msgspec
-from django.utils import timezone
 from msgspec import structs
 
 from streaming.budgets import accounts
 from streaming.exceptions import ConversationBusy, Rate, RateLimited
 from streaming.messages import Message, user_message
 from streaming.models import (
-    ACTIVE,
     IS_ACTIVE,
     Conversation,
     ConversationText,
@@ -28,15 +25,15 @@ from streaming.models import (
     new_conversation_id,
 )
 from streaming.runs.branches import history_sql, place, show_questions
+from streaming.runs.existing import ExistingRows, find_existing
 from streaming.runs.history import History, read_history
 from streaming.runs.idempotency import take_key
 from streaming.runs.inputs import steer
 from streaming.runs.pending import Enqueue, Turn, take_turns, with_position
 from streaming.runs.requests import RunDefaults, RunRequest, StartResult
 from streaming.runs.store import insert_messages, touch
-from streaming.storage.alias import app_connection
 from streaming.storage.search import text_of
-from streaming.storage.sql import clock_sql, insert_all, insert_with_keys
+from streaming.storage.sql import insert_all, insert_with_keys
 
 __all__ = ["RunDefaults", "RunRequest", "StartResult", "start_runs", "title_of"]
 
@@ -46,25 +43,12 @@ FULL = "This server executes as many runs as it may; try again later."
 MAX_START_ATTEMPTS = 5
 
 
-class _ExistingRows(msgspec.Struct, frozen=True):
-    """The rows that exist for a request.
-
-    `unended_run` is the active run of its conversation, else the first pending one.
-    """
-
-    organization: int | None
-    conversation: int | None
-    head: int | None
-    is_branched: bool | None
-    unended_run: str | None
-
-
 class _RequestedRun(msgspec.Struct, frozen=True):
     """A requested run with the rows that exist for it."""
 
     request: RunRequest
     organization: Organization
-    rows: _ExistingRows
+    rows: ExistingRows
     #: None: it starts at once.
     turn: Turn | None = None
 
@@ -79,7 +63,7 @@ def start_runs(
     repeated for each request alone; after an IntegrityError of one alone, the next call
     finds the rows of the other.
     """
-    existing, now = _find(requests)
+    existing, now = find_existing(requests)
     organizations = _organizations(requests, existing)
     requested = [
         _RequestedRun(request, organizations[request.org_id], rows)
@@ -115,54 +99,8 @@ def start_runs(
     ]
 
 
-#: A conversation may lack an active run until its first pending one is promoted.
-_FIRST_PENDING = f"""
-    SELECT pending.id FROM {Run._meta.db_table} pending
-    WHERE pending.conversation_id = conversation.id
-    AND pending.status = '{RunStatus.PENDING.value}'
-    ORDER BY pending.place, pending.id LIMIT 1
-"""
-
-
-@lru_cache(64)
-def _find_statement(requests: int) -> str:
-    requested = ", ".join(f"({at}, %s, %s, %s)" for at in range(requests))
-    # An OR as in `IS_ACTIVE`, so that SQLite uses the index over active runs.
-    active = " OR ".join(f"run.status = '{status.value}'" for status in ACTIVE)
-    return f"""
-        WITH requested (place, org_id, owner, conversation_id) AS (VALUES {requested})
-        SELECT
-            requested.place, organization.id,
-            conversation.id, conversation.head, conversation.is_branched,
-            COALESCE(run.id, ({_FIRST_PENDING})), {clock_sql()}
-        FROM requested
-        LEFT JOIN {Organization._meta.db_table} organization
-        ON organization.org_id = requested.org_id
-        LEFT JOIN {Conversation._meta.db_table} conversation
-        ON conversation.organization_id = organization.id
-        AND conversation.owner = requested.owner
-        AND conversation.conversation_id = requested.conversation_id
-        LEFT JOIN {Run._meta.db_table} run
-        ON run.conversation_id = conversation.id AND ({active})
-    """
-
-
-def _find(requests: Sequence[RunRequest]) -> tuple[list[_ExistingRows], datetime]:
-    """Return the rows that exist for each request, and the database's time."""
-    names = [
-        name
-        for r in requests
-        for name in (r.org_id, r.principal.owner, r.conversation_id)
-    ]
-    with app_connection().cursor() as cursor:
-        cursor.execute(_find_statement(len(requests)), names)
-        rows = sorted(cursor.fetchall())
-    now: datetime | None = rows[0][-1]
-    return [_ExistingRows(*keys) for _, *keys, _ in rows], now or timezone.now()
-
-
 def _organizations(
-    requests: Sequence[RunRequest], existing: Sequence[_ExistingRows]
+    requests: Sequence[RunRequest], existing: Sequence[ExistingRows]
 ) -> dict[str, Organization]:
     """Return the organizations by their names; insert the missing ones."""
     found = {
