@@ -84,8 +84,10 @@ def change_input(run_id: str, principal: Principal, text: str) -> None:
     the question of an earlier run again.
     """
     run = store.get_run(run_id, principal)
-    # It runs as the caller that requested it, with the values that Python code gave it.
-    is_own = (run.user, run.credential) == (principal.user, principal.credential)
+    # It runs as its user, or credential, with the values that Python code gave it.
+    is_own = run.user == principal.user and (
+        bool(run.user) or run.credential == principal.credential
+    )
     if not (is_own and run.request_hash and run.deps is None):
         raise Forbidden("Only the caller that requested this run can change its input.")
     if run.question:

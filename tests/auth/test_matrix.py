@@ -33,6 +33,7 @@ BODIES: dict[matrix.Route, dict[str, object]] = {
     (f"{API}/run", "POST"): QUESTION,
     (f"{API}/stream", "POST"): QUESTION,
     (f"{API}/runs/{{run_id}}", "PATCH"): QUESTION,
+    (f"{API}/runs/{{run_id}}/input", "POST"): QUESTION,
     (f"{API}/conversation", "PATCH"): {"title": "T"},
     (f"{API}/conversation/head", "POST"): {"message_id": "of a message"},
     (f"{API}/conversation/fork", "POST"): {},

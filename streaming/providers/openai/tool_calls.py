@@ -147,6 +147,7 @@ class OpenCalls:
                 yield call.part()
 
     def _find(self, index: int | None, *, begins: bool) -> OpenCall | None:
+        """Return the call of a fragment, if it has begun; without an index the last."""
         if index is not None and (index in self._by_index or begins):
             return self._by_index.get(index)
         return self._calls[-1] if self._calls else None
