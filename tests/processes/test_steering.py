@@ -38,10 +38,11 @@ def test_a_run_takes_each_text_once_although_its_process_is_killed(
     first, second = make(*UVICORN, **variables), make(*UVICORN, **variables)
     first.start()
     second.start()
-    with posted(first, 'call slow_read with {"seconds": 1}') as here:
+    with posted(first, 'call held_read with {"seconds": 1}') as here:
         run_id = here.response.headers["X-Run-Id"]
         until(lambda: trace.exists())
         ids = [steer(second, run_id, "hello"), steer(first, run_id, "count to 120")]
+        Path(f"{trace}.go").touch()
         with followed(second, run_id) as there:
             there.until("content")  # of the answer to the texts
             first.kill()

@@ -31,6 +31,15 @@ def slow_read(seconds: int) -> str:
     return str(seconds)
 
 
+@tool(timeout=1000)
+def held_read(seconds: int) -> str:
+    """Read something when the test has made a file beside the trace."""
+    begin(seconds)
+    while not Path(f"{os.environ['TRACE']}.go").exists():
+        time.sleep(0.02)
+    return "read"
+
+
 @tool(timeout=0.1)
 async def never_end(seconds: int) -> None:
     """Ignore each cancellation, and wait for a thread that cannot be ended."""
