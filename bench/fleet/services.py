@@ -65,7 +65,7 @@ class Postgres(Server):
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "max_connections": str(CONNECTIONS),
-            # A shutdown waits so long for a connection that has sent nothing yet.
+            # A shutdown waits so long for connections that come then and send nothing.
             "authentication_timeout": "5s",
             **({} if durable else NOT_DURABLE),
         }

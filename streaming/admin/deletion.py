@@ -45,7 +45,7 @@ class DeletableAdmin(HistoryAdmin):
 
     def delete_keys(self, keys: Sequence[int]) -> deletion.Deletion:
         """Return the deletion of some rows with all that belongs to them."""
-        raise NotImplementedError  # it differs by model
+        raise NotImplementedError  # each list has its own: conversations, organizations
 
     @admin.action(
         description="Delete selected %(verbose_name_plural)s", permissions=["delete"]

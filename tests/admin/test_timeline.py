@@ -261,7 +261,7 @@ def test_sixty_thousand_events_take_few_queries_and_few_calls(
     run = make_run()
     made = chain.from_iterable((content(at), thinking(at)) for at in range(30_000))
     log(run, made, flush=50)
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(11):
         response = admin_client.get(page_url(run))
     assert "60,000 events" in " ".join(response.content.decode().split())
     assert len(response.content) < 500_000

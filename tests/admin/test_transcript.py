@@ -248,7 +248,7 @@ def test_a_long_conversation_takes_few_queries_and_few_calls(
 ) -> None:
     conversation = talk(125)
     url = page_url(conversation)
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(11):
         assert admin_client.get(url).status_code == 200
     per_message = calls_of(lambda: admin_client.get(url)) / 500
     assert per_message < 2_000  # 960, and no more for a longer conversation
